@@ -1,0 +1,78 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each does all the set-up it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 ; do \
+  command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  && { echo $$p; break; } ; done)
+BIN := .venv/bin
+STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt pyproject.toml | cksum | cut -d' ' -f1)
+DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+CONSOLE := geo_offers/web/console
+CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help setup dev console demo test check unit format bench lock clean
+
+help:
+	@echo 'make demo    the invented town with walking phones, on one page'
+	@echo 'make test    everything the tests need, then all of them'
+	@echo 'make check   the quick gate: format, lint, types, contracts, unit and property tests'
+	@echo 'make setup   only set up; leaves .venv/bin/geo-offers'
+	@echo 'make bench   the short benches'
+
+setup: $(STAMP)
+
+$(STAMP):
+	@test -n '$(PYTHON)' || { echo 'geo-offers needs Python 3.11 or newer with venv (Debian: apt install python3-venv)'; exit 1; }
+	@echo 'setting up: Python packages (a minute or so, once)'
+	@$(PYTHON) -m venv --clear .venv
+	@$(PIP) --require-hashes --only-binary :all: -r .ci/locks/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+dev: $(DEV_STAMP)
+
+$(DEV_STAMP): $(STAMP)
+	@echo 'setting up: what the tests need'
+	@$(PIP) --require-hashes --only-binary :all: -r .ci/locks/dev.txt
+	@touch $@
+
+console: $(CONSOLE_STAMP)
+
+$(CONSOLE_STAMP): $(STAMP)
+	@echo 'setting up: the page'
+	@sh $(CONSOLE)/install.sh
+	@touch $@
+
+demo: $(STAMP) $(CONSOLE_STAMP)
+	@exec $(BIN)/geo-offers demo
+
+check: $(DEV_STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/pytest -q tests/unit tests/property
+
+unit: $(DEV_STAMP)
+	@$(BIN)/pytest -q tests/unit
+
+test: check $(CONSOLE_STAMP)
+	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property
+
+format: $(DEV_STAMP)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(DEV_STAMP)
+	@$(BIN)/python -m bench
+
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --extra build pyproject.toml -o .ci/locks/runtime.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  --extra build --extra dev -c .ci/locks/runtime.txt pyproject.toml -o .ci/locks/dev.txt
+
+clean:
+	rm -rf .venv $(CONSOLE)/static $(CONSOLE)/node_modules

@@ -1,0 +1,233 @@
+"""The composition root of the service: every part is made here and handed to those who need it."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Final
+from uuid import UUID
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from geo_offers.gateways.log import LogLane
+from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.dispatch import Dispatcher
+from geo_offers.pipeline.engine import Engine, Limits
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.lanes import Lane
+from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.partitions import Ownership
+from geo_offers.pipeline.services import Services
+from geo_offers.pipeline.streams import DeviceStreams, InAppLane
+from geo_offers.pipeline.tokens import AccessTokens
+from geo_offers.pipeline.turn import DecisionTurn
+from geo_offers.settings import Settings
+from geo_offers.storage import embedded, migrate
+from geo_offers.storage.campaigns import PostgresCampaigns
+from geo_offers.storage.catalogs import load_fences
+from geo_offers.storage.decisions import PostgresDecisionLog
+from geo_offers.storage.geofences import PostgresGeofences
+from geo_offers.storage.idempotency import PostgresIdempotency
+from geo_offers.storage.imports import PostgresImports
+from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
+from geo_offers.storage.outbox import PostgresOutbox
+from geo_offers.storage.people import PostgresOffers, PostgresPeople
+from geo_offers.storage.pool import Pool, open_pool, transaction
+from geo_offers.storage.retention import PostgresRetention
+from geo_offers.storage.stores import PostgresStores
+from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
+from geo_offers.storage.workspaces import PostgresWorkspaces
+from geo_offers.web.application import application
+from geo_offers.web.auth import Authenticator
+from geo_offers.web.health import Health
+from geo_offers.web.server import HeaderDeadline, Listener
+
+DRAIN_S: Final = 10.0
+STATS_S: Final = 1.0
+SWEEP_S: Final = 600.0
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[str]:
+    """The DSN to serve by: the operator's own server, or one of ours that lives as long as this context."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    server = await embedded.start(settings.folder)
+    try:
+        yield server.app_dsn
+    finally:
+        await server.stop()
+
+
+class Delivered:
+    """The dispatcher's observer: figures and the live feed."""
+
+    def __init__(self, figures: Figures, live: LiveFeed) -> None:
+        self._figures = figures
+        self._live = live
+
+    def counted(self, lane: str, outcome: str) -> None:
+        self._figures.deliveries.labels(lane, outcome).inc()
+
+    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None:
+        self._live.publish(workspace, "delivery", {"offer": offer, "lane": lane, "outcome": outcome})
+
+    def oldest_due(self, lane: str, age_s: float) -> None:
+        self._figures.oldest_due.labels(lane).set(age_s)
+
+
+@asynccontextmanager
+async def service(settings: Settings, dsn: str) -> AsyncIterator[Listener]:
+    """The running service; leaving it drains within 15 s."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(dsn, size=settings.pool_size))
+        async with pool.acquire() as connection:
+            for warning in await migrate.check(connection):
+                _log.warning("the database is not safe", reason=warning)
+        session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+        parts = _Parts(settings, pool, session)
+        await parts.prepare()
+        stack.push_async_callback(parts.ownership.release)
+        tasks = parts.start()
+        stack.push_async_callback(_cancel, tasks)
+        deadline = HeaderDeadline()
+        app = application(
+            parts.services, parts.auth, parts.idempotency, parts.health, origins=settings.origins, deadline=deadline
+        )
+        listener = Listener(app, deadline)
+        await listener.start(settings.host, settings.port)
+        stack.push_async_callback(parts.drain, listener)
+        yield listener
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Parts:
+    """All parts of one service, wired."""
+
+    def __init__(self, settings: Settings, pool: Pool, session: aiohttp.ClientSession) -> None:
+        self._pool = pool
+        figures, live, catalog = Figures(), LiveFeed(), Catalog()
+        self.streams = DeviceStreams()
+        lanes: list[Lane] = [InAppLane(self.streams)]
+        if settings.webhook_url is not None and settings.webhook_secret is not None:
+            lanes.append(WebhookLane(session, settings.webhook_url, settings.webhook_secret.split()))
+        if settings.log_lane:
+            lanes.append(LogLane())
+        dispatcher = Dispatcher(PostgresOutbox(pool), lanes, Delivered(figures, live), lease_s=settings.lease_s)
+        self.streams.on_attach = dispatcher.ring
+        self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
+        turn = DecisionTurn(
+            store=PostgresTurns(pool),
+            catalog=catalog,
+            ownership=self.ownership,
+            figures=figures,
+            live=live,
+            wake=dispatcher.wake,
+            lanes=frozenset(lane.name for lane in lanes) - {"inapp"},
+            tz_version=version("tzdata"),
+        )
+        limits = Limits(
+            queued_points=settings.queue_points, rate_per_s=settings.device_rate_per_s, burst=settings.device_burst
+        )
+        engine = Engine(catalog, PostgresDevices(pool), turn, figures, limits=limits)
+        self._tokens = AccessTokens(PostgresServiceKeys(pool))
+        self.services = Services(
+            engine=engine,
+            catalog=catalog,
+            live=live,
+            figures=figures,
+            tokens=self._tokens,
+            dispatcher=dispatcher,
+            streams=self.streams,
+            people=PostgresPeople(pool),
+            offers=PostgresOffers(pool),
+            workspaces=PostgresWorkspaces(pool),
+            stores=PostgresStores(pool),
+            geofences=PostgresGeofences(pool),
+            imports=PostgresImports(pool),
+            campaigns=PostgresCampaigns(pool),
+            decisions=PostgresDecisionLog(pool),
+        )
+        self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
+        self.idempotency = PostgresIdempotency(pool)
+        self.health = Health(self._ask_database)
+        self._retention = PostgresRetention(pool)
+
+    async def _ask_database(self) -> None:
+        async with transaction(self._pool, []):
+            return
+
+    async def prepare(self) -> None:
+        """Keys, ownership and fences, before the first request."""
+        await self._tokens.refresh()
+        await self.ownership.take_all()
+        for workspace, fences in (await load_fences(self._pool)).items():
+            self.services.catalog.put(workspace, fences)
+
+    def start(self) -> list[asyncio.Task[Any]]:
+        """The background tasks; one that fails ends the service, which its supervisor starts again."""
+        self.services.dispatcher.start()
+        named = {
+            "engine": self.services.engine.run(),
+            "ownership": self.ownership.keep(),
+            "stats": self._tell_stats(),
+            "retention": self._sweep(),
+        }
+        tasks = [asyncio.create_task(work, name=name) for name, work in named.items()]
+        for task in tasks:
+            task.add_done_callback(_die_loudly)
+        return tasks
+
+    async def _tell_stats(self) -> None:
+        services, before = self.services, dict[UUID, int]()
+        while True:
+            await asyncio.sleep(STATS_S)
+            watched = services.live.watched()
+            for workspace in watched:
+                pings = services.figures.pings(workspace)
+                rate = (pings - before[workspace]) / STATS_S if workspace in before else 0.0
+                told = {"pings_per_s": rate, "streams": len(services.streams)} | services.figures.stats(workspace)
+                told |= services.engine.sizes() | {"fences": len(services.catalog.index(workspace))}
+                services.live.publish(workspace, "stats", told, keep=False)
+            before = {workspace: services.figures.pings(workspace) for workspace in watched}
+
+    async def _sweep(self) -> None:
+        started = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.services.engine.forget_idle()
+            alive_s = asyncio.get_running_loop().time() - started
+            await self._retention.sweep(self.services.engine.heard(), alive_s)
+
+    async def drain(self, listener: Listener) -> None:
+        """No new requests, then what is queued, then what is being sent."""
+        self.health.stopping = True
+        self.streams.close()
+        await listener.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await self.services.engine.drain()
+        await self.services.dispatcher.stop(2)
+
+
+def _die_loudly(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("a background task failed; the service stops", task=task.get_name(), exc_info=error)
+        raise SystemExit(1) from error
+
+
+__all__ = ["Listener", "database", "service", "web"]

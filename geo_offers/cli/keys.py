@@ -1,0 +1,101 @@
+"""`geo-offers keys`: make, list, revoke; rotate the service's own. Works beside a running server."""
+
+import argparse
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from geo_offers.errors import NotFound
+from geo_offers.pipeline.callers import Role
+from geo_offers.settings import Settings
+from geo_offers.storage import embedded, keys, migrate
+from geo_offers.storage.pool import Pool, open_pool
+
+
+def add(commands: Any) -> None:
+    group = commands.add_parser("keys", help="make, list and revoke keys").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    create = group.add_parser(
+        "create", help="make a key, and its workspace where it is new; prints the key and nothing else"
+    )
+    create.add_argument("--kind", required=True, choices=["app", "server", "manager"])
+    create.add_argument("--workspace", required=True, metavar="NAME")
+    create.add_argument(
+        "--role", choices=["viewer", "editor", "approver", "owner"], help="of a manager (default: editor)"
+    )
+    create.add_argument(
+        "--replay", action="store_true", help="an app key whose devices have no age, future or rate bound"
+    )
+    create.set_defaults(run=run_create)
+    listing = group.add_parser("list", help="the keys of a workspace, without secrets")
+    listing.add_argument("--workspace", required=True, metavar="NAME")
+    listing.set_defaults(run=run_list)
+    revoke = group.add_parser("revoke", help="end a key; refused everywhere within 5 s")
+    revoke.add_argument("--workspace", required=True, metavar="NAME")
+    revoke.add_argument("id", help="the key's id, as `keys list` shows it")
+    revoke.set_defaults(run=run_revoke)
+    rotate = group.add_parser("rotate", help="a new service key; tokens under the old one are good for 15 minutes more")
+    rotate.set_defaults(run=run_rotate)
+    proof = group.add_parser("proof-secret", help="the secret for user_proof of a workspace, in hex")
+    proof.add_argument("--workspace", required=True, metavar="NAME")
+    proof.set_defaults(run=run_proof)
+
+
+@asynccontextmanager
+async def _pool(settings: Settings) -> AsyncIterator[Pool]:
+    """A connection to the server that runs, or to one of ours that is started for this."""
+    if settings.database_url is not None:
+        async with open_pool(settings.database_url, size=2) as pool:
+            async with pool.acquire() as connection:
+                await migrate.check(connection)
+            yield pool
+        return
+    async with await embedded.obtain(settings.folder) as server, open_pool(server.app_dsn, size=2) as pool:
+        yield pool
+
+
+async def run_create(given: argparse.Namespace, settings: Settings) -> int:
+    wrong = _wrong(given)
+    if wrong:
+        print(f"geo-offers keys create: {wrong}", file=sys.stderr)
+        return 2
+    role: Role | None = (given.role or "editor") if given.kind == "manager" else None
+    async with _pool(settings) as pool:
+        print(await keys.create_key(pool, given.workspace, given.kind, role, replay=given.replay))
+    return 0
+
+
+def _wrong(given: argparse.Namespace) -> str | None:
+    if given.role and given.kind != "manager":
+        return "--role is for manager keys"
+    if given.replay and given.kind != "app":
+        return "--replay is for app keys"
+    return None
+
+
+async def run_list(given: argparse.Namespace, settings: Settings) -> int:
+    async with _pool(settings) as pool:
+        for line in await keys.list_keys(pool, given.workspace):
+            print(line)
+    return 0
+
+
+async def run_revoke(given: argparse.Namespace, settings: Settings) -> int:
+    async with _pool(settings) as pool:
+        if not await keys.revoke_key(pool, given.workspace, given.id):
+            raise NotFound(f"workspace {given.workspace!r} has no good key {given.id!r}")
+    return 0
+
+
+async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:
+    async with _pool(settings) as pool:
+        await keys.PostgresServiceKeys(pool).rotate()
+    return 0
+
+
+async def run_proof(given: argparse.Namespace, settings: Settings) -> int:
+    async with _pool(settings) as pool:
+        print(await keys.proof_secret(pool, given.workspace))
+    return 0

@@ -1,0 +1,29 @@
+"""`geo-offers serve`: the service, until SIGTERM or Ctrl-C, draining within 15 s."""
+
+import argparse
+import asyncio
+import gc
+import signal
+from typing import Any
+
+from geo_offers import app
+from geo_offers.settings import Settings
+from geo_offers.web.server import url_of
+
+
+def add(commands: Any) -> None:
+    command = commands.add_parser("serve", help="run the service")
+    command.set_defaults(run=run)
+
+
+async def run(_given: argparse.Namespace, settings: Settings) -> int:
+    """Prints `listening on http://HOST:PORT` once it answers."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    async with app.database(settings) as dsn, app.service(settings, dsn) as listener:
+        gc.freeze()  # what is loaded now lives as long as the process: the collector need not look at it again
+        print(f"listening on {url_of(listener.host, listener.port)}", flush=True)
+        await stop.wait()
+    return 0

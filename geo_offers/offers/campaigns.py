@@ -1,0 +1,105 @@
+"""What a store manager wants said, to whom it may matter, and when: the campaign.
+
+A campaign answers one kind of transition at the fences it selects. It is stored as draft, submitted, approved, paused
+or ended; running is not stored but follows: approved and inside its schedule.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from geo_offers.errors import Fault
+from geo_offers.offers import caps, rendering
+from geo_offers.offers.caps import CapRule
+from geo_offers.offers.rendering import Text
+from geo_offers.places.fences import FenceId, Geofence, split_fence_id
+from geo_offers.presence.machine import Transition, TransitionType
+
+TRIGGERS: Final = frozenset({TransitionType.ENTER, TransitionType.DWELL, TransitionType.EXIT})
+
+
+class CampaignState(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class FenceSelector:
+    """Which fences: all of a set, the named ones, or those with any of the tags. Exactly one of the three is given."""
+
+    set: str | None = None
+    ids: frozenset[FenceId] = frozenset()
+    tags: frozenset[str] = frozenset()
+
+    def matches(self, fence: Geofence) -> bool:
+        if self.set is not None:
+            return split_fence_id(fence.id)[0] == self.set
+        return fence.id in self.ids or not self.tags.isdisjoint(fence.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us."""
+
+    id: UUID
+    name: str
+    version: int
+    state: CampaignState
+    trigger_on: TransitionType
+    fences: FenceSelector
+    texts: Mapping[str, Text]
+    from_us: int | None = None
+    until_us: int | None = None
+    priority: int = 0
+    caps: tuple[CapRule, ...] = ()
+    objective: str = "visit"
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Approved, and with something to say."""
+        return self.state is CampaignState.APPROVED and bool(self.texts)
+
+    def scheduled(self, now_us: int) -> bool:
+        return (self.from_us is None or self.from_us <= now_us) and (self.until_us is None or now_us < self.until_us)
+
+    def running(self, now_us: int) -> bool:
+        return self.live and self.scheduled(now_us)
+
+
+def candidates(campaigns: Iterable[Campaign], transition: Transition, fence: Geofence) -> list[Campaign]:
+    """Find the campaigns that this transition concerns, whatever their state: why one stays silent is for the gates.
+
+    A cross concerns none: nobody arrived.
+    """
+    if transition.visit is None:
+        return []
+    return [found for found in campaigns if found.trigger_on is transition.type and found.fences.matches(fence)]
+
+
+def faults(campaign: Campaign) -> tuple[Fault, ...]:
+    """Find what is wrong with a campaign as written; pointers are those of the public body."""
+    found: list[Fault] = []
+    if campaign.trigger_on not in TRIGGERS:
+        found.append(
+            Fault("/trigger/on", "trigger", "An offer answers enter, dwell or exit; nobody arrives by a cross.")
+        )
+    selector = campaign.fences
+    if sum((selector.set is not None, bool(selector.ids), bool(selector.tags))) != 1:
+        found.append(Fault("/trigger/fences", "selector", "Give exactly one of set, ids and tags."))
+    if not campaign.texts:
+        found.append(Fault("/texts", "missing", "Give the text in at least one locale."))
+    for locale, text in campaign.texts.items():
+        found += rendering.faults(text, f"/texts/{locale}")
+    if campaign.from_us is not None and campaign.until_us is not None and campaign.until_us <= campaign.from_us:
+        found.append(Fault("/schedule/until", "order", "The schedule ends before it begins; put until after from."))
+    if len(campaign.caps) > caps.MAX_RULES:
+        found.append(Fault("/caps", "too_many", f"At most {caps.MAX_RULES} rules can hold at once; drop some."))
+    for number, rule in enumerate(campaign.caps):
+        found += caps.faults(rule, f"/caps/{number}")
+    return tuple(found)

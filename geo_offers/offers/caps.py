@@ -1,0 +1,128 @@
+"""Frequency caps: at most so many offers of a kind in a window of time.
+
+There is one thing to count, the use: an offer that holds a place in the person's time, shown or about to be. Rolling
+and calendar windows count the same uses. A window is two-sided, for the reason that `people/rhythm.py` gives: a use
+noted at a later instant than now counts too. Calendar windows are the person's own (their zone, weeks from Monday)
+and of n units take in the neighbours on either side, so that no n units in a row ever hold more than the limit.
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from geo_offers.errors import Fault
+from geo_offers.instants import text
+from geo_offers.people.rhythm import Window, calendar_window, rolling_window
+from geo_offers.people.wall import DAY_US, HOUR_US, wall
+from geo_offers.places.fences import FenceId
+
+WINDOW_DAYS: Final = 31
+# What must be read of the past: the longest window, and a day more for a calendar window with a longer day in it.
+USES_SPAN_US: Final = (WINDOW_DAYS + 1) * DAY_US
+MAX_RULES: Final = 10
+
+WindowUnit = Literal["hour", "day", "week", "month"]
+_UNIT_US: Final = {"hour": HOUR_US, "day": DAY_US, "week": 7 * DAY_US, "month": WINDOW_DAYS * DAY_US}
+
+
+class Scope(StrEnum):
+    """What a rule counts: all offers to the person, or those of this store, this campaign, or a tag of the fence."""
+
+    USER = "user"
+    USER_STORE = "user_store"
+    USER_CAMPAIGN = "user_campaign"
+    USER_TAG = "user_tag"
+
+
+@dataclass(frozen=True, slots=True)
+class CapRule:
+    """At most `limit` in `n` units. A rolling month is 31 days. `tag` is for the scope user_tag alone."""
+
+    limit: int
+    n: int = 1
+    unit: WindowUnit = "week"
+    mode: Literal["rolling", "calendar"] = "rolling"
+    scope: Scope = Scope.USER_CAMPAIGN
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An offer that counts: its reservation is held or kept. `visit` is the visit it answered."""
+
+    at_us: int
+    campaign: UUID
+    store: str
+    place: FenceId
+    tags: AbstractSet[str] = frozenset()
+    visit: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The offer that someone would like to make: what of it the rules look at."""
+
+    campaign: UUID
+    store: str
+    tags: AbstractSet[str]
+
+
+def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:
+    """Find what is wrong with a rule; pointers begin with `pointer`."""
+    found: list[Fault] = []
+    if rule.limit < 1:
+        found.append(Fault(f"{pointer}/limit", "range", "A limit is at least 1; pause the campaign to send nothing."))
+    if rule.n < 1 or rule.n * _UNIT_US[rule.unit] > WINDOW_DAYS * DAY_US:
+        found.append(Fault(f"{pointer}/window/n", "range", f"A window lasts up to {WINDOW_DAYS} days; shorten it."))
+    if (rule.scope is Scope.USER_TAG) != (rule.tag is not None):
+        found.append(Fault(f"{pointer}/tag", "tag", "A tag goes with the scope user_tag and only with it."))
+    return tuple(found)
+
+
+def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zone: ZoneInfo) -> dict[str, Any] | None:
+    """Judge one more offer: None when the rule has room for it, else what it counted and until when it is full."""
+    if rule.scope is Scope.USER_TAG and rule.tag not in wanted.tags:
+        return None
+    window = cap_window(rule, now_us, zone)
+    counted = window.held(use.at_us for use in _matching(rule, uses, wanted))
+    if len(counted) < rule.limit:
+        return None
+    detail: dict[str, Any] = {"scope": rule.scope, "limit": rule.limit, "used": len(counted)}
+    detail |= {"n": rule.n, "unit": rule.unit, "mode": rule.mode}
+    if rule.tag is not None:
+        detail["tag"] = rule.tag
+    return detail | {"until": text(free_at_us(counted, rule.limit, window, now_us, rolling=rule.mode == "rolling"))}
+
+
+def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, *, rolling: bool) -> int:
+    """Find when a full window has room again. counted: ascending, at least `limit` of them; limit at least 1."""
+    if not rolling:
+        return window.end_us
+    return counted[len(counted) - limit] + window.end_us - now_us
+
+
+def cap_window(rule: CapRule, now_us: int, zone: ZoneInfo) -> Window:
+    """Find the window that an offer made now would count in."""
+    if rule.mode == "rolling":
+        return rolling_window(rule.n * _UNIT_US[rule.unit], now_us)
+    if rule.unit == "hour":
+        shown = wall(now_us, zone)
+        start_us = now_us - (shown.minute * 60 + shown.second) * 1_000_000 - shown.microsecond
+        return Window(start_us - (rule.n - 1) * HOUR_US, start_us + rule.n * HOUR_US)
+    return calendar_window(rule.unit, rule.n, now_us, zone)
+
+
+def _matching(rule: CapRule, uses: Sequence[Use], wanted: Wanted) -> Sequence[Use]:
+    match rule.scope:
+        case Scope.USER:
+            return uses
+        case Scope.USER_STORE:
+            return [use for use in uses if use.store == wanted.store]
+        case Scope.USER_CAMPAIGN:
+            return [use for use in uses if use.campaign == wanted.campaign]
+        case Scope.USER_TAG:
+            return [use for use in uses if rule.tag in use.tags]

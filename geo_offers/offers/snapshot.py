@@ -1,0 +1,83 @@
+"""All that a decision may know: one value, read under the person's lock, complete before the first gate is asked.
+
+Nothing in it is a position. How far a border is and how sure the fix was come with each transition.
+"""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.caps import Use
+from geo_offers.people.consent import Consents
+from geo_offers.people.quiet import QuietRule
+from geo_offers.people.rhythm import Rhythm
+from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.presence.machine import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none."""
+
+    id: UUID
+    consents: Consents
+    rhythm: Rhythm
+    zone: ZoneInfo
+    locale: str
+    muted_campaigns: AbstractSet[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspacePolicy:
+    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off."""
+
+    name: str
+    zone: ZoneInfo
+    place_gap_s: float = 1_800
+    store_gap_s: float = 86_400
+    quiet: tuple[QuietRule, ...] = ()
+    killed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """The device that arrived. lanes: those that reach it, in the order of the person's channels."""
+
+    id: UUID
+    replay: bool = False
+    lanes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store."""
+
+    transition: Transition
+    fence: Geofence
+    zone: ZoneInfo
+    store_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One user's turn.
+
+    now_us: the transaction's database time; for a replay device the fix's own instant.
+    uses: those of the last 32 days (`caps.USES_SPAN_US`), in any order.
+    others_inside: fences in which another device of the person is.
+    """
+
+    now_us: int
+    person: Person
+    policy: WorkspacePolicy
+    device: DeviceView
+    arrivals: tuple[Arrival, ...]
+    campaigns: Sequence[Campaign]
+    uses: Sequence[Use] = ()
+    others_inside: AbstractSet[FenceId] = frozenset()
+    catalog_version: int = 0
+    tz_version: str = ""
+    stale_after_s: float = 120.0

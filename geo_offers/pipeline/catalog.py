@@ -1,0 +1,59 @@
+"""What a workspace has set up, held in memory: fences in the index, and the policy values that a decision reads.
+
+Fences change through `Catalog.put` and `Catalog.drop`, at once and in whole. Policies (settings, campaigns, stores)
+carry the workspace's catalog version; a turn that reads a newer version in its own transaction loads them again
+before it decides, so that a paused campaign decides nothing more, whichever process paused it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.index import GeofenceIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """One workspace at one catalog version."""
+
+    version: int
+    policy: WorkspacePolicy
+    campaigns: Sequence[Campaign]
+    store_names: Mapping[str, str] = field(default_factory=dict)
+    store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+
+    def zone_of(self, fence: Geofence) -> ZoneInfo:
+        return self.store_zones.get(fence.store or "", self.policy.zone)
+
+
+class Catalog:
+    """All workspaces' fences and policies, in the memory of their partitions' owner."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[UUID, GeofenceIndex] = {}
+        self.policies: dict[UUID, Policies] = {}
+        self._empty = GeofenceIndex()
+
+    def index(self, workspace: UUID) -> GeofenceIndex:
+        """The workspace's fences; an empty index where it has none."""
+        return self._indexes.get(workspace, self._empty)
+
+    def put(self, workspace: UUID, fences: Iterable[Geofence]) -> None:
+        """Installs new and changed fences; an older version than the one held is left out."""
+        index = self._indexes.setdefault(workspace, GeofenceIndex())
+        for fence in fences:
+            held = index.get(fence.id)
+            if held is None or held.version < fence.version:
+                index.put(fence)
+
+    def drop(self, workspace: UUID, fences: Iterable[FenceId]) -> None:
+        index = self.index(workspace)
+        for fence in fences:
+            index.remove(fence)
+
+    def size(self) -> int:
+        return sum(len(index) for index in self._indexes.values())

@@ -1,0 +1,451 @@
+"""The partition owner's engine: natural batching of pings into turns, and the queue of each user.
+
+A turn takes whatever has queued since the last one: at most one part (the points of one request) a user. Points that
+make no transition touch memory only and are answered at once. Parts with transitions go to a commit of up to 128
+users; until it is through, that user's later parts wait in the user's queue while other users' turns go on. Presence
+is installed after the commit only; where the commit fails the user's devices are forgotten and loaded again with the
+next ping, and the request is answered 503.
+
+Consent, rhythm and erasure calls hold a user through the same queue (`exclusive`), so that no install overtakes a wipe.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from geo_offers import clock
+from geo_offers.errors import Forbidden, GeoOffersError, NotFound, TooManyRequests, Unavailable
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.ports import DeviceStore, KnownDevice
+from geo_offers.pipeline.rates import Bucket
+from geo_offers.pipeline.requests import Part, Point, Request, Result, Seen
+from geo_offers.pipeline.stepping import step_parts
+from geo_offers.presence.fixes import check
+
+TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
+TURN_PARTS: Final = 512
+COMMITS: Final = 3
+IDLE_US: Final = 3_600 * 1_000_000
+
+_FORBIDDEN: Final = {
+    "consent_required": "this person has not agreed to be located; ask for the purpose `locate` first",
+    "age": "this person may not be located: their age is not given as adult",
+}
+
+_log = structlog.get_logger()
+
+
+class Turn(Protocol):
+    """Decides and commits parts of distinct users; answers with the users whose rows are gone (erased meanwhile)."""
+
+    def __call__(self, parts: Sequence[Part]) -> Awaitable[Collection[UUID]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    queued_points: int = 100_000
+    devices: int = 1_000_000
+    rate_per_s: float = 1.0
+    burst: float = 20.0
+
+
+@dataclass(slots=True, eq=False)
+class _Hold:
+    """A place in a user's queue that is kept for a consent, rhythm or erasure call."""
+
+    granted: asyncio.Future[None]
+
+
+@dataclass(slots=True, eq=False)
+class _Tracked:
+    device: KnownDevice
+    heard_us: int
+    bucket: Bucket | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    work: deque[Part | _Hold] = field(default_factory=deque)
+    busy: bool = False
+
+
+class Engine:
+    """See the module. One instance owns all partitions of this process."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: DeviceStore,
+        turn: Turn,
+        figures: Figures,
+        *,
+        limits: Limits = Limits(),
+        now_us: Callable[[], int] = clock.now_us,
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._commit_turn = turn
+        self._figures = figures
+        self._limits = limits
+        self._now_us = now_us
+        self._tracked: dict[UUID, _Tracked] = {}
+        self._of_user: dict[UUID, set[UUID]] = {}
+        self._queues: dict[UUID, _Queue] = {}
+        self._ready: deque[UUID] = deque()
+        self._wake = asyncio.Event()
+        self._due: deque[Part] = deque()
+        self._commits: set[asyncio.Task[None]] = set()
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._queued = 0
+        self._loading = 0
+        self._held_while_loading: set[UUID] = set()
+
+    # ------------------------------------------------------------------------------------------ requests
+    async def submit(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
+        """Queues the points in the order of the calls; `done` of the request resolves when each is answered.
+
+        What a point caused is committed by then.
+
+        caller: the device whose token sent them, or None for a server key. Raises TooManyRequests for a device over
+        its rate, Forbidden for one that may not be located, Unavailable where the queue is full; `done` raises
+        Unavailable where points could not be taken now: what of them was applied answers duplicate or late next time.
+        """
+        if self._queued + len(points) > self._limits.queued_points:
+            raise Unavailable("too many pings are waiting; send the same request again", 1.0)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        request = Request(workspace, self._now_us(), [None] * len(points), done)
+        await self._know(workspace, {point.device for point in points})
+        parts = self._sort_out(request, points, caller)
+        self._figures.received(workspace, len(points))
+        if not parts:
+            done.set_result(None)
+            return request
+        self._queued += len(points)
+        done.add_done_callback(lambda _: self._answered(len(points)))
+        for part in parts:
+            self._push(part.user, part)
+        return request
+
+    def _answered(self, points: int) -> None:
+        self._queued -= points
+
+    async def take(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
+        """`submit`, and wait until every point is answered."""
+        request = await self.submit(workspace, points, caller=caller)
+        await request.done
+        return request
+
+    async def known_or_gone(self, workspace: UUID, device: UUID) -> KnownDevice | None:
+        """As `known`, None where there is no such device."""
+        tracked = self._tracked.get(device)
+        if tracked is None:
+            await self._know(workspace, {device})
+            tracked = self._tracked.get(device)
+        return tracked.device if tracked is not None and tracked.device.workspace == workspace else None
+
+    def peek(self, device: UUID) -> KnownDevice | None:
+        """The device as it stands in memory."""
+        tracked = self._tracked.get(device)
+        return tracked.device if tracked else None
+
+    def devices_of(self, user: UUID) -> Collection[UUID]:
+        """The person's devices that are in memory."""
+        return tuple(self._of_user.get(user, ()))
+
+    def _device_of(self, device: UUID) -> KnownDevice:
+        return self._tracked[device].device
+
+    async def known(self, workspace: UUID, device: UUID) -> KnownDevice:
+        """The device as the owner knows it, loaded if need be; NotFound where there is none."""
+        found = await self.known_or_gone(workspace, device)
+        if found is None:
+            raise NotFound("no such device")
+        return found
+
+    def _sort_out(self, request: Request, points: Sequence[Point], caller: UUID | None) -> list[Part]:
+        """Refuses what is refused for good, and gathers the rest by user."""
+        parts: dict[UUID, Part] = {}
+        rated: dict[UUID, bool] = {}
+        for number, point in enumerate(points):
+            tracked = self._tracked.get(point.device)
+            reason = self._refusal(request, point, tracked, caller, rated)
+            if reason is not None or tracked is None:
+                request.results[number] = Result("refused", reason or "unknown_device")
+                continue
+            device = tracked.device
+            part = parts.get(device.user)
+            if part is None:
+                part = parts[device.user] = Part(request, device.user, device.partition, [])
+            part.points.append((number, point))
+        request.parts = len(parts)
+        return list(parts.values())
+
+    def _refusal(
+        self, request: Request, point: Point, tracked: _Tracked | None, caller: UUID | None, rated: dict[UUID, bool]
+    ) -> str | None:
+        if tracked is None or tracked.device.workspace != request.workspace:
+            return "unknown_device"
+        device = tracked.device
+        if not device.locate or not device.of_age:
+            reason = "age" if device.locate else "consent_required"
+            if caller is not None:
+                raise Forbidden(_FORBIDDEN[reason], reason)
+            return reason
+        if point.device not in rated:
+            rated[point.device] = device.replay or self._within_rate(tracked, request.received_us)
+        if not rated[point.device]:
+            if caller is not None:
+                raise TooManyRequests("one request a second is enough", 1.0 / self._limits.rate_per_s)
+            return "rate"
+        tracked.heard_us = request.received_us
+        lat, lon = (0.0, 0.0) if point.region is not None else (point.lat, point.lon)
+        if lat is None or lon is None:
+            return "out_of_range"
+        return check(point.at_us, lat, lon, now_us=request.received_us, replay=device.replay)
+
+    def _within_rate(self, tracked: _Tracked, now_us: int) -> bool:
+        if tracked.bucket is None:
+            tracked.bucket = Bucket(self._limits.rate_per_s, self._limits.burst, now_us)
+        return tracked.bucket.take(now_us)
+
+    # ------------------------------------------------------------------------------------------ what the owner knows
+    async def _know(self, workspace: UUID, devices: Collection[UUID]) -> None:
+        """Loads the devices that are not in memory. A user held meanwhile (consent, erasure) is loaded again."""
+        missing = [device for device in devices if device not in self._tracked]
+        while missing:
+            if len(self._tracked) + len(missing) > self._limits.devices:
+                self.forget_idle()
+                if len(self._tracked) + len(missing) > self._limits.devices:
+                    raise Unavailable("too many devices are live here", 5.0)
+            self._loading += 1
+            try:
+                found = await self._store.load(workspace, missing)
+                missing = [device.id for device in found if device.user in self._held_while_loading]
+                self._install(device for device in found if device.user not in self._held_while_loading)
+            finally:
+                self._loading -= 1
+                if self._loading == 0:
+                    self._held_while_loading.clear()
+
+    def _install(self, devices: Iterable[KnownDevice]) -> None:
+        now_us = self._now_us()
+        for device in devices:
+            if device.id not in self._tracked:
+                self._tracked[device.id] = _Tracked(device, now_us)
+                self._of_user.setdefault(device.user, set()).add(device.id)
+
+    def _forget(self, user: UUID) -> None:
+        for device in self._of_user.pop(user, ()):
+            del self._tracked[device]
+
+    def forget_idle(self) -> None:
+        """Drops devices that are in no fence and were not heard of for an hour."""
+        limit_us = self._now_us() - IDLE_US
+        idle = [
+            (user, devices)
+            for user, devices in self._of_user.items()
+            if user not in self._queues
+            and all(self._tracked[d].heard_us < limit_us and not self._tracked[d].device.state.inside for d in devices)
+        ]
+        for user, _ in idle:
+            self._forget(user)
+
+    def heard(self) -> dict[UUID, int]:
+        """When each device that is inside something was last heard of, for the stale-visit close."""
+        return {d: tracked.heard_us for d, tracked in self._tracked.items() if tracked.device.state.inside}
+
+    # ------------------------------------------------------------------------------------------ queues
+    def _push(self, user: UUID, work: Part | _Hold) -> None:
+        queue = self._queues.setdefault(user, _Queue())
+        queue.work.append(work)
+        if not queue.busy and len(queue.work) == 1:
+            self._ready.append(user)
+            self._wake.set()
+
+    def _release(self, user: UUID) -> None:
+        queue = self._queues[user]
+        queue.busy = False
+        if queue.work:
+            self._ready.append(user)
+            self._wake.set()
+        else:
+            del self._queues[user]
+
+    @asynccontextmanager
+    async def exclusive(self, user: UUID) -> AsyncIterator[None]:
+        """Holds one user: no turn of theirs runs inside, and their devices are loaded anew after it."""
+        hold = _Hold(asyncio.get_running_loop().create_future())
+        self._push(user, hold)
+        try:
+            await hold.granted
+        except BaseException:
+            if hold.granted.done() and not hold.granted.cancelled():
+                self._release(user)
+            raise
+        try:
+            yield
+        finally:
+            if self._loading:
+                self._held_while_loading.add(user)
+            self._forget(user)
+            self._release(user)
+
+    async def run(self) -> None:
+        """Takes turns until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._ready:
+                self._take_turn()
+                await asyncio.sleep(0)  # lets the sockets in: what they bring makes the next turn larger
+
+    def _take_turn(self) -> None:
+        parts: list[Part] = []
+        while self._ready and len(parts) < TURN_PARTS:
+            user = self._ready.popleft()
+            queue = self._queues[user]
+            work = queue.work.popleft()
+            queue.busy = True
+            if isinstance(work, Part):
+                if self._still_known(work):
+                    parts.append(work)
+            elif work.granted.cancelled():
+                self._release(user)
+            else:
+                work.granted.set_result(None)
+        if parts:
+            self._step(parts)
+            self._launch()
+
+    def _still_known(self, part: Part) -> bool:
+        """A part whose devices were forgotten while it waited goes round again, to be loaded first."""
+        if all(point.device in self._tracked for _, point in part.points):
+            return True
+        task = asyncio.create_task(self._reload(part), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return False
+
+    async def _reload(self, part: Part) -> None:
+        """Loads the part's devices anew and judges its points again: consent may have gone meanwhile."""
+        try:
+            await self._know(part.request.workspace, {point.device for _, point in part.points})
+            points, part.points = part.points, []
+            for number, point in points:
+                tracked = self._tracked.get(point.device)
+                if tracked is None:
+                    part.request.results[number] = Result("refused", "unknown_device")
+                elif not tracked.device.locate:
+                    part.request.results[number] = Result("refused", "consent_required")
+                else:
+                    part.points.append((number, point))
+        except Exception as error:  # noqa: BLE001 - whatever failed, the request must be answered
+            self._fail(part, error)
+            return
+        if part.points:
+            self._queues[part.user].work.appendleft(part)
+        else:
+            part.request.part_done()
+        self._release(part.user)
+
+    def _step(self, parts: Sequence[Part]) -> None:
+        taken_us = self._now_us()
+        for part in parts:
+            part.taken_us = taken_us
+        try:
+            step_parts(parts, self._device_of, self._catalog, self._figures)
+        except Exception as error:  # noqa: BLE001 - a fault in one turn is answered, logged, and does not end the engine
+            _log.exception("a turn could not be stepped")
+            for part in parts:
+                self._fail(part, error)
+            return
+        for part in parts:
+            if part.arrivals:
+                self._due.append(part)
+            else:
+                self._finish(part)
+
+    # ------------------------------------------------------------------------------------------ commits
+    def _launch(self) -> None:
+        while self._due and len(self._commits) < COMMITS:
+            batch = [self._due.popleft() for _ in range(min(TURN_USERS, len(self._due)))]
+
+            task = asyncio.create_task(self._commit(batch), name="commit")
+            self._commits.add(task)
+            task.add_done_callback(self._committed)
+
+    def _committed(self, task: asyncio.Task[None]) -> None:
+        self._commits.discard(task)
+        self._launch()
+
+    async def _commit(self, batch: Sequence[Part]) -> None:
+        try:
+            gone = await self._commit_turn(batch)
+        except Exception as error:  # noqa: BLE001 - every part of the batch must be answered, whatever failed
+            await self._commit_failed(batch, error)
+            return
+        for part in batch:
+            if part.user in gone:
+                self._refuse_gone(part)
+            else:
+                self._finish(part)
+
+    async def _commit_failed(self, batch: Sequence[Part], error: Exception) -> None:
+        """A fault of ours in a batch is tried again one by one, so that one bad row takes nobody along."""
+        if len(batch) > 1 and not isinstance(error, GeoOffersError):
+            _log.warning("a turn failed and is taken apart", users=len(batch), error=repr(error))
+            for part in batch:
+                await self._commit([part])
+            return
+        if not isinstance(error, GeoOffersError):
+            _log.error("a turn failed", error=repr(error), exc_info=error)
+        for part in batch:
+            self._fail(part, error)
+
+    def _finish(self, part: Part) -> None:
+        """Installs the part's states and lets the user's next part in."""
+        for device, state in part.states.items():
+            tracked = self._tracked[device]
+            tracked.device = replace(tracked.device, state=state)
+        part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
+        for arrival in part.arrivals:
+            self._figures.transitions.labels(arrival.transition.type.value).inc()
+        part.request.part_done()
+        self._release(part.user)
+
+    def _refuse_gone(self, part: Part) -> None:
+        for number, _ in part.points:
+            part.request.results[number] = Result("refused", "unknown_device")
+        self._forget(part.user)
+        part.request.part_done()
+        self._release(part.user)
+
+    def _fail(self, part: Part, error: Exception) -> None:
+        if not isinstance(error, GeoOffersError):
+            error = Unavailable("something failed here; send the same request again", 1.0)
+        part.request.failure = error
+        self._forget(part.user)
+        part.request.part_done()
+        self._release(part.user)
+
+    async def drain(self) -> None:
+        """Waits until nothing is queued; the caller has stopped new requests and bounds the wait."""
+        while self._queues:  # noqa: ASYNC110 - once, at the end: an event for it would have to be kept at every turn
+            await asyncio.sleep(0.01)
+
+    def sizes(self) -> dict[str, int]:
+        """How much is held, for the live feed."""
+        return {"devices": len(self._tracked), "queued": self._queued}
+
+    def observe(self) -> None:
+        """Sets the gauges."""
+        self._figures.queued.set(self._queued)
+        self._figures.devices.set(len(self._tracked))
+        self._figures.fences.set(self._catalog.size())

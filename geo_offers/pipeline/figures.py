@@ -1,0 +1,79 @@
+"""Counters and latencies of the running service: over its life for `/metrics`, of late for the live feed."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import Counter as Total
+
+RECENT: Final = 4_096
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """p50 and p99 of the values; empty in, empty out."""
+    if not values:
+        return {}
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return {"p50": ordered[round(last * 0.50)], "p99": ordered[round(last * 0.99)]}
+
+
+class Figures:
+    """One instance a process. Labels are bounded: reasons, lanes, outcomes; never a person, a fence or a place."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.points = Total(
+            "geo_offers_points", "Points of requests by what became of them", ["status"], registry=self.registry
+        )
+        self.transitions = Total("geo_offers_transitions", "Transitions by type", ["type"], registry=self.registry)
+        self.decisions = Total(
+            "geo_offers_decisions", "Decisions by outcome or reason", ["reason"], registry=self.registry
+        )
+        self.deliveries = Total(
+            "geo_offers_deliveries", "Sends by lane and outcome", ["lane", "outcome"], registry=self.registry
+        )
+        self.turn_seconds = Histogram(
+            "geo_offers_turn_seconds",
+            "One decision transaction",
+            buckets=(0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 3, 10),
+            registry=self.registry,
+        )
+        self.queued = Gauge("geo_offers_queued_points", "Points that wait for their answer", registry=self.registry)
+        self.devices = Gauge("geo_offers_devices", "Devices held in memory", registry=self.registry)
+        self.fences = Gauge("geo_offers_fences", "Fences in the index", registry=self.registry)
+        self.streams = Gauge("geo_offers_streams", "Open device streams", registry=self.registry)
+        self.oldest_due = Gauge(
+            "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
+        )
+        self._lookup_us: deque[float] = deque(maxlen=RECENT)
+        self._decision_ms: dict[UUID, deque[float]] = {}
+        self._pings: Counter[UUID] = Counter()
+        self._reasons: dict[UUID, Counter[str]] = {}
+
+    def looked_up(self, points: int, seconds: float) -> None:
+        """One vectorised look-up: the time of each of its points."""
+        self._lookup_us.append(seconds / points * 1e6)
+
+    def received(self, workspace: UUID, points: int) -> None:
+        self._pings[workspace] += points
+
+    def decided(self, workspace: UUID, reason: str, ms: float) -> None:
+        """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""
+        self.decisions.labels(reason).inc()
+        self._reasons.setdefault(workspace, Counter())[reason] += 1
+        self._decision_ms.setdefault(workspace, deque(maxlen=RECENT)).append(ms)
+
+    def pings(self, workspace: UUID) -> int:
+        """Points received of a workspace since the start."""
+        return self._pings[workspace]
+
+    def stats(self, workspace: UUID) -> dict[str, Any]:
+        """Recent latencies, and decisions by reason since the start."""
+        return {
+            "lookup_us": quantiles(self._lookup_us),
+            "decision_ms": quantiles(self._decision_ms.get(workspace, ())),
+            "decisions": dict(self._reasons.get(workspace, ())),
+        }

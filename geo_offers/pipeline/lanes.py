@@ -1,0 +1,137 @@
+"""The port to a gateway: a lane takes one message and says, as a value, what became of it.
+
+The line that matters is whether a byte may have left. A lane that is not sure answers Ambiguous: the dispatcher then
+keeps the person's slot and sends once more under the same id. What a lane raises counts as Ambiguous.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Final, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One offer as a gateway needs it. `replace_key` makes a second copy overwrite the first on the person's screen."""
+
+    offer: UUID
+    workspace: UUID
+    user: UUID
+    device: UUID
+    platform: str
+    push_token: str | None
+    campaign: UUID
+    fence: str
+    title: str
+    body: str
+    link: str | None
+    data: Mapping[str, str] | None
+    replace_key: str
+    created_us: int
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The gateway has it; it may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDead:
+    """This token will never work again. Nothing was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The gateway asks to come back after so many seconds; `whole_lane` when it meant all of our calls."""
+
+    after_s: float
+    whole_lane: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """The gateway answered that it could not take it now."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The gateway will never take this message."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Bytes left and no answer came: it may be shown."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Not one byte left."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """On the device's open stream: to be sent again until the device says that it was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nobody is there to take it: to be tried when the device comes back, not before."""
+
+
+Outcome = Accepted | TokenDead | Later | Transient | Refused | Ambiguous | NotSent | Offered | Waiting
+
+
+_NAMES: Final[Mapping[type, str]] = MappingProxyType(
+    {
+        Accepted: "accepted",
+        TokenDead: "token_dead",
+        Later: "later",
+        Transient: "transient",
+        Refused: "refused",
+        Ambiguous: "ambiguous",
+        NotSent: "not_sent",
+        Offered: "offered",
+        Waiting: "waiting",
+    }
+)
+
+
+def outcome_name(outcome: Outcome) -> str:
+    """Name it as counters and the live feed do."""
+    return _NAMES[type(outcome)]
+
+
+class Lane(Protocol):
+    """One kind of gateway."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many sends may be under way at once."""
+        ...
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the receiver itself shows an id only once, so that a send may be repeated until it is answered."""
+        ...
+
+    async def send(self, message: Message) -> Outcome: ...
+
+
+def replace_key(decision: UUID) -> str:
+    """Name the screen slot of a decision's message: 32 base64url characters, the most that every push service takes."""
+    return urlsafe_b64encode(sha256(decision.bytes).digest()).decode()[:32]

@@ -1,0 +1,93 @@
+"""The live feed: what happens now, fanned out to whoever looks, without coordinates.
+
+A slow reader loses its own oldest events and nothing else; how many were dropped is told with the next event that it
+gets.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+QUEUE: Final = 1_000
+HISTORY: Final = 500
+READERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    seq: int
+    name: str
+    data: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Reader:
+    """One open feed: a bounded queue and the count of what it lost."""
+
+    events: deque[Event] = field(default_factory=deque)
+    dropped: int = 0
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def push(self, event: Event) -> None:
+        if len(self.events) >= QUEUE:
+            self.events.popleft()
+            self.dropped += 1
+        self.events.append(event)
+        self.woken.set()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while True:
+            await self.woken.wait()
+            self.woken.clear()
+            while self.events:
+                yield self.events.popleft()
+
+
+class LiveFeed:
+    """Events by workspace, the newest kept for readers that come back with the last number they saw."""
+
+    def __init__(self) -> None:
+        self._readers: dict[UUID, set[Reader]] = {}
+        self._history: dict[UUID, deque[Event]] = {}
+        self._seq = 0
+
+    def publish(self, workspace: UUID, name: str, data: dict[str, Any], *, keep: bool = True) -> None:
+        """Tells all readers of the workspace; costs next to nothing when nobody has looked yet."""
+        readers = self._readers.get(workspace)
+        if readers is None:
+            return
+        self._seq += 1
+        event = Event(self._seq, name, msgspec.json.encode(data))
+        if keep:
+            self._history[workspace].append(event)
+        for reader in readers:
+            reader.push(event)
+
+    def watched(self) -> list[UUID]:
+        """Workspaces with an open feed."""
+        return [workspace for workspace, readers in self._readers.items() if readers]
+
+    @contextmanager
+    def reader(self, workspace: UUID, after: int | None) -> Iterator[Reader]:
+        """An open feed; with `after`, what is still remembered since that event comes first."""
+        reader = Reader()
+        readers = self._readers.setdefault(workspace, set())
+        history = self._history.setdefault(workspace, deque(maxlen=HISTORY))
+        if after is not None:
+            for event in history:
+                if event.seq > after:
+                    reader.push(event)
+        readers.add(reader)
+        try:
+            yield reader
+        finally:
+            readers.discard(reader)
+
+    def full(self, workspace: UUID) -> bool:
+        return len(self._readers.get(workspace, ())) >= READERS

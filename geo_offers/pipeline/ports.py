@@ -1,0 +1,167 @@
+"""What the ping path needs from outside: small Protocols, implemented in `storage` and by doubles in tests."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from geo_offers.offers.caps import Use
+from geo_offers.people.consent import Consents
+from geo_offers.people.rhythm import Rhythm
+from geo_offers.pipeline.catalog import Policies
+from geo_offers.places.fences import FenceId
+from geo_offers.presence.machine import PresenceState
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """What the partition's owner keeps of a device; a device whose phone may not be located has `locate` false."""
+
+    id: UUID
+    user: UUID
+    workspace: UUID
+    partition: int
+    replay: bool
+    locate: bool
+    of_age: bool
+    proven: bool
+    token_epoch: int
+    state: PresenceState
+
+
+@dataclass(frozen=True, slots=True)
+class LockedUser:
+    """A person's row, fresh under the lock of this turn."""
+
+    id: UUID
+    workspace: UUID
+    partition: int
+    consents: Consents
+    rhythm: Rhythm
+    muted: frozenset[UUID]
+    locale: str
+    zone: ZoneInfo | None
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """How a device can be reached, read in the turn."""
+
+    id: UUID
+    user: UUID
+    replay: bool
+    push_lane: str | None
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVisit:
+    """A visit that is committed already, with the marks it carries."""
+
+    dwelt: bool
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a turn reads after the lock, by user."""
+
+    uses: Mapping[UUID, Sequence[Use]]
+    open_visits: Mapping[UUID, Sequence[tuple[UUID, FenceId]]]
+    known: Mapping[UUID, KnownVisit]
+    devices: Mapping[UUID, DeviceRow]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRow:
+    """A visit as this turn leaves it; `opened` false continues one that is there already."""
+
+    id: UUID
+    workspace: UUID
+    user: UUID
+    device: UUID
+    fence: FenceId
+    fence_version: int
+    entered_us: int
+    opened: bool
+    dwelt_us: int | None = None
+    left_us: int | None = None
+    enter_decision: UUID | None = None
+    dwell_decision: UUID | None = None
+    exit_decision: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """An offer with the reservation it holds; `at_us` is on the decision's clock, the rest on the server's."""
+
+    id: UUID
+    at_us: int
+    device: UUID
+    partition: int
+    campaign: UUID
+    fence: FenceId
+    store: str
+    tags: tuple[str, ...]
+    visit: UUID | None
+    trigger: str
+    lane: str
+    message: bytes
+    created_us: int
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    id: UUID
+    workspace: UUID
+    user: UUID
+    campaign: UUID | None
+    at_us: int
+    outcome: str
+    reason: str | None
+    receipt: bytes
+    offer: OfferRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """A device after its transitions."""
+
+    device: UUID
+    state: PresenceState
+    received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    visits: Sequence[VisitRow]
+    decisions: Sequence[DecisionRow]
+    seen: Sequence[SeenRow]
+
+
+class TurnTransaction(Protocol):
+    """One open transaction; each call is one statement or a few, in this order."""
+
+    async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, LockedUser]: ...
+    async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]: ...
+    async def policies(self, workspace: UUID) -> Policies: ...
+    async def read(self, since_us: Mapping[UUID, int], visits: Sequence[UUID], devices: Sequence[UUID]) -> Read: ...
+    async def write(self, writes: Writes) -> None: ...
+
+
+class TurnStore(Protocol):
+    def open(
+        self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
+    ) -> AbstractAsyncContextManager[TurnTransaction]:
+        """A transaction that commits only while `owner` holds these partitions at these epochs."""
+        ...
+
+
+class DeviceStore(Protocol):
+    async def load(self, workspace: UUID, devices: Collection[UUID]) -> Sequence[KnownDevice]:
+        """The devices of the workspace among these; the others are unknown."""
+        ...

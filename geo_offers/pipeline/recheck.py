@@ -1,0 +1,80 @@
+"""The last look before a send: whether this message may still be shown to this person, now.
+
+A second or half an hour may lie between the decision and the send. Whatever the person, the manager or the clock
+changed since then counts, in this order: expiry, kill switch, consent, campaign, mute, quiet hours, and for what an
+arrival triggered whether the person is still there. A message that fails is finished, not kept for later.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from geo_offers.people.consent import Consents, Purpose
+from geo_offers.people.quiet import QuietRule, quiet_until
+
+GRACE_US: Final = 120 * 1_000_000  # an offer may still be on its way to somebody who has just stepped out
+
+_NEEDED: Final = (Purpose.LOCATE, Purpose.OFFERS)
+_ARRIVALS: Final = ("enter", "dwell")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is true of one due offer, read under the lock of its person."""
+
+    expires_us: int
+    trigger: str
+    replay: bool
+    consents: Consents
+    muted: Collection[UUID]
+    quiet: tuple[QuietRule, ...]  # the person's and the workspace's: the union holds
+    zone: ZoneInfo
+    campaign: UUID
+    campaign_state: str | None  # absent: the campaign is gone
+    paused: bool
+    visit_known: bool
+    left_us: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why it may not be sent any more; `detail` is the silence's public name where it has one."""
+
+    state: Literal["expired", "cancelled"]
+    detail: str
+
+
+def objection(standing: Standing, now_us: int) -> Objection | None:
+    """Find the first reason against sending at this instant of the server's clock, or None."""
+    if standing.expires_us <= now_us:
+        return Objection("expired", "expired")
+    reason = _reason(standing, now_us)
+    return Objection("cancelled", reason) if reason else None
+
+
+def _reason(standing: Standing, now_us: int) -> str | None:
+    if standing.paused:
+        return "kill_switch"
+    if not all(standing.consents.granted(purpose) for purpose in _NEEDED):
+        return "no_consent"
+    if standing.campaign_state != "approved":
+        return "not_live"
+    if standing.campaign in standing.muted:
+        return "muted"
+    # A replayed phone lives in its recording's time: there the decision has looked at quiet hours and presence.
+    if standing.replay:
+        return None
+    if quiet_until(standing.quiet, now_us, standing.zone) is not None:
+        return "quiet_hours"
+    if standing.trigger in _ARRIVALS and not _still_there(standing, now_us):
+        return "left"
+    return None
+
+
+def _still_there(standing: Standing, now_us: int) -> bool:
+    """Tell whether the visit is open or just closed; one that is gone was wiped, so nobody is there."""
+    if not standing.visit_known:
+        return False
+    return standing.left_us is None or now_us - standing.left_us < GRACE_US

@@ -1,0 +1,108 @@
+"""One request of pings on its way through the engine: points in, one result each out, in the request's order."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import UUID
+
+from geo_offers.places.fences import Geofence
+from geo_offers.places.regions import Next
+from geo_offers.presence.fixes import Fix
+from geo_offers.presence.machine import PresenceState, Transition
+
+Status = Literal["accepted", "late", "duplicate", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A ping as the edge read it: either a position, or what the phone's own region monitoring saw."""
+
+    device: UUID
+    at_us: int | None
+    lat: float | None
+    lon: float | None
+    accuracy_m: float | None = None
+    speed_mps: float | None = None
+    region: str | None = None
+    entered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    status: Status
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOffer:
+    """An offer that this request caused, as the phone may keep it; showing it is the dispatcher's."""
+
+    id: UUID
+    campaign: UUID
+    fence: str
+    message: bytes
+    lane: str
+    created_us: int
+    expires_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    device: UUID
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    results: list[Result]
+    transitions: list[Seen]
+    offers: list[MadeOffer]
+    next: Next | None
+    live: bool
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Collects the results of its parts; `done` resolves when each is committed, or fails with the first failure."""
+
+    workspace: UUID
+    received_us: int
+    results: list[Result | None]
+    done: asyncio.Future[None]
+    parts: int = 0
+    transitions: list[Seen] = field(default_factory=list)
+    offers: list[MadeOffer] = field(default_factory=list)
+    last: Fix | None = None
+    failure: Exception | None = None
+
+    def part_done(self) -> None:
+        self.parts -= 1
+        if self.parts == 0 and not self.done.done():
+            if self.failure is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(self.failure)
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """One transition with what a decision needs of its fence; the fence is None where it was removed meanwhile."""
+
+    device: UUID
+    transition: Transition
+    fence: Geofence | None
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What one request holds of one user: the unit of a turn. A user takes part in a turn with one part at a time."""
+
+    request: Request
+    user: UUID
+    partition: int
+    points: list[tuple[int, Point]]
+    states: dict[UUID, PresenceState] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
+    lookup_ms: float = 0.0
+    taken_us: int = 0
+    attempts: int = 0

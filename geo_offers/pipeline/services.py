@@ -1,0 +1,32 @@
+"""All that a call may use, as one value made by the composition root."""
+
+from dataclasses import dataclass
+
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.dispatch import Dispatcher
+from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Stores, Workspaces
+from geo_offers.pipeline.people import Offers, People
+from geo_offers.pipeline.streams import DeviceStreams
+from geo_offers.pipeline.tokens import AccessTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    engine: Engine
+    catalog: Catalog
+    live: LiveFeed
+    figures: Figures
+    tokens: AccessTokens
+    dispatcher: Dispatcher
+    streams: DeviceStreams
+    people: People
+    offers: Offers
+    workspaces: Workspaces
+    stores: Stores
+    geofences: Geofences
+    imports: Imports
+    campaigns: Campaigns
+    decisions: DecisionLog

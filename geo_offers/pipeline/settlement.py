@@ -1,0 +1,154 @@
+"""What a send comes to: the rules that turn an outcome into a change of the outbox row, as one pure function.
+
+- The person's slot is given back only where it is known that nothing was shown: once a send has gone unanswered it is
+  kept, however the offer ends.
+- An unanswered send is repeated exactly once, under the same id. A repeat that the gateway did not take (it answered
+  5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off, was not made.
+- A lane that `repeats` has a receiver that shows an id once: there a send is repeated until it is answered.
+- Attempts count claims, so that a row which kills its process runs out. Whatever was answered is no such row: its count
+  stays where the back-off is longest, and is given back where nothing was tried.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, assert_never
+from uuid import UUID
+
+from geo_offers.pipeline.lanes import (
+    Accepted,
+    Ambiguous,
+    Later,
+    Message,
+    NotSent,
+    Offered,
+    Outcome,
+    Refused,
+    TokenDead,
+    Transient,
+    Waiting,
+)
+
+MOST_ATTEMPTS: Final = 10
+LONGEST_BACK_OFF_S: Final = 64.0
+LATER_S: Final = (1.0, 3600.0)
+PARKED_S: Final = 3600.0  # nobody is there: the offer's expiry, or the device's return, comes first
+FALLBACK_LANE: Final = "inapp"
+
+_ANSWERED_AT_MOST: Final = 7  # 2 ** 6 s is the longest back-off, and three crashes are left
+_DETAIL: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased outbox row. `unanswered` counts sends before this claim of which no answer is known (0, 1, 2)."""
+
+    offer: UUID
+    workspace: UUID
+    token: int
+    attempts: int
+    unanswered: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadToken:
+    device: UUID
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The offer is finished in this state; `keep` its slot, or release it."""
+
+    claim: Claim
+    state: Literal["accepted", "failed", "ambiguous", "expired", "cancelled"]
+    keep: bool
+    detail: str | None = None
+    dead: DeadToken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Due again after so many seconds, at the offer's expiry at the latest; `unanswered` marks that it may be shown."""
+
+    claim: Claim
+    after_s: float
+    attempts: int
+    unanswered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """To another lane at once, under the same id."""
+
+    claim: Claim
+    lane: str
+    dead: DeadToken | None
+
+
+Settlement = Close | Retry | Move
+
+
+def back_off_s(attempts: int, jitter: float) -> float:
+    """Give 1, 2, 4, 8 … 64 s, a quarter more or less by `jitter` (0 to 1)."""
+    return min(2.0 ** (attempts - 1), LONGEST_BACK_OFF_S) * (0.75 + jitter / 2)
+
+
+def settle(
+    claim: Claim, message: Message, outcome: Outcome, *, repeats: bool, lease_s: float, jitter: float
+) -> Settlement:
+    """Judge one send. `jitter` is a random number from 0 to 1; `lease_s` spaces the sends of a lane that repeats."""
+    repeated = claim.unanswered > 0 and not repeats
+    match outcome:
+        case Accepted():
+            return Close(claim, "accepted", keep=True)
+        case TokenDead():
+            dead = DeadToken(message.device, message.push_token) if message.push_token else None
+            if repeated:
+                return Close(claim, "ambiguous", keep=True, detail="token_dead", dead=dead)
+            return Move(claim, FALLBACK_LANE, dead)
+        case Refused(detail):
+            return Close(claim, "failed", keep=claim.unanswered > 0, detail=printable(detail))
+        case Ambiguous(detail) | Transient(detail) if repeated:
+            return Close(claim, "ambiguous", keep=True, detail=printable(detail))
+        case Ambiguous():
+            return _again(claim, jitter, unanswered=True)
+        case Transient() | NotSent():
+            return _again(claim, jitter)
+        case Later(after_s):
+            return put_back(claim, min(max(after_s, LATER_S[0]), LATER_S[1]))
+        case Offered():
+            return Retry(claim, lease_s, attempts=0, unanswered=True)
+        case Waiting():
+            return put_back(claim, PARKED_S)
+        case _:
+            assert_never(outcome)
+
+
+def hopeless(claim: Claim, *, repeats: bool) -> Close | None:
+    """End a row that has had its chances before anybody looks at it again; None for the others."""
+    if claim.unanswered > 1 and not repeats:
+        return Close(claim, "ambiguous", keep=True, detail="unanswered")
+    if claim.attempts > MOST_ATTEMPTS:
+        return Close(claim, "failed", keep=claim.unanswered > 0, detail="poison")
+    return None
+
+
+def unreadable(claim: Claim, jitter: float) -> Settlement:
+    """Make a row that cannot be read wait like a failed send, without the mercy for what was answered."""
+    if claim.attempts >= MOST_ATTEMPTS:
+        return Close(claim, "failed", keep=claim.unanswered > 0, detail="poison")
+    return Retry(claim, back_off_s(claim.attempts, jitter), claim.attempts)
+
+
+def put_back(claim: Claim, after_s: float) -> Retry:
+    """Make it due again without counting the attempt: nothing was tried."""
+    return Retry(claim, after_s, claim.attempts - 1)
+
+
+def printable(detail: str) -> str | None:
+    """Cut a gateway's words to what may be kept: short, printable ASCII."""
+    return "".join(letter for letter in detail if " " <= letter <= "~")[:_DETAIL] or None
+
+
+def _again(claim: Claim, jitter: float, *, unanswered: bool = False) -> Retry:
+    attempts = min(claim.attempts, _ANSWERED_AT_MOST)
+    return Retry(claim, back_off_s(attempts, jitter), attempts, unanswered)

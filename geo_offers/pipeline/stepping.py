@@ -1,0 +1,120 @@
+"""From a turn's points to states and transitions: one vectorised look-up a workspace, then presence, fix by fix.
+
+Nothing here waits or touches the outside, save a stopwatch: new states are kept in the part and installed by the
+engine, after the commit where there were transitions.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from time import perf_counter
+from uuid import UUID
+
+import numpy as np
+
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.requests import Arrival, Part, Point, Result
+from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.presence import machine
+from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
+from geo_offers.presence.machine import PresenceState
+
+ACCEPTED = Result("accepted")
+LATE = Result("late")
+DUPLICATE = Result("duplicate")
+UNKNOWN_REGION = Result("refused", "unknown_region")
+SINGLE = 8  # up to here one scalar look-up each is faster than one vectorised call
+
+DeviceLookup = Callable[[UUID], KnownDevice]
+
+_RECEIPTS = {"accepted": ACCEPTED, "late": LATE, "duplicate": DUPLICATE}
+
+
+def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
+    """In order of `at`; at equal times the place decides, so that a shuffled request steps the same."""
+    index, point = numbered
+    return (point.at_us or 0, point.lat or 0.0, point.lon or 0.0, index)
+
+
+def step_parts(parts: Iterable[Part], known: DeviceLookup, catalog: Catalog, figures: Figures) -> None:
+    """Fills each part's results, new states and arrivals; leaves the devices as they are."""
+    by_workspace: dict[UUID, list[Part]] = {}
+    for part in parts:
+        part.points.sort(key=_in_order)
+        by_workspace.setdefault(part.request.workspace, []).append(part)
+    for workspace, group in by_workspace.items():
+        index = catalog.index(workspace)
+        located = iter(_locate(index, [point for part in group for _, point in part.points], figures))
+        for part in group:
+            _step_part(part, list(islice(located, len(part.points))), known, index)
+
+
+def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> Sequence[tuple[Geofence, ...]]:
+    """The fences that hold each point; none for a point without a position."""
+    started = perf_counter()
+    if len(points) <= SINGLE:
+        found = [
+            () if point.lat is None or point.lon is None else index.locate_one(point.lat, point.lon) for point in points
+        ]
+    else:
+        nowhere = float("nan")
+        lat = np.array([nowhere if point.lat is None else point.lat for point in points])
+        lon = np.array([nowhere if point.lon is None else point.lon for point in points])
+        placed = ~np.isnan(lat)
+        hits = index.locate(lat[placed], lon[placed])
+        found = [()] * len(points)
+        for at, hit in zip(np.flatnonzero(placed), hits, strict=True):
+            found[at] = hit
+    figures.looked_up(len(points), perf_counter() - started)
+    return found
+
+
+def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], known: DeviceLookup, index: GeofenceIndex) -> None:
+    workspace, results = part.request.workspace, part.request.results
+    for (number, point), inside in zip(part.points, located, strict=True):
+        device = known(point.device)
+        state = part.states.get(point.device, device.state)
+        if point.region is not None:
+            results[number], state, edges = _step_region(point, state, index, workspace)
+        else:
+            results[number], state, edges = _step_fix(part, point, state, inside, index)
+        part.states[point.device] = state
+        part.arrivals += [Arrival(point.device, edge, index.get(edge.fence)) for edge in edges]
+
+
+def _step_fix(
+    part: Part, point: Point, state: PresenceState, inside: tuple[Geofence, ...], index: GeofenceIndex
+) -> tuple[Result, PresenceState, tuple[machine.Transition, ...]]:
+    assert point.at_us is not None
+    assert point.lat is not None
+    assert point.lon is not None
+    fix = Fix(point.at_us, point.lat, point.lon, usable_accuracy_m(point.accuracy_m), usable_speed_mps(point.speed_mps))
+    receipt = machine.receive(state, fix)
+    if receipt != "accepted":
+        return _RECEIPTS[receipt], state, ()
+    part.request.last = fix
+    crossed: tuple[Geofence, ...] = ()
+    if state.lat is not None and state.lon is not None and (state.lat != fix.lat or state.lon != fix.lon):
+        crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon)
+    state, edges = machine.step(
+        state, fix, inside, crossed, workspace=part.request.workspace, device=point.device, lookup=index.get
+    )
+    return ACCEPTED, state, edges
+
+
+def _step_region(
+    point: Point, state: PresenceState, index: GeofenceIndex, workspace: UUID
+) -> tuple[Result, PresenceState, tuple[machine.Transition, ...]]:
+    assert point.at_us is not None
+    assert point.region is not None
+    fence = index.get(FenceId(point.region))
+    if fence is None or not fence.active:
+        return UNKNOWN_REGION, state, ()
+    if machine.is_late(state, point.at_us):
+        return LATE, state, ()
+    state, edges = machine.step_region(
+        state, point.at_us, fence, entered=point.entered, workspace=workspace, device=point.device
+    )
+    return ACCEPTED, state, edges

@@ -1,0 +1,49 @@
+"""The geofence as everything downstream sees it: a frozen value with its place, its store and how arrivals are told."""
+
+from dataclasses import dataclass
+from typing import Literal, NewType
+
+from geo_offers.places.geometry import Geometry
+
+FenceId = NewType("FenceId", str)
+"""`set/external_id`: the first `/` splits; a set's name has none, an external id may."""
+
+
+def fence_id(set_id: str, external_id: str) -> FenceId:
+    """Join the two names; raises ValueError when the set is empty or has a `/`, or the external id is empty."""
+    if not set_id or "/" in set_id or not external_id:
+        raise ValueError("a fence id is set/external_id, neither empty, and a set has no slash")
+    return FenceId(f"{set_id}/{external_id}")
+
+
+def split_fence_id(fence: FenceId) -> tuple[str, str]:
+    """Set and external id."""
+    set_id, _, external_id = fence.partition("/")
+    return set_id, external_id
+
+
+@dataclass(frozen=True, slots=True)
+class Detect:
+    """How presence at a fence is told: `raw` takes every fix at its word."""
+
+    mode: Literal["raw"] = "raw"
+    dwell_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Geofence:
+    """One version of an area of interest. An inactive one is kept and never matched."""
+
+    id: FenceId
+    version: int
+    name: str
+    geometry: Geometry
+    store: str | None
+    tags: tuple[str, ...]
+    active: bool
+    detect: Detect
+
+
+def store_key(fence: Geofence) -> str:
+    """Name what gaps and caps per store count by: a fence without a store counts as its own."""
+    return fence.store if fence.store is not None else fence.id

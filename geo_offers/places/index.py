@@ -1,0 +1,318 @@
+"""Which fences a point is in: H3 cells propose, exact geometry decides.
+
+Every active fence is filed under the cells of its cover (`cells.py`), either as "wholly inside" (no test needed) or as
+"to be tested". One lookup is one H3 cell, two dictionary probes, and a test for each fence whose border is near.
+What cells serve badly, huge fences and polar ones, is filed by box in an R-tree of its own, asked only when there is
+any. A second R-tree over all active fences answers what has no cell: the nearest fences, and a long way's crossings.
+
+Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
+`put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
+"""
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import rtree
+import shapely
+from h3.api import basic_int as h3
+
+from geo_offers.places.cells import FINE, Cover, coarse_of, cover
+from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, arc_m, ecef, ecef_array
+from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.geometry import (
+    Box,
+    Circle,
+    Geometry,
+    border_distance_one,
+    bounds,
+    contains_one,
+    crosses,
+    enclosing,
+    short_way,
+)
+
+BATCH_FROM = 16
+"""Below this many points a loop over `locate_one` is faster than setting up arrays."""
+SHORT_WAY_M = 100.0
+"""A way whose half is shorter than the shortest edge of a fine cell (over 50 m anywhere) stays within one ring of
+cells around its middle."""
+LEG_DEG = 0.2
+"""A long way is looked up box by box of about this size, or its one box would propose half a country."""
+MAX_LEGS = 256
+
+Hit: TypeAlias = tuple[Geofence, bool]
+"""A fence filed under a cell, and whether the cell lies wholly inside it."""
+
+
+@dataclass(slots=True)
+class _Filed:
+    """Where a fence was filed, to take it out again. `number` is its key in the R-trees."""
+
+    fence: Geofence
+    number: int
+    cover: Cover
+    boxes: tuple[Box, ...]
+
+
+def prepare(fence: Geofence) -> Cover:
+    """Compute the cover that `GeofenceIndex.put` needs; 0.1 to 100 ms of pure computing, fit for a worker."""
+    return cover(fence.geometry) if fence.active else Cover()
+
+
+class GeofenceIndex:
+    """A mutable set of fences by id. Not safe for use by several threads at once."""
+
+    def __init__(self, fences: Iterable[Geofence] = ()) -> None:
+        self._filed: dict[FenceId, _Filed] = {}
+        self._by_number: dict[int, Geofence] = {}
+        self._next_number = 0
+        self._cells: dict[int, tuple[Hit, ...]] = {}
+        self._boxed: set[int] = set()
+        self._boxed_tree = _tree()
+        self._tree = _tree()
+        for fence in fences:
+            self.put(fence)
+
+    def __len__(self) -> int:
+        return len(self._filed)
+
+    def __iter__(self) -> Iterator[Geofence]:
+        """All fences, inactive ones too, in no order that means anything."""
+        return (filed.fence for filed in self._filed.values())
+
+    def get(self, fence: FenceId) -> Geofence | None:
+        filed = self._filed.get(fence)
+        return filed.fence if filed else None
+
+    def put(self, fence: Geofence, prepared: Cover | None = None) -> None:
+        """Insert a fence, or replace the one of that id. `prepared` must be `prepare(fence)`, or is computed here."""
+        cells = prepare(fence) if prepared is None else prepared
+        self.remove(fence.id)
+        self._next_number += 1
+        filed = _Filed(fence, self._next_number, cells, bounds(fence.geometry) if fence.active else ())
+        self._filed[fence.id] = filed
+        self._by_number[filed.number] = fence
+        for keys, hit in ((cells.full, ((fence, True),)), (cells.partial, ((fence, False),))):
+            for key in keys:
+                self._cells[key] = self._cells.get(key, ()) + hit
+        if cells.boxed:
+            self._boxed.add(filed.number)
+        for box in filed.boxes:
+            self._tree.insert(filed.number, _xy(box))
+            if cells.boxed:
+                self._boxed_tree.insert(filed.number, _xy(box))
+
+    def remove(self, fence: FenceId) -> bool:
+        """Take a fence out; False when there was none of that id."""
+        filed = self._filed.pop(fence, None)
+        if filed is None:
+            return False
+        del self._by_number[filed.number]
+        for key in filed.cover.full + filed.cover.partial:
+            rest = tuple(hit for hit in self._cells[key] if hit[0] is not filed.fence)
+            if rest:
+                self._cells[key] = rest
+            else:
+                del self._cells[key]
+        for box in filed.boxes:
+            self._tree.delete(filed.number, _xy(box))
+            if filed.cover.boxed:
+                self._boxed_tree.delete(filed.number, _xy(box))
+        self._boxed.discard(filed.number)
+        return True
+
+    def locate_one(self, lat: float, lon: float) -> tuple[Geofence, ...]:
+        """Find the active fences that hold the point, sorted by id."""
+        hits = self._hits(h3.latlng_to_cell(lat, lon, FINE), lat, lon)
+        if not hits:
+            return ()
+        point = ecef(lat, lon)
+        inside = [fence for fence, whole in hits if whole or contains_one(fence.geometry, lat, lon, point)]
+        return _by_id(inside)
+
+    def locate(self, lat: FloatArray, lon: FloatArray) -> list[tuple[Geofence, ...]]:
+        """For each of n points what `locate_one` says. lat, lon: degrees, shape (n,)."""
+        lats, lons = lat.tolist(), lon.tolist()
+        if len(lats) < BATCH_FROM:
+            return [self.locate_one(a, b) for a, b in zip(lats, lons, strict=True)]
+        found: list[list[Geofence]] = [[] for _ in lats]
+        open_points: list[int] = []
+        open_fences: list[Geofence] = []
+        for number, (a, b) in enumerate(zip(lats, lons, strict=True)):
+            for fence, whole in self._hits(h3.latlng_to_cell(a, b, FINE), a, b):
+                if whole:
+                    found[number].append(fence)
+                else:
+                    open_points.append(number)
+                    open_fences.append(fence)
+        for number, fence in _truly_inside(lat, lon, open_points, open_fences):
+            found[number].append(fence)
+        return [_by_id(fences) for fences in found]
+
+    def crossed(self, lat0: float, lon0: float, lat1: float, lon1: float) -> tuple[Geofence, ...]:
+        """Active fences that the straight way between two fixes runs through with neither fix inside, sorted by id."""
+        near = self._near_way(lat0, lon0, lat1, short_way(lon0, lon1))
+        if not near:
+            return ()
+        start, end = ecef(lat0, lon0), ecef(lat1, lon1)
+        return _by_id(
+            [
+                fence
+                for fence in near
+                if crosses(fence.geometry, lat0, lon0, lat1, lon1)
+                and not contains_one(fence.geometry, lat0, lon0, start)
+                and not contains_one(fence.geometry, lat1, lon1, end)
+            ]
+        )
+
+    def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
+        """Rank the `limit` active fences whose borders are nearest, with signed distances in metres (negative inside).
+
+        Ascending by absolute distance, then by id. The R-tree's own order is by degrees and only seeds the search:
+        the distance found there bounds a circle, and whatever lies in that is measured.
+        """
+        if limit < 1:
+            return []
+        point = ecef(lat, lon)
+        seeds = set(self._tree.nearest((lon, lat, lon, lat), 2 * limit))  # a fence may have two boxes
+        ceilings = sorted(_distance_range(self._by_number[number].geometry, point)[1] for number in seeds)
+        if len(ceilings) >= limit:
+            around = bounds(Circle(lat, lon, ceilings[limit - 1] * 1.02 + 1.0))  # far away, distances are 1 % off
+            seeds.update(*(self._tree.intersection(_xy(box)) for box in around))
+        return self._measure(seeds, lat, lon, limit)
+
+    def _measure(self, numbers: Iterable[int], lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
+        """Rank the nearest of these fences; an area is measured only if the circle around it is near enough."""
+        point = ecef(lat, lon)
+        fences = [self._by_number[number] for number in numbers]
+        floors = sorted((_distance_range(fence.geometry, point)[0], fence.id, fence) for fence in fences)
+        ranked: list[tuple[float, FenceId, Geofence, float]] = []
+        for least_m, fence_id, fence in floors:
+            if len(ranked) >= limit and least_m > ranked[limit - 1][0]:
+                break
+            away_m = border_distance_one(fence.geometry, lat, lon)
+            bisect.insort(ranked, (abs(away_m), fence_id, fence, away_m))
+        return [(fence, away_m) for _, _, fence, away_m in ranked[:limit]]
+
+    def _hits(self, cell: int, lat: float, lon: float) -> tuple[Hit, ...]:
+        """Everything filed where the point is."""
+        hits = self._cells.get(cell, ()) + self._cells.get(coarse_of(cell), ())
+        if self._boxed:
+            numbers = set(self._boxed_tree.intersection((lon, lat, lon, lat)))
+            if abs(lon) == 180:  # one meridian, two names
+                numbers.update(self._boxed_tree.intersection((-lon, lat, -lon, lat)))
+            hits += tuple((self._by_number[number], False) for number in numbers)
+        return hits
+
+    def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
+        """Propose all fences that the way may touch: by cells when it is short, else by boxes along it."""
+        near: dict[FenceId, Geofence] = {}
+        tree = self._tree
+        if _length_at_most(lat0, lon0, lat1, lon1, SHORT_WAY_M):
+            for cell in _cells_along(lat0, lon0, lat1, lon1):
+                near.update((fence.id, fence) for fence, _ in self._cells.get(cell, ()))
+            if not self._boxed:
+                return near.values()
+            tree = self._boxed_tree
+        for leg in _legs(lat0, lon0, lat1, lon1):
+            for box in _boxes_around(*leg):
+                for number in tree.intersection(box):
+                    fence = self._by_number[number]
+                    if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
+                        near[fence.id] = fence
+        return near.values()
+
+
+def _tree() -> rtree.index.Index:
+    """Small nodes: at the library's default of 100 a delete costs five times as much."""
+    return rtree.index.Index(properties=rtree.index.Property(leaf_capacity=32, index_capacity=32))
+
+
+def _xy(box: Box) -> tuple[float, float, float, float]:
+    min_lat, min_lon, max_lat, max_lon = box
+    return min_lon, min_lat, max_lon, max_lat
+
+
+def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:
+    if len(fences) > 1:
+        fences.sort(key=lambda fence: fence.id)
+    return tuple(fences)
+
+
+def _truly_inside(
+    lat: FloatArray, lon: FloatArray, points: Sequence[int], fences: Sequence[Geofence]
+) -> Iterator[tuple[int, Geofence]]:
+    """Those pairs of point number and fence that pass the exact test, all circles in one go, all areas in another."""
+    circles = [
+        (number, fence, fence.geometry)
+        for number, fence in zip(points, fences, strict=True)
+        if isinstance(fence.geometry, Circle)
+    ]
+    if circles:
+        at = np.array([number for number, _, _ in circles])
+        away = ecef_array(lat[at], lon[at]) - np.array([circle.centre for _, _, circle in circles]).T
+        limits = np.array([circle.chord2_m2 for _, _, circle in circles])
+        for (number, fence, _), inside in zip(circles, (np.sum(away * away, axis=0) <= limits).tolist(), strict=True):
+            if inside:
+                yield number, fence
+    areas = [
+        (number, fence, fence.geometry.shape)
+        for number, fence in zip(points, fences, strict=True)
+        if not isinstance(fence.geometry, Circle)
+    ]
+    if areas:
+        at = np.array([number for number, _, _ in areas])
+        shapes = np.array([shape for _, _, shape in areas])
+        inside_all = shapely.intersects_xy(shapes, lon[at], lat[at])
+        seam = np.abs(lon[at]) == 180
+        if seam.any():
+            inside_all |= seam & shapely.intersects_xy(shapes, -lon[at], lat[at])
+        for (number, fence, _), inside in zip(areas, inside_all.tolist(), strict=True):
+            if inside:
+                yield number, fence
+
+
+def _distance_range(geometry: Geometry, point: Ecef) -> tuple[float, float]:
+    """Metres that the border is away at least and at most: exact for a circle, by the circle around it for an area."""
+    circle = enclosing(geometry)
+    away_m = arc_m(math.dist(point, circle.centre), circle.earth_m) - circle.radius_m
+    if isinstance(geometry, Circle):
+        return abs(away_m), abs(away_m)
+    return max(0.0, away_m * 0.98), away_m + 2 * circle.radius_m + 0.02 * abs(away_m)
+
+
+def _length_at_most(lat0: float, lon0: float, lat1: float, lon1: float, limit_m: float) -> bool:
+    """By an upper bound of the way's length that holds near the poles too."""
+    widest = math.cos(math.radians(min(abs(lat0), abs(lat1)))) if lat0 * lat1 > 0 else 1.0
+    turn = math.radians(math.hypot(lat1 - lat0, (lon1 - lon0) * widest))
+    return turn * EQUATOR_M * 1.01 <= limit_m
+
+
+def _cells_along(lat0: float, lon0: float, lat1: float, lon1: float) -> set[int]:
+    """Cells of both levels that a way of at most `SHORT_WAY_M` can pass through."""
+    start, end = h3.latlng_to_cell(lat0, lon0, FINE), h3.latlng_to_cell(lat1, lon1, FINE)
+    if start == end:  # cells are convex
+        return {start, coarse_of(start)}
+    middle = h3.latlng_to_cell((lat0 + lat1) / 2, (lon0 + lon1) / 2, FINE)
+    fine = h3.grid_disk(middle, 1)
+    return {*fine, *map(coarse_of, fine)}
+
+
+def _legs(lat0: float, lon0: float, lat1: float, lon1: float) -> Iterator[tuple[float, float, float, float]]:
+    """Cut the way into pieces (lat0, lon0, lat1, lon1) short enough for their boxes to be close around them."""
+    longest = max(abs(lat1 - lat0), abs(lon1 - lon0))
+    legs = max(1, min(MAX_LEGS, math.ceil(longest / LEG_DEG)))
+    stops = [(lat0 + (lat1 - lat0) * leg / legs, lon0 + (lon1 - lon0) * leg / legs) for leg in range(legs + 1)]
+    return ((*start, *end) for start, end in itertools.pairwise(stops))
+
+
+def _boxes_around(lat0: float, lon0: float, lat1: float, lon1: float) -> Iterator[tuple[float, float, float, float]]:
+    """Boxes (min_lon, min_lat, max_lon, max_lat) that hold a leg; a leg beyond +-180 is also looked up turned back."""
+    turns = (0.0,) if max(abs(lon0), abs(lon1)) < 180 else (0.0, 360.0, -360.0)
+    for turn in turns:
+        yield min(lon0, lon1) + turn, min(lat0, lat1), max(lon0, lon1) + turn, max(lat0, lat1)

@@ -1,0 +1,27 @@
+"""Identifiers that a resent batch makes again: time first, then a hash of what they name.
+
+The first 48 bits are milliseconds since 1970, so that neighbours in time are neighbours in an index; the other 80 bits
+are SHA-256 over everything the thing is. After a crash the same pings give the same ids and collide, none doubles.
+"""
+
+from hashlib import sha256
+from uuid import UUID
+
+from geo_offers.places.fences import FenceId
+
+
+def time_first_id(at_us: int, *parts: bytes) -> UUID:
+    """Make an id for something that happened at `at_us` (0 or later) and is told apart by `parts`.
+
+    The parts are hashed with their lengths, so that moving a byte from one to the next gives another id.
+    """
+    digest = sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return UUID(bytes=(at_us // 1000).to_bytes(6, "big") + digest.digest()[:10])
+
+
+def visit_id(workspace: UUID, device: UUID, fence: FenceId, entered_us: int) -> UUID:
+    """Name the visit that `device` began at `fence` at `entered_us`; two workspaces' ids never meet."""
+    return time_first_id(entered_us, workspace.bytes, device.bytes, fence.encode(), entered_us.to_bytes(8, "big"))

@@ -1,0 +1,73 @@
+"""Settings: `GEO_OFFERS_…` variables, checked once at the start; an unknown one is refused."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+from platformdirs import user_data_path
+
+from geo_offers.errors import Misconfigured
+
+PREFIX: Final = "GEO_OFFERS_"
+FOR_OTHERS: Final = frozenset({"REAL_DATA", "REQUIRE_ALL", "PICTURE"})  # read by tests, known here
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One field a variable: `GEO_OFFERS_` and the field's name in capitals. The README's table names each."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    data_dir: str | None = None
+    database_url: str | None = None
+    migrate_url: str | None = None
+    pool_size: Annotated[int, Meta(ge=2, le=100)] = 8
+    webhook_url: str | None = None
+    webhook_secret: str | None = None
+    log_lane: bool = False
+    lease_s: Annotated[float, Meta(gt=0.1, le=300)] = 10.0
+    queue_points: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
+    device_rate_per_s: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
+    device_burst: Annotated[float, Meta(ge=1, le=100_000)] = 20.0
+    allowed_origins: str = ""
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def folder(self) -> Path:
+        """Where data lives when no folder is named: the system's place as root, else the user's."""
+        if self.data_dir:
+            return Path(self.data_dir).expanduser().absolute()
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            return Path("/var/lib/geo-offers")
+        return user_data_path("geo-offers")
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Raises Misconfigured with the variable's name where a value does not fit or a name is unknown."""
+    given = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in FOR_OTHERS
+    }
+    try:
+        settings = msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(_sentence(str(error))) from error
+    if (settings.webhook_url is None) != (settings.webhook_secret is None):
+        raise Misconfigured("GEO_OFFERS_WEBHOOK_URL and GEO_OFFERS_WEBHOOK_SECRET go together")
+    return settings
+
+
+def _sentence(fault: str) -> str:
+    """Msgspec's words with our variables' names."""
+    told, _, place = fault.partition(" - at `$.")
+    if place:
+        return f"{PREFIX}{place.rstrip('`').upper()}: {told}"
+    name = told.partition("`")[2].rstrip("`")
+    return f"there is no setting {PREFIX}{name.upper()}"

@@ -1,0 +1,102 @@
+"""Decisions as they were made: rows with their receipts, read for managers and for the person's export."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.errors import Forbidden, NotFound
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.management import UserNames, sees_users
+from geo_offers.storage import cursors
+from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.queries import sql
+from geo_offers.storage.workspaces import audit
+
+_NEWEST = UUID(int=2**128 - 1)
+
+
+class _Receipt(msgspec.Struct):
+    transitions: list[dict[str, Any]]
+    gates: list[dict[str, Any]]
+    versions: dict[str, Any]
+
+
+class _Column(msgspec.Struct):
+    receipt: _Receipt
+    ms: dict[str, float] = {}
+
+
+_column = msgspec.json.Decoder(_Column)
+
+
+class PostgresDecisionLog:
+    """`pipeline.management.DecisionLog`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def page(self, caller: Caller, query: wire.DecisionQuery) -> wire.DecisionPage:
+        if query.user is not None and not sees_users(caller):
+            raise Forbidden("a search by user needs a server key or a manager key of role 'owner'", "role")
+        (before,) = cursors.decode(query.cursor, tuple[UUID], (_NEWEST,))
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            names = await _names(connection, caller)
+            asked = (before, query.limit + 1, query.campaign, query.reason, query.since, query.until)
+            if query.user is None:
+                found = await connection.fetch(sql("decisions_page"), caller.workspace, *asked)
+            else:
+                await audit(connection, caller, "decisions.search_user", query.user)
+                users = await _users_named(connection, caller.workspace, query.user)
+                found = await connection.fetch(sql("decisions_page_of_users"), caller.workspace, *asked, users)
+        more = cursors.encode((found[query.limit - 1]["id"],)) if len(found) > query.limit else None
+        shown = found[: query.limit]
+        return wire.DecisionPage(items=[decision_answer(row, names.of(row["user_id"])) for row in shown], next=more)
+
+    async def get(self, caller: Caller, ident: UUID) -> wire.Decision:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            row = await connection.fetchrow(sql("decision_get"), caller.workspace, ident)
+            names = await _names(connection, caller)
+        if row is None:
+            raise NotFound("there is no such decision")
+        return decision_answer(row, names.of(row["user_id"]))
+
+    async def names(self, caller: Caller) -> UserNames:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            return await _names(connection, caller)
+
+
+async def _names(connection: Connection, caller: Caller) -> UserNames:
+    if sees_users(caller):
+        return UserNames(None)
+    secret: bytes | None = await connection.fetchval(sql("user_proof_secret"), caller.workspace)
+    if secret is None:
+        raise NotFound("this workspace is gone")
+    return UserNames(secret)
+
+
+async def _users_named(connection: Connection, workspace: UUID, name: str) -> list[UUID]:
+    try:
+        ident = UUID(name)
+    except ValueError:
+        ident = None
+    return [row["id"] for row in await connection.fetch(sql("decisions_users_named"), workspace, name, ident)]
+
+
+def decision_answer(row: Any, user: str) -> wire.Decision:
+    """A decision's row as it is told; `user` is how the caller may know the person."""
+    kept = _column.decode(row["receipt"])
+    return wire.Decision(
+        id=row["id"],
+        user=user,
+        at=row["at"],
+        outcome=row["outcome"],
+        reason=row["reason"],
+        campaign=row["campaign"],
+        transitions=kept.receipt.transitions,
+        gates=kept.receipt.gates,
+        offer=row["offer"],
+        versions=kept.receipt.versions,
+        ms=kept.ms,
+    )

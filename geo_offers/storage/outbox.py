@@ -1,0 +1,220 @@
+"""The outbox in PostgreSQL: implements the dispatcher's port."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+import structlog
+
+from geo_offers import instants, wire
+from geo_offers.pipeline.dispatch import Ready, Rechecked
+from geo_offers.pipeline.lanes import Message, replace_key
+from geo_offers.pipeline.recheck import Objection, Standing, objection
+from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry, Settlement
+from geo_offers.storage import rows
+from geo_offers.storage.pool import Connection, Pool, columns, transaction
+from geo_offers.storage.queries import sql
+
+_KEPT: Final = 1
+_RELEASED: Final = 2
+_LOG = structlog.stdlib.get_logger("geo_offers.outbox")
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    """What counts here of the workspace's settings; the rest is not looked at."""
+
+    time_zone: str = "UTC"
+    quiet: list[wire.QuietHours] = []
+    paused: bool = False
+
+
+class _Text(msgspec.Struct, frozen=True):
+    title: str
+    body: str
+    link: str | None = None
+    data: dict[str, str] | None = None
+
+
+class PostgresOutbox:
+    """Every call is one transaction; raises Unavailable where the database is busy or away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
+        async with transaction(self._pool, ()) as connection:
+            leased = await connection.fetch(sql("outbox_claim"), lane, limit, lease_s)
+        return [Claim(r["offer"], r["workspace"], r["token"], r["attempts"], r["unanswered"]) for r in leased]
+
+    async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
+        async with transaction(self._pool, _workspaces(claims)) as connection:
+            offers = [claim.offer for claim in claims]
+            locked = {row["id"] for row in await connection.fetch(sql("outbox_people"), offers)}
+            found = await connection.fetch(sql("outbox_look"), offers, [claim.token for claim in claims])
+            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, locked)
+            await _delete(connection, sorted_out.orphans)
+            await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
+            marked = await _mark(connection, [ready.claim for ready in sorted_out.ready], lease_s)
+        return Rechecked(
+            ready=[ready for ready in sorted_out.ready if ready.claim.offer in marked],
+            ended=sorted_out.ended,
+            busy=sorted_out.busy,
+            unreadable=sorted_out.unreadable,
+        )
+
+    async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:
+        closes = [settlement for settlement in settlements if isinstance(settlement, Close)]
+        retries = [settlement for settlement in settlements if isinstance(settlement, Retry)]
+        moves = [settlement for settlement in settlements if isinstance(settlement, Move)]
+        dead = [s.dead for s in settlements if not isinstance(s, Retry) and s.dead is not None]
+        async with transaction(self._pool, _workspaces(settlement.claim for settlement in settlements)) as connection:
+            await _bury(connection, dead)
+            applied = await _close(connection, closes)
+            applied |= await _retry(connection, retries)
+            applied |= await _move(connection, moves)
+        return applied
+
+    async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
+        async with transaction(self._pool, set(devices.values())) as connection:
+            await connection.execute(sql("outbox_hasten"), lane, list(devices))
+
+    async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
+        async with transaction(self._pool, [workspace]) as connection:
+            person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)
+            if person is None:
+                return "unknown"
+            news = await connection.fetchval(sql("outbox_shown"), offer, person)
+        return "news" if news else "known"
+
+    async def oldest_due_s(self, lane: str) -> float:
+        async with transaction(self._pool, ()) as connection:
+            return float(await connection.fetchval(sql("outbox_oldest"), lane))
+
+
+# ---------------------------------------------------------------------------------------------- reading
+@dataclass(slots=True)
+class _SortedOut:
+    ready: list[Ready] = field(default_factory=list)
+    ended: list[tuple[Claim, Objection]] = field(default_factory=list)
+    busy: list[Claim] = field(default_factory=list)
+    unreadable: list[Claim] = field(default_factory=list)
+    orphans: list[Claim] = field(default_factory=list)
+
+
+def _sort_out(found: Iterable[Any], claims: Mapping[UUID, Claim], locked: Collection[UUID]) -> _SortedOut:
+    out = _SortedOut()
+    for row in found:
+        claim = claims[row["offer"]]
+        if not row["whole"]:
+            out.orphans.append(claim)
+        elif row["user_id"] not in locked:
+            out.busy.append(claim)
+        else:
+            _judge(row, claim, out)
+    return out
+
+
+def _judge(row: Any, claim: Claim, out: _SortedOut) -> None:
+    try:
+        message = _message(row, claim.workspace)
+        why = objection(_standing(row), instants.to_us(row["now"]))
+    except (ValueError, KeyError, OSError):  # not our JSON, or a zone that is none
+        _LOG.exception("offer_unreadable", offer=str(claim.offer))
+        out.unreadable.append(claim)
+        return
+    if why is None:
+        out.ready.append(Ready(claim, message))
+    else:
+        out.ended.append((claim, why))
+
+
+def _message(row: Any, workspace: UUID) -> Message:
+    text = msgspec.json.decode(row["message"], type=_Text)
+    return Message(
+        offer=row["offer"],
+        workspace=workspace,
+        user=row["user_id"],
+        device=row["device"],
+        platform=row["platform"],
+        push_token=row["push_token"],
+        campaign=row["campaign"],
+        fence=row["fence"],
+        title=text.title,
+        body=text.body,
+        link=text.link,
+        data=text.data,
+        replace_key=replace_key(row["decision"]),
+        created_us=instants.to_us(row["created_at"]),
+        expires_us=instants.to_us(row["expires_at"]),
+    )
+
+
+def _standing(row: Any) -> Standing:
+    settings = msgspec.json.decode(row["settings"], type=_Settings)
+    left_at: datetime | None = row["left_at"]
+    return Standing(
+        expires_us=instants.to_us(row["expires_at"]),
+        trigger=row["trigger"],
+        replay=row["replay"],
+        consents=rows.consents(row["consents"]),
+        muted=frozenset(row["muted"]),
+        quiet=(*rows.rhythm(row["rhythm"]).quiet, *rows.quiet(settings.quiet)),
+        zone=ZoneInfo(row["time_zone"] or settings.time_zone),
+        campaign=row["campaign"],
+        campaign_state=row["campaign_state"],
+        paused=settings.paused,
+        visit_known=row["visit_known"],
+        left_us=None if left_at is None else instants.to_us(left_at),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- writing
+def _workspaces(claims: Iterable[Claim]) -> set[UUID]:
+    return {claim.workspace for claim in claims}
+
+
+def _ended(claim: Claim, why: Objection) -> Close:
+    """Make the end of a message that may not be sent: what never went unanswered was never shown."""
+    return Close(claim, why.state, keep=claim.unanswered > 0, detail=why.detail)
+
+
+async def _mark(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[UUID]:
+    if not claims:
+        return set()
+    marked = await connection.fetch(sql("outbox_sending"), *columns([(c.offer, c.token) for c in claims], 2), lease_s)
+    return {row["offer"] for row in marked}
+
+
+async def _delete(connection: Connection, claims: Sequence[Claim]) -> None:
+    if claims:
+        await connection.execute(sql("outbox_orphans"), *columns([(c.offer, c.token) for c in claims], 2))
+
+
+async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:
+    if dead:
+        await connection.execute(sql("outbox_dead_tokens"), *columns([(d.device, d.token) for d in dead], 2))
+
+
+async def _close(connection: Connection, closes: Sequence[Close]) -> set[UUID]:
+    if not closes:
+        return set()
+    asked = [(c.claim.offer, c.claim.token, c.state, c.detail, _KEPT if c.keep else _RELEASED) for c in closes]
+    return {row["offer"] for row in await connection.fetch(sql("outbox_close"), *columns(asked, 5))}
+
+
+async def _retry(connection: Connection, retries: Sequence[Retry]) -> set[UUID]:
+    if not retries:
+        return set()
+    asked = [(r.claim.offer, r.claim.token, r.after_s, r.attempts, r.unanswered) for r in retries]
+    return {row["offer"] for row in await connection.fetch(sql("outbox_retry"), *columns(asked, 5))}
+
+
+async def _move(connection: Connection, moves: Sequence[Move]) -> set[UUID]:
+    if not moves:
+        return set()
+    asked = [(m.claim.offer, m.claim.token, m.lane) for m in moves]
+    return {row["offer"] for row in await connection.fetch(sql("outbox_move"), *columns(asked, 3))}

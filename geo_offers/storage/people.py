@@ -1,0 +1,196 @@
+"""People and their devices: each call is one transaction that locks the user first."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.clock import now_us
+from geo_offers.errors import NotFound, Unauthenticated
+from geo_offers.instants import from_us
+from geo_offers.people.consent import Consent, Purpose
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.people import Issued, Revoked
+from geo_offers.storage import cursors, enrolment, ledger, rows
+from geo_offers.storage.decisions import decision_answer
+from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.queries import sql
+
+_NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+_STOPS_SENDS = frozenset({Purpose.LOCATE, Purpose.OFFERS})
+
+
+class PostgresPeople:
+    """`pipeline.people.People`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def enrol(
+        self, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None
+    ) -> Sequence[Issued]:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            return await enrolment.enrol(connection, caller, enrolments, key_id)
+
+    async def rotate(self, refresh_token: str) -> tuple[UUID, Issued] | Revoked:
+        return await enrolment.rotate(self._pool, refresh_token)
+
+    # ------------------------------------------------------------------------------------------ consent and rhythm
+    async def consents(self, caller: Caller) -> Sequence[wire.ConsentState]:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            return rows.consent_states(rows.consents((await _user(connection, caller, "user_read"))["consents"]))
+
+    async def set_consent(
+        self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange
+    ) -> wire.ConsentState:
+        """A repeat of what is in force already answers the same and adds no row."""
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_lock")
+            held = rows.consents(user["consents"])
+            asked, at_us = Purpose(purpose), now_us()
+            before = held.said.get(asked)
+            if before and (before.granted, before.text_version) == (change.granted, change.text_version):
+                return _state(asked, before)
+            said = Consent(change.granted, change.text_version, at_us)
+            column = rows.consents_column(held.having(asked, said))
+            await connection.execute(sql("users_set_consents"), [user["id"]], [column])
+            if not change.granted and asked in _STOPS_SENDS:
+                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn")
+            if not change.granted and asked is Purpose.LOCATE:
+                await _wipe(connection, user["id"])
+            await ledger.append(
+                connection,
+                caller.workspace,
+                [ledger.Said(user["id"], asked, change.granted, change.text_version, "device", at_us)],
+            )
+            return _state(asked, said)
+
+    async def rhythm(self, caller: Caller) -> wire.Rhythm:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            return rows.wire_rhythm((await _user(connection, caller, "user_read"))["rhythm"])
+
+    async def set_rhythm(self, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_lock")
+            await connection.execute(sql("user_set_rhythm"), user["id"], msgspec.json.encode(rhythm))
+            return rhythm
+
+    # ------------------------------------------------------------------------------------------ access and erasure
+    async def export(self, caller: Caller) -> wire.Export:
+        only = device_scope(caller)
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_read")
+            devices = await connection.fetch(sql("export_devices"), user["id"], only)
+            visits = await connection.fetch(sql("export_visits"), user["id"], only)
+            offers = await connection.fetch(sql("export_offers"), user["id"], only)
+            decisions = await connection.fetch(sql("export_decisions"), user["id"], only)
+        return wire.Export(
+            user=user["id"],
+            created_at=user["created_at"].astimezone(UTC),
+            external_id=user["external_id"],
+            locale=user["locale"],
+            time_zone=user["time_zone"],
+            consents=rows.consent_states(rows.consents(user["consents"])),
+            rhythm=rows.wire_rhythm(user["rhythm"]),
+            muted_campaigns=list(user["muted"]),
+            devices=[row["id"] for row in devices],
+            visits=[wire.Visit(**dict(row)) for row in visits],
+            offers=[wire.ExportedOffer(offer=rows.offer(row), state=row["state"]) for row in offers],
+            decisions=[decision_answer(row, str(user["id"])) for row in decisions],
+        )
+
+    async def withdraw_all(self, caller: Caller) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_lock")
+            await connection.execute(sql("sends_cancel"), user["id"], "erased")
+            if device_scope(caller) is not None:
+                return
+            held, at_us = rows.consents(user["consents"]), now_us()
+            said: list[ledger.Said] = []
+            for purpose, consent in held.said.items():
+                if consent.granted:
+                    held = held.having(purpose, Consent(granted=False, text_version=consent.text_version, at_us=at_us))
+                    said.append(
+                        ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us)  # granted
+                    )
+            await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(held)])
+            await _wipe(connection, user["id"])
+            await ledger.append(connection, caller.workspace, said)
+
+    async def erase(self, caller: Caller) -> None:
+        only = device_scope(caller)
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_lock")
+            await connection.execute(sql("sends_cancel"), user["id"], "erased")
+            if only is not None:
+                others = await connection.fetchval(sql("erase_device"), user["id"], only)
+                if others:
+                    return
+            await connection.execute(sql("erase_user"), user["id"])
+
+    async def under_way(self, caller: Caller) -> int:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            count: int = await connection.fetchval(sql("sends_under_way"), caller.user)
+            return count
+
+    async def give_up(self, caller: Caller) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _user(connection, caller, "user_lock")
+            await connection.execute(sql("sends_give_up"), caller.user)
+
+
+def device_scope(caller: Caller) -> UUID | None:
+    """A device enrolled without proof of its user reads and erases only what it caused itself."""
+    return None if caller.proven else caller.device
+
+
+async def _user(connection: Connection, caller: Caller, query: str) -> Any:
+    row = await connection.fetchrow(sql(query), caller.user)
+    if row is None:
+        raise Unauthenticated("this person's data was erased; enrol again")
+    return row
+
+
+async def _wipe(connection: Connection, user: UUID) -> None:
+    """Visits end where the device was last seen; where it is now is forgotten."""
+    await connection.execute(sql("visits_close_withdrawn"), user)
+    await connection.execute(sql("presence_wipe"), user)
+
+
+def _state(purpose: Purpose, said: Consent) -> wire.ConsentState:
+    return wire.ConsentState(
+        purpose=purpose.value, granted=said.granted, text_version=said.text_version, at=from_us(said.at_us)
+    )
+
+
+class PostgresOffers:
+    """`pipeline.people.Offers`: the inbox, and what the phone says of an offer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def inbox(self, caller: Caller, cursor: str | None, limit: int) -> wire.OfferPage:
+        from_at, from_id = cursors.decode(cursor, tuple[datetime, UUID], _NEWEST)
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            found = await connection.fetch(
+                sql("inbox"), caller.user, device_scope(caller), from_at, from_id, min(limit, 1_000) + 1
+            )
+        items = [rows.offer(row) for row in found[:limit]]
+        more = cursors.encode((items[-1].created_at, items[-1].id)) if len(found) > limit and items else None
+        return wire.OfferPage(items=items, next=more)
+
+    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            if event.type == "muted":
+                await _user(connection, caller, "user_lock")
+            row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, device_scope(caller))
+            if row is None:
+                raise NotFound("no such offer")
+            await connection.execute(
+                sql("offer_event_add"), offer, event.type, caller.workspace, caller.user, event.reason
+            )
+            if event.type == "muted":
+                await connection.execute(sql("user_mute_campaign"), caller.user, row["campaign"])

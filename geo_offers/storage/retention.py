@@ -1,0 +1,55 @@
+"""The sweep that keeps what is kept within its bounds, and ends the visits of phones that fell silent."""
+
+from collections.abc import Mapping
+from typing import Final
+from uuid import UUID
+
+from geo_offers.instants import from_us
+from geo_offers.storage.pool import Pool, transaction
+from geo_offers.storage.queries import sql
+
+DAY_S: Final = 24 * 3600.0
+BATCH: Final = 500
+_OLD: Final = (
+    "retention_visits",
+    "retention_decisions",
+    "retention_reservations",
+    "retention_offers",
+    "retention_offer_events",
+    "retention_idempotency",
+    "retention_refresh_tokens",
+    "retention_imports",
+)
+
+
+class PostgresRetention:
+    """One sweep at a time; each step is a transaction of its own."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def sweep(self, heard_us: Mapping[UUID, int], alive_s: float) -> None:
+        """heard_us: devices inside something, and when they were last heard of; alive_s: how long we have listened.
+
+        A device that we could not have heard is not silent: until a day after the start no visit is closed.
+        """
+        async with transaction(self._pool, []) as connection:
+            workspaces = [row["id"] for row in await connection.fetch(sql("retention_workspaces"))]
+        for workspace in workspaces:
+            async with transaction(self._pool, [workspace]) as connection:
+                seen = [from_us(instant) for instant in heard_us.values()]
+                await connection.execute(sql("retention_touch"), list(heard_us), seen)
+            if alive_s >= DAY_S:
+                while await self._close_silent(workspace) == BATCH:
+                    pass
+            for statement in _OLD:
+                async with transaction(self._pool, [workspace]) as connection:
+                    await connection.execute(sql(statement))
+
+    async def _close_silent(self, workspace: UUID) -> int:
+        async with transaction(self._pool, [workspace]) as connection:
+            users = [row["user_id"] for row in await connection.fetch(sql("retention_silent"), BATCH)]
+            await connection.fetch(sql("retention_lock"), users)
+            await connection.execute(sql("retention_close"), users)
+            await connection.execute(sql("retention_wipe"), users)
+        return len(users)

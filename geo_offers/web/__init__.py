@@ -1,0 +1,1 @@
+"""The aiohttp edge: one table of calls, decoded, authenticated and bounded in one place, answered as JSON."""

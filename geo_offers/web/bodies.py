@@ -1,0 +1,85 @@
+"""Bytes to typed values: size, UTF-8, duplicate keys, depth, then msgspec; each fault with its RFC 6901 pointer."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from geo_offers.errors import Fault, Invalid, Malformed, TooLarge
+
+_PATH: Final = re.compile(r" - at `(?:key in )?\$?([^`]*)`$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+DEPTH: Final = 64
+
+
+async def read(request: web.Request, bound: int) -> bytes:
+    """The body, at most `bound` bytes of it; TooLarge past that, whatever the headers said."""
+    if request.content_length is not None and request.content_length > bound:
+        raise TooLarge(f"the body is larger than {bound} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > bound:
+            raise TooLarge(f"the body is larger than {bound} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+class _Duplicate(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _Duplicate(name)
+    return found
+
+
+def refuse_duplicates(data: bytes) -> None:
+    """Malformed where an object names a key twice: msgspec and most readers take the last one in silence."""
+    try:
+        json.loads(data, object_pairs_hook=_unique)
+    except _Duplicate as error:
+        raise Malformed(f"the key {str(error)[:64]!r} stands twice in one object") from error
+    except (ValueError, RecursionError) as error:
+        raise Malformed("the body is not JSON") from error
+
+
+def decode(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+    """The typed value. Malformed where it is no JSON, Invalid with the fault's place where it is of another shape."""
+    if not data.strip():
+        raise Malformed("the body is empty; send JSON")
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"the body is not JSON: {str(error)[:100]}") from error
+
+
+def convert(value: Mapping[str, str], kind: type[Any]) -> Any:
+    """Query parameters as a struct; numbers and booleans may be text there."""
+    try:
+        return msgspec.convert(dict(value), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+
+
+def invalid(error: msgspec.ValidationError) -> Invalid:
+    sentence = str(error)
+    found = _PATH.search(sentence)
+    detail = _PATH.sub("", sentence)
+    steps = _STEP.findall(found.group(1)) if found else []
+    pointer = "".join("/" + (name or number).replace("~", "~0").replace("/", "~1") for name, number in steps)
+    unknown = re.search(r"unknown field `([^`]*)`", detail)
+    if unknown:
+        pointer += "/" + unknown.group(1)[:64].replace("~", "~0").replace("/", "~1")
+    code = "unknown_field" if unknown else "missing" if "missing required" in detail else "invalid"
+    return Invalid(detail[:200], (Fault(pointer, code, detail[:200]),))

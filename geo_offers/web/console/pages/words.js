@@ -1,0 +1,107 @@
+// The service's codes in plain words, and how figures and times are written.
+
+const REASONS = {
+  offer: ["Offer", "An offer was made"],
+  no_consent: ["No consent", "They did not agree to offers"],
+  rhythm_gap: ["Too soon", "Too soon after their last offer"],
+  rhythm_max: ["Enough for now", "They have had as many as they want"],
+  quiet_hours: ["Quiet hours", "Their quiet hours"],
+  place_gap: ["Just had one here", "Had an offer around here a moment ago"],
+  store_gap: ["Store was heard", "This store has spoken to them already"],
+  cap: ["Campaign cap", "The campaign has said enough to them"],
+  muted: ["Muted", "They muted this campaign"],
+  schedule: ["Off schedule", "Outside the campaign's dates"],
+  not_live: ["Not running", "The campaign is not running"],
+  kill_switch: ["Switched off", "Offers are switched off"],
+  stale: ["News too old", "The arrival was reported too late"],
+  outranked: ["Outranked", "Another offer came first"],
+  user_inside: ["Already inside", "They are here with another phone"],
+  audience: ["Other audience", "Not among those it is meant for"],
+  budget: ["Budget spent", "The campaign's budget is spent"],
+  holdout: ["Held out", "Kept without offers, to measure them"],
+};
+
+const GATES = {
+  kill_switch: "Offers are switched on",
+  consent: "Consent to be located and to offers",
+  live: "Campaign approved and running",
+  schedule: "Inside the campaign's dates",
+  stale: "The news is fresh",
+  user_inside: "Not here already with another phone",
+  muted: "Campaign not muted",
+  quiet_hours: "Outside quiet hours",
+  rhythm_max: "Under the number they allow",
+  rhythm_gap: "Long enough after the last one",
+  place_gap: "No offer around here just now",
+  store_gap: "Store not heard lately",
+  cap: "Under the campaign's caps",
+  ranking: "Best of the campaigns that fit",
+  outranked: "Best of the campaigns that fit",
+  render: "Text in their language",
+};
+
+const PURPOSES = {
+  locate: "be located",
+  offers: "get offers",
+  profile: "keep a profile",
+  measure: "be measured",
+};
+
+const plain = (code) => code.replaceAll("_", " ");
+
+export const shortReason = (code) => REASONS[code]?.[0] ?? plain(code);
+export const reason = (code) => REASONS[code]?.[1] ?? plain(code);
+export const gate = (code) => GATES[code] ?? plain(code);
+export const purpose = (code) => PURPOSES[code] ?? plain(code);
+
+/** Three digits are enough to read at a glance: 0.84, 8.4, 84, 8,400. */
+export function figure(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value >= 100) return Math.round(value).toLocaleString("en");
+  return value >= 10 ? value.toFixed(value >= 30 ? 0 : 1) : value.toFixed(value >= 1 ? 1 : 2);
+}
+
+export function ago(thenMs, nowMs) {
+  const s = Math.max(0, Math.round((nowMs - thenMs) / 1000));
+  if (s < 2) return "now";
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 3600)} h`;
+}
+
+const PER = { day: "a day", week: "a week", month: "a month" };
+
+/** A person's rhythm as they would say it. */
+export function rhythm(r) {
+  const per = typeof r.per === "string" ? PER[r.per] : `in any ${r.per.hours} h`;
+  const lines = [r.max === 0 ? "No offers at all" : `At most ${r.max} ${per}`];
+  if (r.min_gap_h > 0) lines.push(`${gap(r.min_gap_h)} apart`);
+  for (const quiet of r.quiet) {
+    const days = quiet.days.length === 7 ? "" : ` (${quiet.days.join(", ")})`;
+    lines.push(`quiet ${quiet.start}–${quiet.end}${days}`);
+  }
+  return lines.join(" · ");
+}
+
+function gap(hours) {
+  if (hours >= 1) return `${Number(hours.toFixed(1))} h`;
+  const minutes = hours * 60;
+  return minutes >= 1 ? `${Math.round(minutes)} min` : `${Math.round(minutes * 60)} s`;
+}
+
+/** A receipt's details as one short line. */
+export function details(detail) {
+  return Object.entries(detail ?? {})
+    .filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && value.length === 0))
+    .map(([key, value]) => `${plain(key)} ${short(value)}`)
+    .join(" · ");
+}
+
+function short(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) return new Date(value).toLocaleTimeString();
+  if (typeof value === "number" && !Number.isInteger(value)) return figure(value);
+  if (Array.isArray(value)) return value.map(short).join(", ");
+  if (value !== null && typeof value === "object") return details(value);
+  const text = String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}

@@ -1,0 +1,55 @@
+"""What was decided, with the receipts."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.pipeline.services import Services
+from geo_offers.web.calls import Call, Given, Reply
+from geo_offers.web.checks import invalid, page_limit, path_id, refuse_unsafe
+
+
+async def list_decisions(services: Services, given: Given) -> Reply:
+    query: wire.DecisionQuery = given.query
+    refuse_unsafe(query)
+    asked = msgspec.structs.replace(
+        query, limit=page_limit(given), since=_instant(query.since, "since"), until=_instant(query.until, "until")
+    )
+    return Reply(await services.decisions.page(given.caller, asked))
+
+
+def _instant(given: datetime | None, name: str) -> datetime | None:
+    """In UTC. Invalid where it names no offset, or one that leads out of the calendar."""
+    if given is None:
+        return None
+    try:
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+    except OverflowError:
+        pass  # year 1 or 9999: told as below
+    raise invalid(f"/{name}", "time_zone", "an instant is RFC 3339 text with its offset, or Z for UTC")
+
+
+async def get_decision(services: Services, given: Given) -> Reply:
+    return Reply(await services.decisions.get(given.caller, path_id(given, "decision")))
+
+
+_WHO: Final = ("manager", "server")
+
+CALLS: Final[tuple[Call, ...]] = (
+    Call(
+        "GET",
+        "/v1/decisions",
+        "Decisions, newest first",
+        list_decisions,
+        _WHO,
+        wire.DecisionPage,
+        query=wire.DecisionQuery,
+        tag="decisions",
+    ),
+    Call(
+        "GET", "/v1/decisions/{id}", "One decision with its receipt", get_decision, _WHO, wire.Decision, tag="decisions"
+    ),
+)

@@ -1,0 +1,161 @@
+"""Every call's way in and out.
+
+Authenticate, bound, decode, answer once per Idempotency-Key, and turn errors into problems.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.idempotency import Idempotency, Kept, Running
+from geo_offers.pipeline.services import Services
+from geo_offers.pipeline.tokens import digest
+from geo_offers.web import bodies, problems
+from geo_offers.web.auth import Authenticator
+from geo_offers.web.calls import Call, Given, NoQuery, Reply
+
+AUTH: Final = web.AppKey("auth", Authenticator)
+SERVICES: Final = web.AppKey("services", Services)
+IDEMPOTENCY: Final = web.AppKey("idempotency", Idempotency)
+BODY_S: Final = 10.0
+KEY_LIMIT: Final = 255
+_MAY_CHANGE: Final = frozenset({401, 429, 503})  # not kept: the same request may succeed when it is sent again
+
+_log = structlog.get_logger()
+_encoder = msgspec.json.Encoder()
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def handler(call: Call) -> Handler:
+    """The aiohttp handler of one row of the table."""
+    return _Endpoint(call).handle
+
+
+class _Endpoint:
+    """One call, ready to be made."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._decoder = None if call.body is None else msgspec.json.Decoder(call.body)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        call = self._call
+        caller = await request.app[AUTH].caller(request.headers.get("Authorization")) if call.who else _NOBODY
+        _allow(call, caller)
+        async with asyncio.timeout(BODY_S):
+            data = await bodies.read(request, call.max_body) if request.can_read_body else b""
+        key = _idempotency_key(call, request)
+        if key is None:
+            return respond(await self._answer(request, caller, data, None))
+        return await self._once(request, caller, data, key)
+
+    async def _answer(self, request: web.Request, caller: Caller, data: bytes, key_id: UUID | None) -> Reply:
+        body: Any = None
+        if self._decoder is not None:
+            body = bodies.decode(self._decoder, data)
+            if not self._call.hot:
+                bodies.refuse_duplicates(data)
+        elif data:
+            raise Malformed("this call takes no body")
+        query = bodies.convert(_query(request), self._call.query or NoQuery)
+        given = Given(caller, request.match_info, query, body, data, key_id, request.headers)
+        return await self._call.handle(request.app[SERVICES], given)
+
+    async def _once(self, request: web.Request, caller: Caller, data: bytes, key: str) -> web.StreamResponse:
+        """A repeat of the same request is answered from what is kept; secrets never are, such a call is made again."""
+        call, store = self._call, request.app[IDEMPOTENCY]
+        mark = digest(f"{request.method} {request.raw_path}\n") + digest(data.hex())
+        kept = await store.begin(caller, key, mark)
+        if isinstance(kept, Running):
+            detail = "the first request under this Idempotency-Key still runs"
+            return problems.plain(409, detail, request.path, {"Retry-After": "1"})
+        if kept is not None and call.keeps_answer:
+            headers = {"Idempotency-Replayed": "true"}
+            return web.Response(
+                status=kept.status, body=kept.body or None, content_type=kept.content_type, headers=headers
+            )
+        try:
+            key_id = uuid5(caller.workspace, f"{caller.id}\n{key}")
+            answer = respond(await self._answer(request, caller, data, key_id))
+        except GeoOffersError as error:
+            if problems.STATUS[type(error)][0] in _MAY_CHANGE:
+                await store.forget(caller, key)
+                raise
+            answer = problems.response(error, request.path)
+        except BaseException:
+            await store.forget(caller, key)
+            raise
+        body = answer.body if call.keeps_answer and isinstance(answer.body, bytes) else b""
+        await store.finish(caller, key, Kept(answer.status, answer.content_type, body))
+        return answer
+
+
+_NOBODY = Caller(workspace=UUID(int=0), kind="app", id="")
+
+
+def _allow(call: Call, caller: Caller) -> None:
+    if call.who and caller.kind not in call.who:
+        raise Forbidden(f"a key or token of kind {caller.kind!r} may not call this; it takes {' or '.join(call.who)}")
+    if caller.kind == "manager" and not caller.may(call.role):
+        raise Forbidden(f"this needs a manager key of role {call.role!r} or above", "role")
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    found = dict(request.query)
+    if len(found) != len(request.query):
+        raise Invalid("a query parameter stands twice", (Fault("", "duplicate", "name each parameter once"),))
+    return found
+
+
+def respond(reply: Reply) -> web.Response:
+    """The reply as JSON; no body where there is no value."""
+    if reply.value is None:
+        return web.Response(status=reply.status, headers=reply.headers)
+    body = reply.value if isinstance(reply.value, bytes) else _encoder.encode(reply.value)
+    return web.Response(status=reply.status, body=body, content_type="application/json", headers=reply.headers)
+
+
+# ------------------------------------------------------------------------------------------------ idempotency
+def _idempotency_key(call: Call, request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or call.hot or not call.who or call.method == "GET":
+        return None
+    if not 0 < len(key) <= KEY_LIMIT:
+        raise Malformed(f"an Idempotency-Key has 1 to {KEY_LIMIT} characters")
+    return key
+
+
+# ------------------------------------------------------------------------------------------------ errors
+@web.middleware
+async def errors_to_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The one place where an error becomes an answer."""
+    try:
+        return await handler(request)
+    except GeoOffersError as error:
+        return problems.response(error, request.path)
+    except web.HTTPException as error:
+        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return problems.plain(error.status, _HTTP_DETAIL.get(error.status, error.reason), request.path, headers)
+    except TimeoutError:
+        return problems.plain(408, "the body did not arrive in time", request.path, {"Connection": "close"})
+    except (asyncio.CancelledError, ConnectionResetError):
+        raise
+    except Exception:  # noqa: BLE001 - a fault of ours becomes a 500 here and nowhere else
+        _log.exception("a call failed", method=request.method, route=_route(request))
+        return problems.plain(500, "this is our fault; it is logged", request.path)
+
+
+_HTTP_DETAIL: Final = {404: "there is no such path", 405: "this path does not take this method"}
+
+
+def _route(request: web.Request) -> str:
+    """The path's pattern: a path itself may hold an id."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

@@ -1,0 +1,122 @@
+"""Many geofences at once: shown first, applied in one transaction, undone while nobody has changed them since."""
+
+import asyncio
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.errors import Conflict, Invalid
+from geo_offers.pipeline.management import WORKSPACE_FENCES, install, unbroken
+from geo_offers.pipeline.services import Services
+from geo_offers.places.importing.geojson import Row, parse_collection
+from geo_offers.web.calls import IMPORT_BODY, Call, Given, Reply
+from geo_offers.web.checks import invalid, path_id, refuse_unsafe, set_name
+from geo_offers.web.geofences import decode_geojson
+
+FORMATS: Final = frozenset({"geojson"})
+
+
+async def create_import(services: Services, given: Given) -> Reply:
+    """Reads the file and tells row by row what it would change; changes it at once where `dry_run` is false."""
+    query: wire.ImportQuery = given.query
+    if query.format not in FORMATS:
+        raise invalid("/format", "unsupported_format", "this format is not read here; send GeoJSON")
+    refuse_unsafe(query)
+    set_id = set_name(query.set)
+    rows = await asyncio.to_thread(_rows, given.body, query)
+    report = await services.imports.create(given.caller.workspace, given.key_id or uuid4(), set_id, rows)
+    if not query.dry_run:
+        report = await unbroken(_follow(services, given.caller.workspace, report, apply=True))
+    return Reply(report, 201)
+
+
+def _rows(body: msgspec.Raw, query: wire.ImportQuery) -> tuple[Row, ...]:
+    """The file's features; takes seconds for a large file, so it runs in a thread."""
+    read = parse_collection(
+        decode_geojson(body),
+        id_property=query.id_property,
+        name_property=query.name_property,
+        radius_m=query.radius_m,
+        mode=query.mode,
+    )
+    if read.faults:
+        raise Invalid(read.faults[0].detail[:200], read.faults)
+    return read.rows
+
+
+async def get_import(services: Services, given: Given) -> Reply:
+    return Reply(await services.imports.get(given.caller.workspace, path_id(given, "import")))
+
+
+async def apply_import(services: Services, given: Given) -> Reply:
+    """Once; a repeat answers the same."""
+    report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
+    return Reply(await unbroken(_follow(services, given.caller.workspace, report, apply=True)))
+
+
+async def undo_import(services: Services, given: Given) -> Reply:
+    """Puts back what was there before; what was changed since stays, and its row says so."""
+    report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
+    return Reply(await unbroken(_follow(services, given.caller.workspace, report, apply=False)))
+
+
+async def _follow(services: Services, workspace: UUID, report: wire.Import, *, apply: bool) -> wire.Import:
+    """Changes the database and then memory, with nobody else at this set in between."""
+    async with services.geofences.changing(workspace, report.set):
+        if apply:
+            _refuse_too_many(services, workspace, report)
+            change = await services.imports.apply(workspace, report.id)
+        else:
+            change = await services.imports.undo(workspace, report.id)
+        services.catalog.drop(workspace, change.dropped)
+        await install(services.catalog, workspace, change.put)
+    return change.report
+
+
+def _refuse_too_many(services: Services, workspace: UUID, report: wire.Import) -> None:
+    coming = report.counts.new if report.state == "previewed" else 0
+    if coming + len(services.catalog.index(workspace)) > WORKSPACE_FENCES:
+        raise Conflict(f"a workspace has at most {WORKSPACE_FENCES} geofences; delete some first")
+
+
+_WHO: Final = ("manager",)
+
+CALLS: Final[tuple[Call, ...]] = (
+    Call(
+        "POST",
+        "/v1/imports",
+        "Check a file of geofences against a set, row by row",
+        create_import,
+        _WHO,
+        wire.Import,
+        status=201,
+        body=wire.FeaturesBody,
+        query=wire.ImportQuery,
+        role="editor",
+        max_body=IMPORT_BODY,
+        tag="imports",
+    ),
+    Call("GET", "/v1/imports/{id}", "One import", get_import, _WHO, wire.Import, tag="imports"),
+    Call(
+        "POST",
+        "/v1/imports/{id}/apply",
+        "Write an import's geofences",
+        apply_import,
+        _WHO,
+        wire.Import,
+        role="editor",
+        tag="imports",
+    ),
+    Call(
+        "POST",
+        "/v1/imports/{id}/undo",
+        "Put back what an import replaced",
+        undo_import,
+        _WHO,
+        wire.Import,
+        role="editor",
+        tag="imports",
+    ),
+)

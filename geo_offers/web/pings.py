@@ -1,0 +1,164 @@
+"""Pings over HTTP, and what both transports share: pings to points, an engine's answer to the wire."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import instants, wire
+from geo_offers.errors import Fault, Forbidden, Invalid
+from geo_offers.pipeline.advice import advise, pause_s
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.requests import MadeOffer, Point, Request
+from geo_offers.pipeline.services import Services
+from geo_offers.web import bodies
+from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
+
+_NOBODY = UUID(int=0)  # a ping that names no device under a server key: unknown, refused by its index
+_RESULTS: dict[tuple[str, str | None], wire.PointResult] = {}
+
+
+class _Message(msgspec.Struct):
+    title: str
+    body: str
+    link: str | None = None
+    data: dict[str, str] | None = None
+
+
+_message = msgspec.json.Decoder(_Message)
+PINGS = 1_000
+_DOUBLED = (b'"at"', b'"lat"', b'"lon"')
+
+
+def suspicious(data: bytes, pings: int) -> bool:
+    """Whether a key may stand twice in one ping: each of them has `at`, `lat` and `lon` at most once."""
+    return any(data.count(key) > pings for key in _DOUBLED)
+
+
+def points(caller: Caller, pings: Sequence[wire.Ping]) -> list[Point]:
+    """Raises Invalid or Forbidden for what cannot be meant; what one point alone gets wrong is answered by index."""
+    made: list[Point] = []
+    own = caller.device
+    for number, ping in enumerate(pings):
+        if own is not None and ping.device is not None and ping.device != own:
+            raise Forbidden("a device's token sends the pings of that device only", "other_device")
+        device = own or ping.device or _NOBODY
+        at_us = instants.parse(ping.at)
+        if (ping.region is None) != (ping.event is None):
+            raise _shape(number, "`region` and `event` go together")
+        if ping.region is not None:
+            if ping.lat is not None or ping.lon is not None:
+                raise _shape(number, "a ping is a position or a region event, not both")
+            made.append(Point(device, at_us, None, None, region=ping.region, entered=ping.event == "enter"))
+            continue
+        if ping.lat is None or ping.lon is None:
+            raise _shape(number, "a ping has `lat` and `lon`, or `region` and `event`")
+        made.append(Point(device, at_us, ping.lat, ping.lon, ping.accuracy_m, ping.speed_mps))
+    return made
+
+
+def _shape(number: int, detail: str) -> Invalid:
+    return Invalid(detail, (Fault(f"/pings/{number}", "shape", detail),))
+
+
+def answer(services: Services, caller: Caller, request: Request, seq: int | None = None) -> wire.PingsAnswer:
+    """The engine's answer; `next` for a phone, which can use it."""
+    many = caller.device is None
+    return wire.PingsAnswer(
+        results=[_result(result.status, result.reason) for result in request.results if result is not None],
+        transitions=[
+            wire.TransitionSeen(
+                type=seen.transition.type.value,
+                fence=seen.transition.fence,
+                at=instants.from_us(seen.transition.at_us),
+                confidence=seen.transition.confidence,
+                device=seen.device if many else None,
+            )
+            for seen in request.transitions
+        ],
+        offers=[offer(made) for made in request.offers],
+        next=None if many else _next(services, caller, request),
+        seq=seq,
+    )
+
+
+def _result(status: Any, reason: Any) -> wire.PointResult:
+    """There are a handful of results: each is made once."""
+    key = (status, reason)
+    found = _RESULTS.get(key)
+    if found is None:
+        found = _RESULTS[key] = wire.PointResult(status=status, reason=reason)
+    return found
+
+
+def offer(made: MadeOffer) -> wire.Offer:
+    """A silent copy: showing it is the lane's."""
+    said = _message.decode(made.message)
+    return wire.Offer(
+        id=made.id,
+        campaign=made.campaign,
+        fence=made.fence,
+        title=said.title,
+        body=said.body,
+        link=said.link,
+        data=said.data,
+        lane=made.lane,
+        alert=False,
+        created_at=instants.from_us(made.created_us),
+        expires_at=instants.from_us(made.expires_us),
+    )
+
+
+def _next(services: Services, caller: Caller, request: Request) -> wire.Next | None:
+    device = services.engine.peek(caller.device) if caller.device is not None else None
+    if request.last is None or device is None:
+        return None
+    found = advise(services.catalog, device, request.last)
+    return wire.Next(
+        safe_radius_m=round(found.safe_radius_m, 1),
+        check_after_s=round(found.check_after_s, 1),
+        regions=[
+            wire.Region(
+                fence=region.fence,
+                lat=round(region.lat, 6),
+                lon=round(region.lon, 6),
+                radius_m=round(region.radius_m, 1),
+            )
+            for region in found.regions
+        ],
+        pause_s=pause_s(services.catalog, caller.workspace, request.received_us),
+    )
+
+
+def bound(batch: Sequence[wire.Ping]) -> None:
+    """A stream's frame holds as many pings as a request."""
+    if not 1 <= len(batch) <= PINGS:
+        raise Invalid(f"a frame holds 1 to {PINGS} pings", (Fault("", "length", f"send 1 to {PINGS} pings"),))
+
+
+async def post_pings(services: Services, given: Given) -> Reply:
+    """200 when every point is answered for good; 503 when any could not be taken now."""
+    pings: list[wire.Ping] = given.body.pings
+    if suspicious(given.raw, len(pings)):
+        bodies.refuse_duplicates(given.raw)
+    request = await services.engine.take(
+        given.caller.workspace, points(given.caller, pings), caller=given.caller.device
+    )
+    return Reply(answer(services, given.caller, request))
+
+
+CALLS = (
+    Call(
+        "POST",
+        "/v1/pings",
+        "Send positions; every point is answered by index",
+        post_pings,
+        ("device", "server"),
+        wire.PingsAnswer,
+        body=wire.Pings,
+        max_body=PINGS_BODY,
+        hot=True,
+        tag="pings",
+    ),
+)

@@ -1,0 +1,57 @@
+"""Stores: what a geofence may belong to."""
+
+from typing import Final
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.pipeline.services import Services
+from geo_offers.web.calls import Call, Given, Reply
+from geo_offers.web.checks import check_zone, page_limit, path_text, refuse_unsafe
+
+
+async def put_store(services: Services, given: Given) -> Reply:
+    store = path_text(given, "id")
+    body: wire.StoreBody = given.body
+    refuse_unsafe(body)
+    if body.time_zone is not None:
+        check_zone(body.time_zone, "/time_zone")
+    created = await services.stores.put(given.caller.workspace, store, body)
+    return Reply(wire.Store(id=store, **msgspec.structs.asdict(body)), 201 if created else 200)
+
+
+async def get_store(services: Services, given: Given) -> Reply:
+    return Reply(await services.stores.get(given.caller.workspace, path_text(given, "id")))
+
+
+async def list_stores(services: Services, given: Given) -> Reply:
+    return Reply(await services.stores.page(given.caller.workspace, given.query.cursor, page_limit(given)))
+
+
+async def delete_store(services: Services, given: Given) -> Reply:
+    """Geofences that name the store stay, and go on counting by its id."""
+    await services.stores.delete(given.caller.workspace, path_text(given, "id"))
+    return Reply(status=204)
+
+
+_STORE: Final = "/v1/stores/{id}"
+_WHO: Final = ("manager",)
+
+CALLS: Final[tuple[Call, ...]] = (
+    Call(
+        "PUT",
+        _STORE,
+        "Put a store; it replaces what was there",
+        put_store,
+        _WHO,
+        wire.Store,
+        status=200,
+        other_statuses=(201,),
+        body=wire.StoreBody,
+        role="editor",
+        tag="stores",
+    ),
+    Call("GET", _STORE, "One store", get_store, _WHO, wire.Store, tag="stores"),
+    Call("DELETE", _STORE, "Delete a store", delete_store, _WHO, status=204, role="editor", tag="stores"),
+    Call("GET", "/v1/stores", "Stores, by id", list_stores, _WHO, wire.StorePage, query=wire.ListQuery, tag="stores"),
+)

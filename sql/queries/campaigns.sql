@@ -1,0 +1,33 @@
+-- name: campaign_add
+-- $1 id, $2 workspace, $3 body, $4 author. Nothing where the id is there: a call that was made before.
+INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, $3, 'draft', $4)
+ON CONFLICT (id) DO NOTHING RETURNING id, body, state, version;
+
+-- name: campaigns_count
+-- $1 workspace. Those that can still say something.
+SELECT count(*) FROM campaign WHERE workspace = $1 AND state <> 'ended';
+
+-- name: campaign_get
+SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND id = $2;
+
+-- name: campaign_lock
+SELECT id, body, state, version, author FROM campaign WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
+
+-- name: campaign_replace
+-- $1 workspace, $2 id, $3 body, $4 author.
+UPDATE campaign SET body = $3, author = $4, state = 'draft', version = version + 1, updated_at = clock_timestamp()
+WHERE workspace = $1 AND id = $2 RETURNING id, body, state, version;
+
+-- name: campaign_move
+-- $1 workspace, $2 id, $3 state.
+UPDATE campaign SET state = $3, updated_at = clock_timestamp() WHERE workspace = $1 AND id = $2
+RETURNING id, body, state, version;
+
+-- name: campaigns_page
+-- $1 workspace, $2 and $3 the created_at and id before the page, $4 how many.
+SELECT id, body, state, version, created_at FROM campaign
+WHERE workspace = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) ORDER BY created_at, id LIMIT $4;
+
+-- name: campaigns_all
+-- $1 workspace. An ended campaign concerns no arrival any more.
+SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND state <> 'ended' ORDER BY id;

@@ -1,0 +1,21 @@
+-- name: decisions_page
+-- $1 workspace, $2 the id before the page (newest first), $3 how many; nulls where not asked for: $4 campaign, $5 reason,
+-- $6 since, $7 until.
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+WHERE workspace = $1 AND id < $2::uuid AND ($4::uuid IS NULL OR campaign = $4) AND ($5::text IS NULL OR reason = $5)
+  AND ($6::timestamptz IS NULL OR at >= $6) AND ($7::timestamptz IS NULL OR at < $7)
+ORDER BY id DESC LIMIT $3;
+
+-- name: decisions_page_of_users
+-- As above, of some users: $8. The sort is by an expression, so that it is their decisions that are read and no others.
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+WHERE workspace = $1 AND user_id = ANY ($8::uuid[]) AND id < $2::uuid AND ($4::uuid IS NULL OR campaign = $4)
+  AND ($5::text IS NULL OR reason = $5) AND ($6::timestamptz IS NULL OR at >= $6) AND ($7::timestamptz IS NULL OR at < $7)
+ORDER BY (id::text) COLLATE "C" DESC LIMIT $3;
+
+-- name: decision_get
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision WHERE workspace = $1 AND id = $2;
+
+-- name: decisions_users_named
+-- $1 workspace, $2 the app's own name, $3 our id or null.
+SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id = $3::uuid);

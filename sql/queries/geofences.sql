@@ -1,0 +1,55 @@
+-- name: geofence_set_lock
+-- $1 workspace, $2 set. One transaction at a time changes a set, so that what an import compared is what it replaces.
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || '/' || $2::text, 0));
+
+-- name: geofences_write
+-- $1 workspace, $2 set; then a column each of: external id, feature, min_lat, min_lon, max_lat, max_lon.
+-- A row that was there has been updated, and xmax tells.
+INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon)
+SELECT $1::uuid, $2::text, q.*
+FROM unnest($3::text[], $4::bytea[], $5::float8[], $6::float8[], $7::float8[], $8::float8[]) q
+ON CONFLICT (workspace, set_id, external_id) DO UPDATE
+SET version = EXCLUDED.version, feature = EXCLUDED.feature, updated_at = clock_timestamp(), min_lat = EXCLUDED.min_lat,
+    min_lon = EXCLUDED.min_lon, max_lat = EXCLUDED.max_lat, max_lon = EXCLUDED.max_lon
+RETURNING external_id, version, updated_at, xmax = 0 AS created;
+
+-- name: geofences_count
+-- $1 workspace, $2 set.
+SELECT count(*) FROM geofence WHERE workspace = $1 AND set_id = $2;
+
+-- name: geofence_get
+SELECT set_id, external_id, version, feature, updated_at FROM geofence
+WHERE workspace = $1 AND set_id = $2 AND external_id = $3;
+
+-- name: geofences_page
+-- $1 workspace, $2 and $3 the set and external id before the page, $4 how many, $5..$8 a box (min_lat, min_lon, max_lat,
+-- max_lon) or nulls. Boxes meet where both intervals do; one of longitudes that crosses the antimeridian has min > max.
+SELECT set_id, external_id, version, feature, updated_at FROM geofence
+WHERE workspace = $1 AND (set_id, external_id) > ($2, $3)
+  AND ($5::float8 IS NULL OR min_lat <= $7 AND max_lat >= $5 AND CASE
+       WHEN min_lon <= max_lon AND $6::float8 <= $8::float8 THEN min_lon <= $8 AND max_lon >= $6
+       WHEN min_lon > max_lon AND $6 > $8 THEN true
+       ELSE min_lon <= $8 OR max_lon >= $6 END)
+ORDER BY set_id, external_id LIMIT $4;
+
+-- name: geofences_page_of_set
+-- As above, in one set: $1 workspace, $2 set, $3 the external id before the page.
+SELECT set_id, external_id, version, feature, updated_at FROM geofence
+WHERE workspace = $1 AND set_id = $2 AND external_id > $3
+  AND ($5::float8 IS NULL OR min_lat <= $7 AND max_lat >= $5 AND CASE
+       WHEN min_lon <= max_lon AND $6::float8 <= $8::float8 THEN min_lon <= $8 AND max_lon >= $6
+       WHEN min_lon > max_lon AND $6 > $8 THEN true
+       ELSE min_lon <= $8 OR max_lon >= $6 END)
+ORDER BY external_id LIMIT $4;
+
+-- name: geofences_digests
+-- $1 workspace, $2 set. Enough to tell what an import would change.
+SELECT external_id, version, sha256(feature) AS digest FROM geofence WHERE workspace = $1 AND set_id = $2;
+
+-- name: geofences_features
+-- $1 workspace, $2 set, $3 external ids.
+SELECT external_id, feature FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
+
+-- name: geofences_delete
+-- $1 workspace, $2 set, $3 external ids.
+DELETE FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]) RETURNING external_id;

@@ -1,0 +1,35 @@
+-- name: workspace_make
+INSERT INTO workspace (id, name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
+
+-- name: workspace_secret_make
+INSERT INTO workspace_secret (workspace, user_proof) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: api_key_add
+INSERT INTO api_key (id, workspace, kind, role, replay, secret_hash) VALUES ($1, $2, $3, $4, $5, $6);
+
+-- name: api_key_find
+SELECT id, workspace, kind, role, replay FROM api_key
+WHERE workspace = $1 AND id = $2 AND secret_hash = $3 AND revoked_at IS NULL;
+
+-- name: api_keys_list
+SELECT id, kind, role, replay, created_at, revoked_at FROM api_key WHERE workspace = $1 ORDER BY created_at, id;
+
+-- name: api_key_revoke
+UPDATE api_key SET revoked_at = clock_timestamp() WHERE workspace = $1 AND id = $2 AND revoked_at IS NULL RETURNING id;
+
+-- name: service_keys
+SELECT id, secret, retired_at FROM service_key
+WHERE retired_at IS NULL OR retired_at > clock_timestamp() - make_interval(secs => $1) ORDER BY id;
+
+-- name: service_keys_lock
+-- One process makes or rotates keys at a time.
+SELECT pg_advisory_xact_lock(hashtext('geo_offers.service_key'));
+
+-- name: service_keys_retire
+UPDATE service_key SET retired_at = clock_timestamp() WHERE retired_at IS NULL;
+
+-- name: service_key_add
+INSERT INTO service_key (secret) VALUES ($1);
+
+-- name: service_keys_forget
+DELETE FROM service_key WHERE retired_at < clock_timestamp() - make_interval(secs => $1);

@@ -1,0 +1,116 @@
+-- The outbox has no policy: claims work across workspaces. What a row points at has one, so every other statement runs with
+-- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations.
+
+-- name: outbox_claim
+-- $1 lane, $2 most rows, $3 lease in seconds. A lease that ran out is claimed again under a new token; the records check the
+-- token. A row that comes back from `sending` went unanswered. Attempts count here, so that a row which kills its process
+-- runs out. statement_timestamp() may stand in an index condition, clock_timestamp() may not.
+WITH next AS (
+    SELECT offer, state, ambiguous FROM outbox
+    WHERE lane = $1 AND due <= statement_timestamp() AND (state = 'due' OR lease_until < clock_timestamp())
+    ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED)
+UPDATE outbox b SET state = 'leased', lease_until = clock_timestamp() + make_interval(secs => $3), token = b.token + 1,
+    attempts = b.attempts + 1, ambiguous = n.ambiguous OR n.state = 'sending'
+FROM next n WHERE b.offer = n.offer
+RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered;
+
+-- name: outbox_people
+-- $1 offers. Locks their persons until the rows are marked, so that a withdrawal comes either before this look or after the
+-- mark. A person who is locked just now is left out: one busy person must not hold the lane.
+SELECT id FROM app_user WHERE id IN (SELECT user_id FROM offer WHERE id = ANY ($1::uuid[]))
+ORDER BY id FOR SHARE SKIP LOCKED;
+
+-- name: outbox_look
+-- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours.
+SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
+       o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.muted, u.time_zone,
+       d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
+       v.left_at, clock_timestamp() AS now
+FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
+JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state = 'leased'
+JOIN workspace w ON w.id = b.workspace
+LEFT JOIN offer o ON o.id = b.offer
+LEFT JOIN app_user u ON u.id = o.user_id
+LEFT JOIN device d ON d.id = o.device
+LEFT JOIN campaign c ON c.id = o.campaign
+LEFT JOIN visit v ON v.id = o.visit;
+
+-- name: outbox_sending
+-- $1 offers, $2 their tokens, $3 lease in seconds.
+UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $3)
+FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
+WHERE b.offer = q.offer AND b.token = q.token AND b.state = 'leased' RETURNING b.offer;
+
+-- name: outbox_orphans
+-- $1 offers, $2 their tokens. Rows whose offer or person was erased.
+DELETE FROM outbox b USING unnest($1::uuid[], $2::bigint[]) q (offer, token)
+WHERE b.offer = q.offer AND b.token = q.token;
+
+-- name: outbox_dead_tokens
+-- $1 devices, $2 the tokens that were used. A token that was registered since then stays.
+UPDATE device d SET push_token = NULL FROM unnest($1::uuid[], $2::text[]) q (device, token)
+WHERE d.id = q.device AND d.push_token = q.token;
+
+-- name: outbox_close
+-- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released). Releasing
+-- needs no lock on the person: a decision that still counts the slot is only stricter.
+WITH gone AS (
+    DELETE FROM outbox b
+    USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[]) q (offer, token, state, detail, slot)
+    WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
+    RETURNING q.offer, q.state, q.detail, q.slot),
+closed AS (
+    UPDATE offer o SET state = g.state, detail = g.detail, finished_at = clock_timestamp()
+    FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot),
+settled AS (
+    UPDATE reservation r SET state = c.slot FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)
+SELECT offer FROM gone;
+
+-- name: outbox_retry
+-- $1 offers, $2 their tokens, $3 seconds from now, $4 attempts, $5 whether it may be shown. Never due after its expiry: then
+-- it is finished.
+UPDATE outbox b SET state = 'due', lease_until = NULL, attempts = q.attempts, ambiguous = b.ambiguous OR q.ambiguous,
+    due = least(clock_timestamp() + make_interval(secs => q.after_s), o.expires_at)
+FROM unnest($1::uuid[], $2::bigint[], $3::float8[], $4::int[], $5::bool[]) q (offer, token, after_s, attempts, ambiguous)
+LEFT JOIN offer o ON o.id = q.offer
+WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer;
+
+-- name: outbox_move
+-- $1 offers, $2 their tokens, $3 lanes. The same offer by another lane, with all its attempts before it.
+WITH moved AS (
+    UPDATE outbox b SET lane = q.lane, state = 'due', lease_until = NULL, attempts = 0, due = clock_timestamp()
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) q (offer, token, lane)
+    WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer, q.lane),
+told AS (UPDATE offer o SET lane = m.lane FROM moved m WHERE o.id = m.offer RETURNING 1)
+SELECT offer FROM moved;
+
+-- name: outbox_hasten
+-- $1 lane, $2 devices. By the person's offers: they are few and indexed.
+WITH waiting AS (
+    SELECT b.offer FROM device d
+    JOIN offer o ON o.user_id = d.user_id AND o.device = d.id AND o.state = 'queued'
+    JOIN outbox b ON b.offer = o.id
+    WHERE d.id = ANY ($2::uuid[]) AND b.lane = $1 AND b.state = 'due' AND b.due > clock_timestamp()
+    ORDER BY b.offer FOR UPDATE OF b SKIP LOCKED)
+UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
+
+-- name: outbox_shown_lock
+-- $1 offer, $2 device. The person's lock keeps an erasure from leaving the event behind.
+SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id WHERE o.id = $1 AND o.device = $2 FOR SHARE OF u;
+
+-- name: outbox_shown
+-- $1 offer, $2 person. What was seen stands, whatever state the offer was in. Returns whether it is news.
+WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
+shown AS (
+    UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
+    WHERE id = $1 AND state <> 'shown' RETURNING id, workspace, user_id),
+kept AS (UPDATE reservation SET state = 1 WHERE user_id = $2 AND offer = $1 AND state <> 1 RETURNING 1),
+told AS (
+    INSERT INTO offer_event (offer, type, workspace, user_id) SELECT id, 'shown', workspace, user_id FROM shown
+    ON CONFLICT (offer, type) DO NOTHING RETURNING 1)
+SELECT EXISTS (SELECT FROM shown) AS news;
+
+-- name: outbox_oldest
+-- $1 lane. Seconds for which the oldest due row has waited; 0 where none does.
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due)), 0)::float8
+FROM outbox WHERE lane = $1 AND due <= statement_timestamp();

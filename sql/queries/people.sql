@@ -1,0 +1,187 @@
+-- name: users_by_external_id
+-- $1 workspace, $2 the app's own names. Locked in the one order that everybody locks users in.
+SELECT id, external_id, consents FROM app_user WHERE workspace = $1 AND external_id = ANY ($2::text[])
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: users_add
+-- Two enrolments that name one new person at once: the second waits here, and finds the first one's row when it asks again.
+INSERT INTO app_user (id, workspace, partition, external_id, consents, age, locale, time_zone)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[])
+ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: users_set_consents
+UPDATE app_user u SET consents = q.consents FROM unnest($1::uuid[], $2::bytea[]) q (id, consents) WHERE u.id = q.id;
+
+-- name: devices_add
+-- A repeat under the same Idempotency-Key finds its device and makes new tokens for it: the epoch rises, the old ones die.
+INSERT INTO device (id, workspace, user_id, platform, proven, replay, push_lane, push_token, locale, time_zone)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[],
+                     $9::text[], $10::text[])
+ON CONFLICT (id) DO UPDATE SET token_epoch = device.token_epoch + 1, refresh_used = 0
+RETURNING id, user_id, token_epoch;
+
+-- name: push_token_owner_moves
+-- A push token that turns up on a new device leaves its old ones: sends follow the newest binding.
+UPDATE device d SET push_token = NULL, push_lane = NULL
+FROM unnest($1::uuid[], $2::text[], $3::text[]) q (id, lane, token)
+WHERE d.push_lane = q.lane AND d.push_token = q.token AND d.id <> q.id;
+
+-- name: refresh_tokens_drop
+DELETE FROM refresh_token WHERE device = ANY ($1::uuid[]);
+
+-- name: refresh_tokens_add
+INSERT INTO refresh_token (hash, workspace, device, generation, expires_at)
+SELECT hash, workspace, device, generation, clock_timestamp() + make_interval(secs => $5)
+FROM unnest($1::bytea[], $2::uuid[], $3::uuid[], $4::integer[]) q (hash, workspace, device, generation);
+
+-- name: refresh_token_find
+-- $1 hash. The device's row is locked: two rotations at once take turns.
+SELECT d.id, d.user_id, d.token_epoch, d.refresh_used, r.generation, r.expires_at < clock_timestamp() AS expired
+FROM refresh_token r JOIN device d ON d.id = r.device WHERE r.hash = $1 FOR NO KEY UPDATE OF d;
+
+-- name: refresh_used
+-- $1 device, $2 generation.
+UPDATE device SET refresh_used = $2 WHERE id = $1;
+
+-- name: refresh_tokens_forget_old
+-- $1 device, $2 generation. Tokens of older generations stay some time: their use betrays a thief.
+DELETE FROM refresh_token WHERE device = $1 AND generation < $2 - 10;
+
+-- name: device_revoke
+-- $1 device: the whole family of its tokens.
+UPDATE device SET token_epoch = token_epoch + 1 WHERE id = $1;
+
+-- name: user_lock
+SELECT id, partition, external_id, consents, rhythm, muted, locale, time_zone, created_at
+FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: user_read
+SELECT id, partition, external_id, consents, rhythm, muted, locale, time_zone, created_at FROM app_user WHERE id = $1;
+
+-- name: user_set_rhythm
+UPDATE app_user SET rhythm = $2 WHERE id = $1;
+
+-- name: user_mute_campaign
+UPDATE app_user SET muted = array_append(muted, $2) WHERE id = $1 AND NOT ($2 = ANY (muted));
+
+-- name: sends_cancel
+-- $1 user, $2 what ended them. What is due or leased is gone; a row in state 'sending' has bytes under way and is waited for.
+WITH gone AS (
+    DELETE FROM outbox o USING offer f WHERE f.user_id = $1 AND o.offer = f.id AND o.state IN ('due', 'leased')
+    RETURNING o.offer, o.ambiguous),
+marked AS (
+    UPDATE offer f SET state = CASE WHEN g.ambiguous THEN 'ambiguous' ELSE 'cancelled' END, detail = $2,
+        finished_at = clock_timestamp()
+    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id, f.state)
+UPDATE reservation r SET state = CASE WHEN m.state = 'cancelled' THEN 2 ELSE 1 END
+FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id;
+
+-- name: sends_under_way
+SELECT count(*) FROM outbox o JOIN offer f ON f.id = o.offer WHERE f.user_id = $1 AND o.state = 'sending';
+
+-- name: sends_give_up
+-- $1 user. The wait is over: whether it was shown is not known, and it is not repeated.
+WITH gone AS (
+    DELETE FROM outbox o USING offer f WHERE f.user_id = $1 AND o.offer = f.id AND o.state = 'sending' RETURNING o.offer),
+marked AS (
+    UPDATE offer f SET state = 'ambiguous', detail = 'withdrawn while under way', finished_at = clock_timestamp()
+    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id)
+UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id;
+
+-- name: presence_wipe
+-- $1 user.
+UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL WHERE user_id = $1 AND presence IS NOT NULL;
+
+-- name: visits_close_withdrawn
+-- $1 user.
+UPDATE visit v SET left_at = GREATEST(v.entered_at, COALESCE(d.newest_at, v.entered_at)), closed_by = 'withdrawal'
+FROM device d WHERE v.user_id = $1 AND v.left_at IS NULL AND d.id = v.device;
+
+-- name: consent_salts_add
+INSERT INTO consent_salt (user_id, workspace, salt) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
+ON CONFLICT DO NOTHING;
+
+-- name: consent_salts
+SELECT user_id, salt FROM consent_salt WHERE user_id = ANY ($1::uuid[]);
+
+-- name: consent_head_open
+INSERT INTO consent_head (workspace, seq, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING;
+
+-- name: consent_head_lock
+-- The last lock that any transaction takes.
+SELECT seq, hash FROM consent_head WHERE workspace = $1 FOR UPDATE;
+
+-- name: consent_head_move
+UPDATE consent_head SET seq = $2, hash = $3 WHERE workspace = $1;
+
+-- name: consent_ledger_append
+INSERT INTO consent_ledger (workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[], $4::text[], $5::boolean[], $6::text[], $7::text[],
+                     $8::timestamptz[], $9::bytea[], $10::bytea[]);
+
+-- name: consent_ledger_read
+-- $1 workspace, $2 after which seq, $3 how many.
+SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash FROM consent_ledger
+WHERE workspace = $1 AND seq > $2 ORDER BY seq LIMIT $3;
+
+-- name: export_devices
+SELECT id FROM device WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY created_at, id;
+
+-- name: export_visits
+SELECT id, device, fence, entered_at, dwelt_at, left_at FROM visit
+WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) ORDER BY entered_at, id;
+
+-- name: export_offers
+SELECT id, campaign, fence, message, lane, created_at, expires_at, state, decision FROM offer
+WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) ORDER BY created_at, id;
+
+-- name: export_decisions
+SELECT d.id, d.user_id, d.campaign, d.at, d.outcome, d.reason, d.offer, d.receipt FROM decision d
+WHERE d.user_id = $1 AND ($2::uuid IS NULL OR EXISTS (
+    SELECT FROM visit v WHERE v.user_id = $1 AND v.device = $2 AND d.id IN (v.enter_decision, v.dwell_decision, v.exit_decision)))
+ORDER BY d.at, d.id;
+
+-- name: erase_device
+-- $1 user, $2 device: what this device caused. Returns how many devices the person still has.
+WITH offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
+events AS (DELETE FROM offer_event e USING offers o WHERE e.offer = o.id RETURNING 1),
+reserved AS (DELETE FROM reservation r USING offers o WHERE r.user_id = $1 AND r.offer = o.id RETURNING 1),
+visits AS (DELETE FROM visit WHERE user_id = $1 AND device = $2 RETURNING enter_decision, dwell_decision, exit_decision),
+decisions AS (
+    DELETE FROM decision d USING visits v WHERE d.id IN (v.enter_decision, v.dwell_decision, v.exit_decision) RETURNING 1),
+tokens AS (DELETE FROM refresh_token WHERE device = $2 RETURNING 1),
+gone AS (DELETE FROM device WHERE id = $2 RETURNING 1)
+SELECT count(*) FROM device WHERE user_id = $1 AND id <> $2;
+
+-- name: erase_user
+-- $1 user: everything but the consent ledger, whose subject cannot be told any more once the salt is gone.
+WITH events AS (DELETE FROM offer_event WHERE offer IN (SELECT id FROM offer WHERE user_id = $1) RETURNING 1),
+tokens AS (DELETE FROM refresh_token WHERE device IN (SELECT id FROM device WHERE user_id = $1) RETURNING 1),
+offers AS (DELETE FROM offer WHERE user_id = $1 RETURNING 1),
+reserved AS (DELETE FROM reservation WHERE user_id = $1 RETURNING 1),
+visits AS (DELETE FROM visit WHERE user_id = $1 RETURNING 1),
+decisions AS (DELETE FROM decision WHERE user_id = $1 RETURNING 1),
+devices AS (DELETE FROM device WHERE user_id = $1 RETURNING 1),
+salts AS (DELETE FROM consent_salt WHERE user_id = $1 RETURNING 1)
+DELETE FROM app_user WHERE id = $1;
+
+-- name: inbox
+-- $1 user, $2 device or null for all of the person's, $3 and $4 where the page begins, $5 how many. Newest first.
+SELECT id, campaign, fence, message, lane, created_at, expires_at FROM offer
+WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) AND state <> 'cancelled'
+  AND (created_at, id) < ($3::timestamptz, $4::uuid)
+ORDER BY created_at DESC, id DESC LIMIT $5;
+
+-- name: offer_of_user
+-- $1 offer, $2 user, $3 device or null.
+SELECT id, campaign FROM offer WHERE id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR device = $3);
+
+-- name: offer_event_add
+INSERT INTO offer_event (offer, type, workspace, user_id, reason) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (offer, type) DO NOTHING;
+
+-- name: workspace_settings
+SELECT id, name, settings FROM workspace WHERE id = $1;
+
+-- name: user_proof_secret
+SELECT user_proof FROM workspace_secret WHERE workspace = $1;

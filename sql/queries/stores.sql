@@ -1,0 +1,21 @@
+-- name: store_put
+-- $1 workspace, $2 id, $3 body. A row that was there has been updated, and xmax tells.
+INSERT INTO store (workspace, id, body) VALUES ($1, $2, $3)
+ON CONFLICT (workspace, id) DO UPDATE SET body = EXCLUDED.body, updated_at = clock_timestamp()
+RETURNING xmax = 0 AS created;
+
+-- name: stores_count
+SELECT count(*) FROM store WHERE workspace = $1;
+
+-- name: store_get
+SELECT id, body FROM store WHERE workspace = $1 AND id = $2;
+
+-- name: stores_page
+-- $1 workspace, $2 the id before the page, $3 how many.
+SELECT id, body FROM store WHERE workspace = $1 AND id > $2 ORDER BY id LIMIT $3;
+
+-- name: stores_all
+SELECT id, body FROM store WHERE workspace = $1;
+
+-- name: store_delete
+DELETE FROM store WHERE workspace = $1 AND id = $2 RETURNING id;

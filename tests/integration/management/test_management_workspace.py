@@ -1,0 +1,86 @@
+"""The workspace's own rules, and what decisions read of them."""
+
+import pytest
+
+from geo_offers.pipeline.tokens import workspace_id
+from geo_offers.storage.catalogs import read_policies
+from geo_offers.storage.pool import transaction
+
+ALPHA, BETA = workspace_id("Alpha"), workspace_id("Beta")
+
+
+async def policies(site, workspace=ALPHA):
+    async with transaction(site.pool, [workspace]) as connection:
+        return await read_policies(connection, workspace)
+
+
+async def test_a_new_workspace_has_the_defaults(site):
+    answered = await site.get("/v1/workspace", who="viewer")
+    assert answered.status == 200
+    assert answered.body == {
+        "id": str(ALPHA),
+        "name": "Alpha",
+        "time_zone": "UTC",
+        "place_gap_s": 1800,
+        "store_gap_s": 86400,
+        "quiet": [],
+        "holdout": 0.0,
+        "age": "vouched",
+        "user_proof": "off",
+        "paused": False,
+    }
+
+
+async def test_a_patch_changes_what_it_names_and_nothing_else(site):
+    await site.call("PATCH", "/v1/workspace", {"place_gap_s": 60, "time_zone": "Europe/Athens"})
+    night = {"days": ["sun"], "start": "20:00", "end": "08:00"}
+    answered = await site.call("PATCH", "/v1/workspace", {"quiet": [night]})
+    assert answered.status == 200
+    body = (await site.get("/v1/workspace")).body
+    assert body == answered.body
+    assert (body["place_gap_s"], body["time_zone"], body["store_gap_s"]) == (60, "Europe/Athens", 86400)
+    assert body["quiet"] == [night]
+
+
+async def test_decisions_read_the_rules_as_they_are_now(site):
+    before = await policies(site)
+    await site.call("PATCH", "/v1/workspace", {"paused": True, "time_zone": "Asia/Tokyo", "store_gap_s": 7})
+    after = await policies(site)
+    assert after.version > before.version
+    assert (after.policy.killed, after.policy.zone.key, after.policy.store_gap_s) == (True, "Asia/Tokyo", 7)
+    assert (before.policy.killed, before.policy.name) == (False, "Alpha")
+
+
+async def test_one_workspace_is_not_changed_by_another(site):
+    await site.call("PATCH", "/v1/workspace", {"place_gap_s": 1}, who="beta")
+    assert (await site.get("/v1/workspace")).body["place_gap_s"] == 1800
+    assert (await policies(site, BETA)).policy.place_gap_s == 1
+    assert (await policies(site)).version == 1
+
+
+@pytest.mark.parametrize("zone", ["Mars/X", "Europe", "../etc/passwd", "Europe/Athens\n", ""])
+async def test_a_zone_that_is_none_is_refused_with_its_place(site, zone):
+    answered = await site.call("PATCH", "/v1/workspace", {"time_zone": zone})
+    assert answered.status == 422
+    assert answered.pointers == ["/time_zone"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "pointer"),
+    [
+        ({"id": "00000000-0000-0000-0000-000000000000"}, "/id"),
+        ({"role": "owner"}, "/role"),
+        ({"place_gap_s": -1}, "/place_gap_s"),
+        ({"holdout": 0.5}, "/holdout"),
+        ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
+    ],
+)
+async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site, patch, pointer):
+    answered = await site.call("PATCH", "/v1/workspace", patch)
+    assert answered.status == 422
+    assert answered.pointers == [pointer]
+
+
+@pytest.mark.parametrize("who", ["viewer", "editor", "approver", "server", "app"])
+async def test_only_an_owner_changes_the_rules(site, who):
+    assert (await site.call("PATCH", "/v1/workspace", {"paused": True}, who=who)).status == 403

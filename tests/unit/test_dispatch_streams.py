@@ -1,0 +1,169 @@
+"""Open device streams and the lane that sends over them."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import pytest
+
+from geo_offers.pipeline.lanes import Message, Offered, Transient, Waiting
+from geo_offers.pipeline.streams import DeviceStreams, InAppLane
+
+WORKSPACE, DEVICE, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)
+NOW_US = 1_795_000_000_000_000
+LATER_US = NOW_US + 60_000_000
+
+
+@pytest.fixture
+def now():
+    return [NOW_US]
+
+
+@pytest.fixture
+def streams(now):
+    return DeviceStreams(queue=3, now_us=lambda: now[0])
+
+
+async def drained(stream, count):
+    async with asyncio.timeout(1):
+        return [await anext(stream) for _ in range(count)]
+
+
+async def test_frames_come_in_the_order_in_which_they_were_put(streams):
+    stream = streams.attach(WORKSPACE, DEVICE)
+    for frame in ("a", "b"):
+        assert streams.offer(DEVICE, frame, until_us=LATER_US)
+    assert await drained(stream, 2) == ["a", "b"]
+
+
+async def test_a_waiting_reader_is_woken(streams):
+    stream = streams.attach(WORKSPACE, DEVICE)
+    reading = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    streams.offer(DEVICE, "a", until_us=LATER_US)
+    assert await asyncio.wait_for(reading, 1) == "a"
+
+
+async def test_a_device_without_a_stream_takes_nothing(streams):
+    assert not streams.offer(DEVICE, "a", until_us=LATER_US)
+
+
+async def test_a_phone_that_does_not_read_fills_only_its_own_queue(streams):
+    streams.attach(WORKSPACE, DEVICE)
+    streams.attach(WORKSPACE, OTHER)
+    taken = [streams.offer(DEVICE, str(number), until_us=LATER_US) for number in range(5)]
+    assert taken == [True, True, True, False, False]
+    assert streams.offer(OTHER, "a", until_us=LATER_US)
+
+
+async def test_the_newest_stream_wins_and_the_older_one_ends_displaced(streams):
+    older = streams.attach(WORKSPACE, DEVICE)
+    reading = asyncio.create_task(anext(older))
+    await asyncio.sleep(0)
+    newer = streams.attach(WORKSPACE, DEVICE)
+    with pytest.raises(StopAsyncIteration):
+        await asyncio.wait_for(reading, 1)
+    assert (older.displaced, newer.displaced) == (True, False)
+    streams.offer(DEVICE, "a", until_us=LATER_US)
+    assert await drained(newer, 1) == ["a"]
+    older.close()  # its handler ends late: the newer one stays
+    assert streams.is_open(DEVICE)
+
+
+async def test_a_stream_is_closed_by_its_holder(streams):
+    with streams.attach(WORKSPACE, DEVICE) as stream:
+        assert streams.is_open(DEVICE)
+        streams.offer(DEVICE, "a", until_us=LATER_US)
+    assert not streams.is_open(DEVICE)
+    assert len(streams) == 0
+    assert [frame async for frame in stream] == []
+
+
+async def test_closing_all_ends_every_reader(streams):
+    open_streams = [streams.attach(WORKSPACE, device) for device in (DEVICE, OTHER)]
+    streams.close()
+    assert [[frame async for frame in stream] for stream in open_streams] == [[], []]
+
+
+async def test_what_expires_in_the_queue_is_not_sent(streams, now):
+    stream = streams.attach(WORKSPACE, DEVICE)
+    streams.offer(DEVICE, "old", until_us=NOW_US + 5)
+    streams.offer(DEVICE, "good", until_us=LATER_US)
+    now[0] += 5
+    assert await drained(stream, 1) == ["good"]
+
+
+async def test_what_waits_in_the_queue_is_dropped_when_the_person_withdraws(streams):
+    stream = streams.attach(WORKSPACE, DEVICE)
+    streams.offer(DEVICE, "a", until_us=LATER_US)
+    streams.clear(DEVICE)
+    streams.clear(OTHER)
+    streams.offer(DEVICE, "b", until_us=LATER_US)
+    assert await drained(stream, 1) == ["b"]
+
+
+async def test_a_cancelled_reader_loses_no_frame(streams):
+    stream = streams.attach(WORKSPACE, DEVICE)
+    reading = asyncio.create_task(anext(stream))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    streams.offer(DEVICE, "a", until_us=LATER_US)
+    assert await drained(stream, 1) == ["a"]
+
+
+async def test_attaching_rings(streams):
+    rung = []
+    streams.on_attach = lambda workspace, device: rung.append((workspace, device))
+    streams.attach(WORKSPACE, DEVICE)
+    assert rung == [(WORKSPACE, DEVICE)]
+
+
+def a_message(**changed):
+    fields = {
+        "offer": UUID(int=9),
+        "workspace": WORKSPACE,
+        "user": UUID(int=4),
+        "device": DEVICE,
+        "platform": "ios",
+        "push_token": None,
+        "campaign": UUID(int=5),
+        "fence": "town/bakery",
+        "title": "Warm buns",
+        "body": "Two for one",
+        "link": "https://example.org/buns",
+        "data": None,
+        "replace_key": "r",
+        "created_us": NOW_US,
+        "expires_us": LATER_US,
+    }
+    return Message(**(fields | changed))
+
+
+async def test_the_lane_sends_the_offer_as_an_alert(streams):
+    lane = InAppLane(streams)
+    assert await lane.send(a_message()) == Waiting()
+    stream = streams.attach(WORKSPACE, DEVICE)
+    assert await lane.send(a_message()) == Offered()
+    (frame,) = await drained(stream, 1)
+    assert json.loads(frame) == {
+        "type": "offer",
+        "id": str(UUID(int=9)),
+        "campaign": str(UUID(int=5)),
+        "fence": "town/bakery",
+        "title": "Warm buns",
+        "body": "Two for one",
+        "lane": "inapp",
+        "alert": True,
+        "created_at": "2026-11-18T11:06:40Z",
+        "expires_at": "2026-11-18T11:07:40Z",
+        "link": "https://example.org/buns",
+    }
+
+
+async def test_a_full_stream_is_tried_again_later(streams):
+    lane = InAppLane(streams)
+    streams.attach(WORKSPACE, DEVICE)
+    outcomes = [await lane.send(a_message()) for _ in range(4)]
+    assert outcomes[:3] == [Offered()] * 3
+    assert isinstance(outcomes[3], Transient)

@@ -1,0 +1,371 @@
+"""The webhook lane against real servers on the loopback: what left, what was answered, and what that means."""
+
+import asyncio
+import base64
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from email.utils import format_datetime
+from time import monotonic
+from uuid import UUID
+
+import aiohttp
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from geo_offers import clock
+from geo_offers.errors import Misconfigured
+from geo_offers.gateways import webhook
+from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.instants import from_us
+from geo_offers.pipeline.lanes import (
+    Accepted,
+    Ambiguous,
+    Later,
+    Message,
+    NotSent,
+    Refused,
+    TokenDead,
+    Transient,
+)
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def a_message(**changed) -> Message:
+    now_us = clock.now_us()
+    fields = {
+        "offer": UUID(int=1),
+        "workspace": UUID(int=2),
+        "user": UUID(int=3),
+        "device": UUID(int=4),
+        "platform": "ios",
+        "push_token": "token-1",
+        "campaign": UUID(int=5),
+        "fence": "town/bakery",
+        "title": "Warm buns",
+        "body": "Two for one",
+        "link": None,
+        "data": {"code": "BUN"},
+        "replace_key": "r" * 32,
+        "created_us": now_us,
+        "expires_us": now_us + 90_500_000,
+    }
+    return Message(**(fields | changed))
+
+
+@asynccontextmanager
+async def serving(handler: Handler):
+    app = web.Application()
+    app.router.add_post("/push", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/push"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def raw_serving(handler):
+    """A peer below HTTP."""
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/push"
+    finally:
+        server.close()
+
+
+@pytest.fixture
+async def session():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def send(session, url, message=None, **options):
+    options = {"timeout_s": 0.5} | options
+    return await WebhookLane(session, url, [SECRET], **options).send(message or a_message())
+
+
+async def answered(session, status, headers=None, body=b""):
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=status, headers=headers, body=body)
+
+    async with serving(handler) as url:
+        return await send(session, url)
+
+
+async def test_the_gateway_gets_a_signed_event_under_the_offers_id(session):
+    got = []
+
+    async def handler(request: web.Request) -> web.Response:
+        got.append((dict(request.headers), await request.read()))
+        return web.Response(status=202)
+
+    message = a_message()
+    async with serving(handler) as url:
+        lane = WebhookLane(session, url, [OTHER, SECRET])
+        assert await lane.send(message) == Accepted()
+        assert await lane.send(message) == Accepted()
+    for headers, body in got:
+        assert headers["webhook-id"] == str(message.offer)
+        assert headers["Content-Type"] == "application/json"
+        for secret in (SECRET, OTHER):
+            event = Webhook(secret).verify(body, headers)
+        assert event["type"] == "offer.push"
+        assert event["data"] == {
+            "offer": str(message.offer),
+            "user": str(message.user),
+            "device": str(message.device),
+            "platform": "ios",
+            "push_token": "token-1",
+            "title": "Warm buns",
+            "body": "Two for one",
+            "data": {"code": "BUN"},
+            "replace_key": "r" * 32,
+            "expires_at": from_us(message.expires_us).isoformat().replace("+00:00", "Z"),
+            "ttl_s": 90,
+        }
+
+
+async def test_the_time_to_live_is_counted_again_at_each_send(session):
+    lived = []
+
+    async def handler(request: web.Request) -> web.Response:
+        lived.append(json.loads(await request.read())["data"]["ttl_s"])
+        return web.Response()
+
+    now = [clock.now_us()]
+    message = a_message(expires_us=now[0] + 60_000_000)
+    async with serving(handler) as url:
+        lane = WebhookLane(session, url, [SECRET], now_us=lambda: now[0])
+        await lane.send(message)
+        now[0] += 58_500_000
+        await lane.send(message)
+        now[0] += 600_000
+        assert await lane.send(message) == NotSent("expired")
+    assert lived == [60, 1]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "outcome"),
+    [
+        (200, {}, Accepted()),
+        (204, {}, Accepted()),
+        (299, {}, Accepted()),
+        (301, {"Location": "/elsewhere"}, Refused("http 301")),
+        (307, {"Location": "/push"}, Refused("http 307")),
+        (400, {}, Refused("http 400")),
+        (404, {}, Refused("http 404")),
+        (410, {}, TokenDead()),
+        (429, {}, Later(5.0, whole_lane=True)),
+        (429, {"Retry-After": "7"}, Later(7.0, whole_lane=True)),
+        (429, {"Retry-After": "nonsense"}, Later(5.0, whole_lane=True)),
+        (500, {}, Transient("http 500")),
+        (502, {"Retry-After": "9"}, Transient("http 502")),
+        (503, {}, Transient("http 503")),
+        (503, {"Retry-After": "30"}, Later(30.0)),
+    ],
+)
+async def test_the_status_is_the_answer(session, status, headers, outcome):
+    assert await answered(session, status, headers) == outcome
+
+
+async def test_a_redirect_is_not_followed(session):
+    hits = []
+
+    async def handler(request: web.Request) -> web.Response:
+        hits.append(request.path)
+        return web.Response(status=307, headers={"Location": "/push?again"})
+
+    async with serving(handler) as url:
+        await send(session, url)
+    assert len(hits) == 1
+
+
+NOW_US = 1_795_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 1.0),
+        (" 12 ", 12.0),
+        ("3601", 3600.0),
+        ("9" * 400, 3600.0),
+        ("-5", None),
+        ("1.5", None),
+        ("١٢", None),
+        ("", None),
+        (format_datetime(from_us(NOW_US + 45_000_000), usegmt=True), 45.0),
+        (format_datetime(from_us(NOW_US - 45_000_000), usegmt=True), 1.0),
+        ("Mon, 32 Foo 2026 00:00:00 GMT", None),
+        ("Sat, 01 Jan 2050 00:00:00 GMT", 3600.0),
+        ("Sat, 01 Jan 2050 00:00:00 -0000", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_as_a_date_within_bounds(value, seconds):
+    assert webhook.retry_after_s(value, NOW_US) == seconds
+
+
+async def test_a_connection_that_is_refused_means_that_nothing_was_sent(session):
+    with socket.socket() as taken:  # bound, not listening: refused, and nobody else can take the port
+        taken.bind(("127.0.0.1", 0))
+        outcome = await send(session, f"http://127.0.0.1:{taken.getsockname()[1]}/push")
+    assert isinstance(outcome, NotSent)
+
+
+async def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(session):
+    assert isinstance(await send(session, "http://gateway.invalid/push", timeout_s=3), NotSent)
+
+
+async def test_a_connection_that_is_never_taken_up_means_that_nothing_was_sent(session):
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        others = [socket.socket() for _ in range(3)]  # fill the backlog, so that the next SYN is dropped
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(address)
+        outcome = await send(session, f"http://127.0.0.1:{address[1]}/push", timeout_s=0.3)
+        for other in others:
+            other.close()
+    assert isinstance(outcome, NotSent)
+
+
+async def test_no_answer_in_time_is_ambiguous(session):
+    release = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        await release.wait()
+        return web.Response()
+
+    async with serving(handler) as url:
+        began = monotonic()
+        outcome = await send(session, url, timeout_s=0.3)
+        release.set()
+    assert isinstance(outcome, Ambiguous)
+    assert monotonic() - began < 2
+
+
+async def test_a_connection_dropped_after_the_request_is_ambiguous(session):
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with raw_serving(handler) as url:
+        assert isinstance(await send(session, url), Ambiguous)
+
+
+async def test_a_connection_reset_after_the_request_is_ambiguous(session):
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        linger = struct.pack("ii", 1, 0)  # close with a reset
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with raw_serving(handler) as url:
+        assert isinstance(await send(session, url), Ambiguous)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"banana\r\n\r\n",
+        b"HTTP/1.1 200\x00OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 2",
+    ],
+)
+async def test_an_answer_that_is_none_is_ambiguous(session, answer):
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with raw_serving(handler) as url:
+        assert isinstance(await send(session, url), Ambiguous)
+
+
+async def test_an_endless_answer_is_cut_off_and_its_status_stands(session):
+    sent = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        await request.read()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(2_000):
+            await response.write(b"x" * 50_000)  # 100 MB in all
+            sent += 50_000
+        return response
+
+    async with serving(handler) as url:
+        assert await send(session, url, timeout_s=5) == Accepted()
+    assert sent < 20_000_000  # socket buffers, not the whole body
+
+
+async def test_an_answer_that_drips_ends_with_the_deadline_and_its_status_stands(session):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await request.read()
+        response = web.StreamResponse(status=410)
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b".")
+            await asyncio.sleep(0.05)
+        return response
+
+    async with serving(handler) as url:
+        began = monotonic()
+        assert await send(session, url, timeout_s=0.3) == TokenDead()
+    assert monotonic() - began < 2
+
+
+async def test_a_small_answer_leaves_the_connection_for_the_next_send(session):
+    peers = set()
+
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(body=b"y" * 10_000)
+
+    async with serving(handler) as url:
+        lane = WebhookLane(session, url, [SECRET])
+        for _ in range(3):
+            await lane.send(a_message())
+    assert len(peers) == 1
+
+
+async def test_a_cancelled_send_is_not_swallowed(session):
+    began = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.Response:
+        await request.read()
+        began.set()
+        await asyncio.sleep(5)
+        return web.Response()
+
+    async with serving(handler) as url:
+        task = asyncio.create_task(send(session, url, timeout_s=5))
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_secret_that_is_none_is_found_at_the_start(session):
+    with pytest.raises(Misconfigured):
+        WebhookLane(session, "http://127.0.0.1/push", ["not base64!"])

@@ -1,0 +1,112 @@
+"""Ids, stores, and the covers and advice that need no property to state."""
+
+import pytest
+import shapely
+
+from geo_offers.places.cells import COARSE, FINE, cover, estimate
+from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
+from geo_offers.places.geometry import Area, Circle, bounds
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.places.regions import advise
+
+
+def fence(name, geometry, store=None, *, active=True):
+    return Geofence(FenceId(name), 1, name, geometry, store, (), active, Detect())
+
+
+def test_the_first_slash_splits_a_fence_id():
+    assert fence_id("lidl", "node/162") == "lidl/node/162"
+    assert split_fence_id(fence_id("lidl", "node/162")) == ("lidl", "node/162")
+
+
+@pytest.mark.parametrize("parts", [("", "a"), ("a/b", "c"), ("a", "")])
+def test_a_set_with_a_slash_or_an_empty_part_is_no_fence_id(parts):
+    with pytest.raises(ValueError, match="set/external_id"):
+        fence_id(*parts)
+
+
+def test_a_fence_without_a_store_counts_as_its_own():
+    assert store_key(fence("s/a", Circle(0, 0, 100), "shop")) == "shop"
+    assert store_key(fence("s/a", Circle(0, 0, 100))) == "s/a"
+
+
+@pytest.mark.parametrize(
+    ("geometry", "boxed"),
+    [
+        (Circle(53, 8, 100), False),
+        (Circle(53, 8, 100_000), False),
+        (Circle(53, 8, 400_000), True),
+        (Circle(89.99, 8, 100), True),
+        (Area(shapely.box(-60, -60, 60, 60)), True),
+        (
+            Area(shapely.MultiPolygon([shapely.box(8, 53, 8.001, 53.001), shapely.box(-70, -20, -69.999, -19.999)])),
+            False,
+        ),
+    ],
+)
+def test_only_huge_and_polar_fences_are_left_to_boxes(geometry, boxed):
+    cells = cover(geometry)
+    assert cells.boxed is boxed
+    assert bool(cells.full + cells.partial) is not boxed
+
+
+def test_a_thread_across_a_country_costs_few_cells():
+    cells = cover(Area(shapely.Polygon([(8, 53), (10, 54.4), (10.0001, 54.4)])))
+    assert 50 < len(cells.partial) < 400
+
+
+def test_the_estimate_is_near_the_truth():
+    box = bounds(Area(shapely.box(8, 53, 8.1, 53.1)))
+    cells = cover(Area(shapely.box(8, 53, 8.1, 53.1)))
+    assert estimate(box, COARSE) == pytest.approx(len(cells.full) + len(cells.partial) / 2, rel=0.7)
+    assert estimate(box, FINE) == pytest.approx(343 * estimate(box, COARSE), rel=0.01)
+
+
+def test_an_inactive_fence_is_kept_and_never_matched():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 100), active=False)])
+    assert len(index) == 1
+    assert index.get(FenceId("s/a")) is not None
+    assert index.locate_one(53, 8) == ()
+    assert index.crossed(52.99, 8, 53.01, 8) == ()
+    assert index.nearest(53, 8, 5) == []
+
+
+def test_a_fence_on_the_way_is_crossed_and_one_around_an_end_is_not():
+    on_way, at_start, aside = Circle(53.005, 8, 100), Circle(53, 8, 100), Circle(53.005, 8.1, 100)
+    index = GeofenceIndex([fence("s/b", on_way), fence("s/a", at_start), fence("s/c", aside)])
+    assert [each.id for each in index.crossed(53, 8, 53.01, 8)] == ["s/b"]
+    assert index.crossed(53.005, 8, 53.005, 8) == ()
+
+
+def test_a_phone_far_from_everything_may_sleep_long_and_is_given_all_fences_in_order():
+    index = GeofenceIndex([fence("s/far", Circle(55, 8, 100)), fence("s/near", Circle(54, 8, 100))])
+    advice = advise(index, 53, 8, None, ())
+    assert (advice.safe_radius_m, advice.check_after_s) == (10_000, 600)
+    assert [region.fence for region in advice.regions] == ["s/near", "s/far"]
+    assert advise(GeofenceIndex(), 53, 8, None, ()).safe_radius_m == 10_000
+
+
+def test_the_safe_radius_ends_at_the_nearest_border_from_inside_and_outside():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
+    assert advise(index, 53, 8, None, ()).safe_radius_m == pytest.approx(300, rel=2e-3)
+    assert advise(index, 53 + 1_300 / 111_280, 8, None, ()).safe_radius_m == pytest.approx(1_000, rel=2e-3)
+
+
+def test_the_check_is_due_when_the_border_could_be_reached_or_at_the_first_deadline():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
+    assert advise(index, 53, 8, None, ()).check_after_s == pytest.approx(200, rel=2e-3)
+    assert advise(index, 53, 8, 0.1, ()).check_after_s == pytest.approx(200, rel=2e-3)
+    assert advise(index, 53, 8, 30, ()).check_after_s == pytest.approx(10, rel=2e-3)
+    assert advise(index, 53, 8, 30, (90.0, 4.0)).check_after_s == 4
+    assert advise(index, 53, 8, 3_000, ()).check_after_s == 1
+    assert advise(index, 53, 8, 30, (-5.0,)).check_after_s == 1
+
+
+def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it():
+    area = Area(shapely.box(8, 53, 8.001, 53.001))
+    others = [fence(f"s/{n:02d}", Circle(53.1, 8 + n / 100, 100)) for n in range(25)]
+    regions = advise(GeofenceIndex([fence("s/area", area), *others]), 53, 8, None, ()).regions
+    assert len(regions) == 20
+    assert regions[0].fence == "s/area"
+    assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))
+    assert regions[0].radius_m == pytest.approx(65, abs=1)
