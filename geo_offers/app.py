@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any, Final
@@ -11,7 +11,6 @@ from uuid import UUID
 
 import aiohttp
 import structlog
-from aiohttp import web
 
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
@@ -54,17 +53,35 @@ SWEEP_S: Final = 600.0
 _log = structlog.get_logger()
 
 
+class Watch:
+    """Looks after background tasks: one that fails is logged, and `failed` tells who runs the service to stop it."""
+
+    def __init__(self) -> None:
+        self.failed = asyncio.Event()
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("a background task failed; the service stops", task=task.get_name(), exc_info=error)
+            self.failed.set()
+
+
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[str]:
+async def database(settings: Settings, watch: Watch) -> AsyncIterator[str]:
     """The DSN to serve by: the operator's own server, or one of ours that lives as long as this context."""
     if settings.database_url is not None:
         yield settings.database_url
         return
-    server = await embedded.start(settings.folder)
-    try:
-        yield server.app_dsn
-    finally:
-        await server.stop()
+    async with await embedded.start(settings.folder, binaries=settings.binaries) as server:
+        keeper = watch.start("postgres", server.keep_running())
+        try:
+            yield server.app_dsn
+        finally:
+            await _cancel([keeper])
 
 
 class Delivered:
@@ -85,8 +102,9 @@ class Delivered:
 
 
 @asynccontextmanager
-async def service(settings: Settings, dsn: str) -> AsyncIterator[Listener]:
+async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> AsyncIterator[Listener]:
     """The running service; leaving it drains within 15 s."""
+    watch = watch or Watch()
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(dsn, size=settings.pool_size))
         async with pool.acquire() as connection:
@@ -96,7 +114,7 @@ async def service(settings: Settings, dsn: str) -> AsyncIterator[Listener]:
         parts = _Parts(settings, pool, session)
         await parts.prepare()
         stack.push_async_callback(parts.ownership.release)
-        tasks = parts.start()
+        tasks = parts.start(watch)
         stack.push_async_callback(_cancel, tasks)
         deadline = HeaderDeadline()
         app = application(
@@ -178,8 +196,8 @@ class _Parts:
         for workspace, fences in (await load_fences(self._pool)).items():
             self.services.catalog.put(workspace, fences)
 
-    def start(self) -> list[asyncio.Task[Any]]:
-        """The background tasks; one that fails ends the service, which its supervisor starts again."""
+    def start(self, watch: Watch) -> list[asyncio.Task[None]]:
+        """The background tasks."""
         self.services.dispatcher.start()
         named = {
             "engine": self.services.engine.run(),
@@ -187,10 +205,7 @@ class _Parts:
             "stats": self._tell_stats(),
             "retention": self._sweep(),
         }
-        tasks = [asyncio.create_task(work, name=name) for name, work in named.items()]
-        for task in tasks:
-            task.add_done_callback(_die_loudly)
-        return tasks
+        return [watch.start(name, work) for name, work in named.items()]
 
     async def _tell_stats(self) -> None:
         services, before = self.services, dict[UUID, int]()
@@ -222,12 +237,3 @@ class _Parts:
             async with asyncio.timeout(2):
                 await self.services.engine.drain()
         await self.services.dispatcher.stop(2)
-
-
-def _die_loudly(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("a background task failed; the service stops", task=task.get_name(), exc_info=error)
-        raise SystemExit(1) from error
-
-
-__all__ = ["Listener", "database", "service", "web"]

@@ -23,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str | None = None
     database_url: str | None = None
     migrate_url: str | None = None
+    postgres_bin: str | None = None
     pool_size: Annotated[int, Meta(ge=2, le=100)] = 8
     webhook_url: str | None = None
     webhook_secret: str | None = None
@@ -42,6 +43,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             return Path("/var/lib/geo-offers")
         return user_data_path("geo-offers")
+
+    @property
+    def binaries(self) -> Path | None:
+        """A folder with `postgres` and `initdb` to use instead of those that are found."""
+        return Path(self.postgres_bin).expanduser().absolute() if self.postgres_bin else None
 
     @property
     def origins(self) -> frozenset[str]:

@@ -52,7 +52,10 @@ async def _pool(settings: Settings) -> AsyncIterator[Pool]:
                 await migrate.check(connection)
             yield pool
         return
-    async with await embedded.obtain(settings.folder) as server, open_pool(server.app_dsn, size=2) as pool:
+    async with (
+        await embedded.obtain(settings.folder, binaries=settings.binaries) as server,
+        open_pool(server.app_dsn, size=2) as pool,
+    ):
         yield pool
 
 

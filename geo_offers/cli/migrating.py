@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
 
 async def run(_given: argparse.Namespace, settings: Settings) -> int:
     if settings.database_url is None:
-        async with await embedded.obtain(settings.folder) as server:
+        async with await embedded.obtain(settings.folder, binaries=settings.binaries) as server:
             applied = server.applied
     else:
         if settings.migrate_url is None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from geo_offers.client.pings import MAX_POINTS
 from geo_offers.client.replay import Options, run_replay
 from geo_offers.settings import Settings
 
@@ -18,7 +19,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--json", action="store_true", help="one JSON object a line")
     command.add_argument("--transport", choices=["http", "stream"], default="http")
-    command.add_argument("--batch", type=int, default=500, metavar="N", help="most pings a request")
+    command.add_argument("--batch", type=_batch, default=500, metavar="N", help="most pings a request")
     command.set_defaults(run=run)
 
 
@@ -29,6 +30,13 @@ def _speed(text: str) -> float | None:
     if not 0 < speed < float("inf"):
         raise argparse.ArgumentTypeError("a number above 0, or max")
     return speed
+
+
+def _batch(text: str) -> int:
+    batch = int(text)
+    if not 1 <= batch <= MAX_POINTS:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_POINTS}")
+    return batch
 
 
 async def run(given: argparse.Namespace, _settings: Settings) -> int:

@@ -17,13 +17,17 @@ def add(commands: Any) -> None:
 
 
 async def run(_given: argparse.Namespace, settings: Settings) -> int:
-    """Prints `listening on http://HOST:PORT` once it answers."""
+    """Prints `listening on http://HOST:PORT` once it answers; 1 where a part of it failed for good."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    async with app.database(settings) as dsn, app.service(settings, dsn) as listener:
+    watch = app.Watch()
+    async with app.database(settings, watch) as dsn, app.service(settings, dsn, watch) as listener:
         gc.freeze()  # what is loaded now lives as long as the process: the collector need not look at it again
         print(f"listening on {url_of(listener.host, listener.port)}", flush=True)
-        await stop.wait()
-    return 0
+        waits = [asyncio.create_task(event.wait()) for event in (stop, watch.failed)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    return 1 if watch.failed.is_set() else 0

@@ -7,9 +7,11 @@ memory ends where the database does.
 
 import asyncio
 import hmac
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from time import perf_counter
 from typing import Any, Final, Literal, Protocol, TypeVar
 from uuid import UUID
@@ -85,11 +87,15 @@ class Geofences(Protocol):
     async def delete(self, workspace: UUID, set_id: str, external_id: str) -> None: ...
 
 
-async def install(catalog: Catalog, workspace: UUID, fences: Sequence[Geofence]) -> None:
-    """Put fences into memory, some milliseconds at a time: pings go on meanwhile."""
+async def install(
+    catalog: Catalog, workspace: UUID, fences: Iterable[Geofence], dropped: Iterable[FenceId] = ()
+) -> None:
+    """Bring memory up to date, some milliseconds at a time: pings go on meanwhile."""
+    drops = (partial(catalog.drop, workspace, [fence]) for fence in dropped)
+    puts = (partial(catalog.put, workspace, [fence]) for fence in fences)
     started = perf_counter()
-    for fence in fences:
-        catalog.put(workspace, [fence])
+    for step in chain(drops, puts):
+        step()
         if perf_counter() - started > SLICE_S:
             await asyncio.sleep(0)
             started = perf_counter()

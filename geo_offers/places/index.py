@@ -41,7 +41,7 @@ BATCH_FROM = 16
 SHORT_WAY_M = 100.0
 """A way whose half is shorter than the shortest edge of a fine cell (over 50 m anywhere) stays within one ring of
 cells around its middle."""
-LEG_DEG = 0.2
+LEG_DEG = 0.02
 """A long way is looked up box by box of about this size, or its one box would propose half a country."""
 MAX_LEGS = 256
 

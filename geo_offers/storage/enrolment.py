@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID, uuid4, uuid5
-from zoneinfo import available_timezones
 
 import msgspec
 
@@ -13,6 +12,7 @@ from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import Fault, Forbidden, Invalid, Unauthenticated
 from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.people.zones import zone_names
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Issued, Revoked
@@ -73,7 +73,7 @@ async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Work
 
 def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment, number: int) -> bool:
     """Whether this device may act for all of the person; a server key vouches, and an unnamed person has one phone."""
-    if enrolment.time_zone is not None and enrolment.time_zone not in available_timezones():
+    if enrolment.time_zone is not None and enrolment.time_zone not in zone_names():
         raise Invalid(
             "there is no such time zone",
             (Fault(f"/{number}/time_zone", "time_zone", "name a zone of the IANA database, such as Europe/Berlin"),),

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from geo_offers import instants, wire
-from geo_offers.pipeline.dispatch import Ready, Rechecked
 from geo_offers.pipeline.lanes import Message, replace_key
+from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
 from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry, Settlement
 from geo_offers.storage import rows

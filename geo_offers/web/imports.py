@@ -70,8 +70,7 @@ async def _follow(services: Services, workspace: UUID, report: wire.Import, *, a
             change = await services.imports.apply(workspace, report.id)
         else:
             change = await services.imports.undo(workspace, report.id)
-        services.catalog.drop(workspace, change.dropped)
-        await install(services.catalog, workspace, change.put)
+        await install(services.catalog, workspace, change.put, change.dropped)
     return change.report
 
 

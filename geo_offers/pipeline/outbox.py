@@ -1,0 +1,65 @@
+"""What the dispatcher needs from outside: the due offers, and somebody who counts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+from uuid import UUID
+
+from geo_offers.pipeline.lanes import Message
+from geo_offers.pipeline.recheck import Objection
+from geo_offers.pipeline.settlement import Claim, Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Re-checked and marked as being sent."""
+
+    claim: Claim
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Rechecked:
+    """What became of a batch. `ended` is finished already; a claim that stands nowhere was not ours any more."""
+
+    ready: Sequence[Ready] = ()
+    ended: Sequence[tuple[Claim, Objection]] = ()
+    busy: Sequence[Claim] = ()  # the person's row is locked by somebody else just now
+    unreadable: Sequence[Claim] = ()
+
+
+class Outbox(Protocol):
+    """The due offers; every call is one transaction.
+
+    Each may raise Unavailable; nothing of it was applied then, save that a commit whose answer was lost may have been.
+    """
+
+    async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]: ...
+
+    async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
+        """Lock the persons, read, finish what may not be sent, mark the rest as being sent under a renewed lease."""
+        ...
+
+    async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:
+        """Apply what still stands under its token; return the offers of those."""
+        ...
+
+    async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
+        """Make what waits for these devices (device to workspace) due now."""
+        ...
+
+    async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
+        """Record that the device has shown its offer: unknown when it is not the device's."""
+        ...
+
+    async def oldest_due_s(self, lane: str) -> float: ...
+
+
+class Observer(Protocol):
+    """Who counts and who watches. Outcomes are those of `lanes.outcome_name`, and expired, cancelled, failed, shown."""
+
+    def counted(self, lane: str, outcome: str) -> None: ...
+
+    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None: ...
+
+    def oldest_due(self, lane: str, age_s: float) -> None: ...

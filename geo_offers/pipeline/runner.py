@@ -1,0 +1,310 @@
+"""The loop of one lane: claims due offers, looks once more whether each may be sent, sends, and records.
+
+- Nothing new is claimed before what is known has been written, and never more than there are free slots to send by; so
+  a claimed row is sent at once or not at all, and it is `sending` only between the re-check and its record.
+- A lease that runs out brings a row back, whatever became of the process; the fencing token makes its late record
+  harmless.
+- Wake-ups: the commit's call of `wake()`, a device's return by `ring()`, the end of a send, the next back-off that is
+  known, else a look about every second. Whatever fails, the lane goes on.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from geo_offers.errors import Unavailable
+from geo_offers.pipeline.lanes import Ambiguous, Lane, Later, Outcome, Waiting, outcome_name
+from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked
+from geo_offers.pipeline.settlement import (
+    Claim,
+    Close,
+    Move,
+    Retry,
+    Settlement,
+    hopeless,
+    put_back,
+    settle,
+    unreadable,
+)
+
+BATCH: Final = 200
+BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
+_SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
+_LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What is to be recorded; `told` is the outcome's name where the observer is to hear of it."""
+
+    settlement: Settlement
+    told: str | None = None
+    sent: bool = False
+
+
+class LaneRunner:
+    """The loop of one lane; `turn` is one round of it."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        outbox: Outbox,
+        observer: Observer,
+        *,
+        lease_s: float,
+        sweep_s: float,
+        jitter: Callable[[], float],
+        wake_lane: Callable[[str], None],
+    ) -> None:
+        self._lane = lane
+        self._outbox = outbox
+        self._observer = observer
+        self._lease_s = lease_s
+        self._sweep_s = sweep_s
+        self._jitter = jitter
+        self._wake_lane = wake_lane
+        self._sends: dict[asyncio.Task[Outcome | None], Ready] = {}
+        self._ended: list[_Ended] = []
+        self._rung: dict[UUID, UUID] = {}
+        self._event = asyncio.Event()
+        self._due = True
+        self._look_at = math.inf
+        self._sweep_at = 0.0
+        self._paused_until = 0.0
+        self._stopping = False
+
+    # ------------------------------------------------------------------------------------------ from outside
+    def wake(self) -> None:
+        """Look at once: something may be due."""
+        self._due = True
+        self._event.set()
+
+    def ring(self, workspace: UUID, device: UUID) -> None:
+        """Note a device that is there now and may have been waited for."""
+        self._rung[device] = workspace
+        self.wake()
+
+    def stop(self) -> None:
+        """Claim no more; `run` returns once what is under way is recorded."""
+        self._stopping = True
+        self._event.set()
+
+    def cut(self) -> None:
+        """Give up on the sends under way: they count as unanswered."""
+        for task in self._sends:
+            task.cancel()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        self._look_at = self._now + self._sweep_s
+        try:
+            while not (self._stopping and not self._sends and not self._ended):
+                await self._rest(await self._guarded_turn())
+        finally:
+            self.cut()
+
+    # ------------------------------------------------------------------------------------------ one round
+    async def turn(self) -> None:
+        """Record what ended, hasten what was rung for, then claim, look again and send."""
+        await self._record()
+        if self._stopping:
+            return
+        await self._observe()
+        await self._hasten()
+        if self._due and self._free > 0:
+            await self._fetch()
+            await self._record()
+
+    @property
+    def _free(self) -> int:
+        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._ended))
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _guarded_turn(self) -> float:
+        """Make one round that raises nothing; return how many seconds to keep away from the database."""
+        try:
+            await self.turn()
+        except Unavailable as error:
+            self._due = True
+            return error.retry_after_s * (0.2 + 0.3 * self._jitter())
+        except Exception:  # noqa: BLE001  whatever fails, the lane goes on; the log has it
+            self._due = True
+            _LOG.exception("dispatch_failed", lane=self._lane.name)
+            return self._sweep_s
+        return 0.0
+
+    async def _rest(self, away_s: float) -> None:
+        """Sleep until there is something to do."""
+        if away_s > 0:
+            await asyncio.sleep(away_s)
+        elif self._sends if self._stopping else not (self._due and self._free > 0):
+            try:
+                async with asyncio.timeout(max(self._look_at - self._now, 0)):
+                    await self._event.wait()
+            except TimeoutError:
+                self._due = True
+        self._event.clear()
+        if self._now >= self._look_at:
+            self._due = True
+            self._look_at = self._now + self._sweep_s * (0.75 + self._jitter() / 2)
+
+    async def _hasten(self) -> None:
+        """Hasten with nothing under way: a row under way would be missed, and parked after the device came."""
+        if not self._rung or self._sends or self._ended:
+            return
+        rung, self._rung = self._rung, {}
+        try:
+            await self._outbox.hasten(self._lane.name, rung)
+        except BaseException:
+            self._rung = rung | self._rung
+            raise
+
+    async def _fetch(self) -> None:
+        limit = self._free
+        self._due = False
+        claims = await self._outbox.claim(self._lane.name, limit, self._lease_s)
+        self._due = self._due or len(claims) == limit
+        claims = [claim for claim in claims if not self._hopeless(claim)]
+        if not claims:
+            return
+        if self._stopping:
+            self._put_back(claims, 0)
+            return
+        await self._recheck(claims)
+
+    async def _recheck(self, claims: Sequence[Claim]) -> None:
+        try:
+            rechecked = await self._outbox.recheck(claims, self._lease_s)
+        except Unavailable:
+            self._put_back(claims, self._sweep_s)
+            raise
+        except Exception:  # noqa: BLE001  bounded to its row: the others are tried without it
+            if len(claims) == 1:
+                _LOG.exception("recheck_failed", lane=self._lane.name, offer=str(claims[0].offer))
+                rechecked = Rechecked(unreadable=claims)
+            else:
+                for claim in claims:
+                    await self._recheck([claim])
+                return
+        self._take(rechecked)
+
+    async def _observe(self) -> None:
+        """Look about once a sweep how far behind the lane is."""
+        if self._now >= self._sweep_at:
+            self._sweep_at = self._now + self._sweep_s
+            self._observer.oldest_due(self._lane.name, await self._outbox.oldest_due_s(self._lane.name))
+
+    def _hopeless(self, claim: Claim) -> bool:
+        end = hopeless(claim, repeats=self._lane.repeats)
+        if end is not None:
+            self._ended.append(_Ended(end, end.state))
+        return end is not None
+
+    def _put_back(self, claims: Iterable[Claim], after_s: float) -> None:
+        self._ended.extend(_Ended(put_back(claim, after_s * (0.5 + self._jitter()))) for claim in claims)
+
+    def _take(self, rechecked: Rechecked) -> None:
+        for claim, why in rechecked.ended:
+            self._tell(claim, why.state, sent=True)
+        self._put_back(rechecked.busy, BUSY_S)
+        for claim in rechecked.unreadable:
+            _LOG.error("offer_unreadable", lane=self._lane.name, offer=str(claim.offer), attempts=claim.attempts)
+            settlement = unreadable(claim, self._jitter())
+            self._ended.append(_Ended(settlement, settlement.state if isinstance(settlement, Close) else "unreadable"))
+        if self._stopping:
+            self._put_back((ready.claim for ready in rechecked.ready), 0)
+            return
+        for ready in rechecked.ready:
+            task = asyncio.create_task(self._send(ready), name=f"send-{self._lane.name}-{ready.claim.offer}")
+            self._sends[task] = ready
+            task.add_done_callback(self._sent)
+
+    # ------------------------------------------------------------------------------------------ sending
+    async def _send(self, ready: Ready) -> Outcome | None:
+        """Send one; None where the lane is slowed down and nothing was tried."""
+        if self._paused_until > self._now:
+            return None
+        try:
+            async with asyncio.timeout(self._lease_s * _SEND_SHARE):
+                return await self._lane.send(ready.message)
+        except TimeoutError:
+            return Ambiguous("no answer within the lease")
+        except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left
+            _LOG.exception("lane_raised", lane=self._lane.name, offer=str(ready.claim.offer))
+            return Ambiguous("the lane raised")
+
+    def _sent(self, task: "asyncio.Task[Outcome | None]") -> None:
+        ready = self._sends.pop(task)
+        outcome = Ambiguous("cut off at the stop") if task.cancelled() else task.result()
+        self._event.set()
+        if outcome is None:
+            rest_s = max(self._paused_until - self._now, 0)
+            self._put_back_held(ready.claim, rest_s)
+            return
+        if isinstance(outcome, Later) and outcome.whole_lane:
+            self._paused_until = max(self._paused_until, self._now + outcome.after_s)
+        settlement = settle(
+            ready.claim,
+            ready.message,
+            outcome,
+            repeats=self._lane.repeats,
+            lease_s=self._lease_s,
+            jitter=self._jitter(),
+        )
+        self._ended.append(_Ended(settlement, outcome_name(outcome), sent=not isinstance(outcome, Waiting)))
+
+    def _put_back_held(self, claim: Claim, rest_s: float) -> None:
+        """Make it due after the pause, spread out, so that its end is no storm."""
+        self._ended.append(_Ended(put_back(claim, rest_s + self._jitter() * min(rest_s, 5.0)), "held"))
+
+    # ------------------------------------------------------------------------------------------ recording
+    async def _record(self) -> None:
+        if not self._ended:
+            return
+        batch = tuple(self._ended)
+        try:
+            applied = await self._outbox.finish([ended.settlement for ended in batch])
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  raised again, logged and bounded to its row by the calls one by one
+            applied = await self._record_singly(batch)
+        del self._ended[: len(batch)]
+        for ended in batch:
+            if ended.settlement.claim.offer in applied:
+                self._recorded(ended)
+
+    async def _record_singly(self, batch: Sequence[_Ended]) -> set[UUID]:
+        """Write one by one: a record that cannot be written must not hold the others; its lease brings it back."""
+        applied: set[UUID] = set()
+        for ended in batch:
+            try:
+                applied.update(await self._outbox.finish([ended.settlement]))
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001  one row's fault must not hold the others; the log has it
+                _LOG.exception("record_failed", lane=self._lane.name, offer=str(ended.settlement.claim.offer))
+        return applied
+
+    def _recorded(self, ended: _Ended) -> None:
+        match ended.settlement:
+            case Retry(after_s=after_s):
+                self._look_at = min(self._look_at, self._now + after_s)
+            case Move(lane=lane):
+                self._wake_lane(lane)
+            case Close():
+                pass
+        if ended.told is not None:
+            self._tell(ended.settlement.claim, ended.told, sent=ended.sent or isinstance(ended.settlement, Close))
+
+    def _tell(self, claim: Claim, outcome: str, *, sent: bool) -> None:
+        self._observer.counted(self._lane.name, outcome)
+        if sent:
+            self._observer.delivered(claim.workspace, claim.offer, self._lane.name, outcome)
