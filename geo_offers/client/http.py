@@ -5,6 +5,7 @@ each of our calls: pings are idempotent, PUT and GET are by nature, and other wr
 stays the same.
 """
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,6 +21,7 @@ from geo_offers.client.errors import ApiError, ClientError, ConnectionFailed, Un
 from geo_offers.client.retry import AGAIN_STATUS, Backoff, Patience, retry_after_s
 
 T = TypeVar("T")
+IN_ONE_PIECE_BYTES = 256 * 1024
 LOST = (aiohttp.ClientError, OSError, TimeoutError)  # how a connection that fails shows itself
 
 _AGENT = {"User-Agent": "geo-offers-client"}
@@ -145,7 +147,7 @@ class Caller:
         async with self.requests.request(
             call.method,
             self.url(call.path, call.query),
-            data=call.body,
+            data=_sendable(call.body),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=5),
             allow_redirects=False,  # a redirect would carry the key to where nobody meant it to go
@@ -158,6 +160,11 @@ def _session(limit: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=limit), cookie_jar=aiohttp.DummyCookieJar(), headers=_AGENT
     )
+
+
+def _sendable(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body as a file, which aiohttp writes piece by piece between other work; it warns of large bytes."""
+    return io.BytesIO(body) if body is not None and len(body) > IN_ONE_PIECE_BYTES else body
 
 
 def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from geo_offers.presence.fixes import check
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
 TURN_PARTS: Final = 512
 COMMITS: Final = 3
+HOG_S: Final = 0.005  # so long may a turn keep the sockets waiting
 IDLE_US: Final = 3_600 * 1_000_000
 
 _FORBIDDEN: Final = {
@@ -303,10 +305,10 @@ class Engine:
             await self._wake.wait()
             self._wake.clear()
             while self._ready:
-                self._take_turn()
+                await self._take_turn()
                 await asyncio.sleep(0)  # lets the sockets in: what they bring makes the next turn larger
 
-    def _take_turn(self) -> None:
+    async def _take_turn(self) -> None:
         parts: list[Part] = []
         while self._ready and len(parts) < TURN_PARTS:
             user = self._ready.popleft()
@@ -321,7 +323,7 @@ class Engine:
             else:
                 work.granted.set_result(None)
         if parts:
-            self._step(parts)
+            await self._step(parts)
             self._launch()
 
     def _still_known(self, part: Part) -> bool:
@@ -355,22 +357,22 @@ class Engine:
             part.request.part_done()
         self._release(part.user)
 
-    def _step(self, parts: Sequence[Part]) -> None:
-        taken_us = self._now_us()
+    async def _step(self, parts: Sequence[Part]) -> None:
+        """Steps the parts; those without a transition are answered at once, the others are due for a commit."""
+        taken_us, since = self._now_us(), perf_counter()
         for part in parts:
             part.taken_us = taken_us
-        try:
-            step_parts(parts, self._device_of, self._catalog, self._figures)
-        except Exception as error:  # noqa: BLE001 - a fault in one turn is answered, logged, and does not end the engine
-            _log.exception("a turn could not be stepped")
-            for part in parts:
+        for part, error in step_parts(parts, self._device_of, self._catalog, self._figures):
+            if error is not None:
+                _log.error("a request could not be stepped", exc_info=error)
                 self._fail(part, error)
-            return
-        for part in parts:
-            if part.arrivals:
+            elif part.arrivals:
                 self._due.append(part)
             else:
                 self._finish(part)
+            if perf_counter() - since > HOG_S:
+                await asyncio.sleep(0)
+                since = perf_counter()
 
     # ------------------------------------------------------------------------------------------ commits
     def _launch(self) -> None:

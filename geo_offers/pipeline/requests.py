@@ -103,6 +103,5 @@ class Part:
     points: list[tuple[int, Point]]
     states: dict[UUID, PresenceState] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
-    lookup_ms: float = 0.0
     taken_us: int = 0
-    attempts: int = 0
+    leaps: int = 0

@@ -4,7 +4,7 @@ Nothing here waits or touches the outside, save a stopwatch: new states are kept
 engine, after the commit where there were transitions.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from uuid import UUID
@@ -16,6 +16,7 @@ from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Arrival, Part, Point, Result
 from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.geometry import short_way
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import machine
 from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
@@ -25,6 +26,8 @@ ACCEPTED = Result("accepted")
 LATE = Result("late")
 DUPLICATE = Result("duplicate")
 UNKNOWN_REGION = Result("refused", "unknown_region")
+LEAP_DEG = 1.0  # 50 to 111 km between two fixes
+LEAPS = 16  # in one request; beyond them no cross is told
 SINGLE = 8  # up to here one scalar look-up each is faster than one vectorised call
 
 DeviceLookup = Callable[[UUID], KnownDevice]
@@ -38,17 +41,31 @@ def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
     return (point.at_us or 0, point.lat or 0.0, point.lon or 0.0, index)
 
 
-def step_parts(parts: Iterable[Part], known: DeviceLookup, catalog: Catalog, figures: Figures) -> None:
-    """Fills each part's results, new states and arrivals; leaves the devices as they are."""
+def step_parts(
+    parts: Iterable[Part], known: DeviceLookup, catalog: Catalog, figures: Figures
+) -> Iterator[tuple[Part, Exception | None]]:
+    """Fills each part's results, new states and arrivals, and hands it back; leaves the devices as they are.
+
+    A part that cannot be stepped comes back with its error and takes nobody along.
+    """
     by_workspace: dict[UUID, list[Part]] = {}
     for part in parts:
         part.points.sort(key=_in_order)
         by_workspace.setdefault(part.request.workspace, []).append(part)
     for workspace, group in by_workspace.items():
         index = catalog.index(workspace)
-        located = iter(_locate(index, [point for part in group for _, point in part.points], figures))
+        try:
+            located = iter(_locate(index, [point for part in group for _, point in part.points], figures))
+        except Exception as error:  # noqa: BLE001 - answered and logged by the engine
+            yield from ((part, error) for part in group)
+            continue
         for part in group:
-            _step_part(part, list(islice(located, len(part.points))), known, index)
+            try:
+                _step_part(part, list(islice(located, len(part.points))), known, index)
+            except Exception as error:  # noqa: BLE001 - answered and logged by the engine
+                yield part, error
+            else:
+                yield part, None
 
 
 def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> Sequence[tuple[Geofence, ...]]:
@@ -96,12 +113,21 @@ def _step_fix(
         return _RECEIPTS[receipt], state, ()
     part.request.last = fix
     crossed: tuple[Geofence, ...] = ()
-    if state.lat is not None and state.lon is not None and (state.lat != fix.lat or state.lon != fix.lon):
+    if state.lat is not None and state.lon is not None and _may_cross(part, state.lat, state.lon, fix):
         crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon)
     state, edges = machine.step(
         state, fix, inside, crossed, workspace=part.request.workspace, device=point.device, lookup=index.get
     )
     return ACCEPTED, state, edges
+
+
+def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
+    """Whether to look for crosses: the phone moved, and did not leap about the globe too often, past countless fences."""
+    north, east = abs(fix.lat - lat), abs(short_way(lon, fix.lon) - lon)
+    if max(north, east) > LEAP_DEG:
+        part.leaps += 1
+        return part.leaps <= LEAPS
+    return bool(north or east)
 
 
 def _step_region(
