@@ -3,30 +3,18 @@
 import asyncio
 import shutil
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 
 from geo_offers.storage import embedded
-from geo_offers.storage.embedded import APP, OWNER, EmbeddedServer
-from geo_offers.storage.supervisor import SUPERUSER
+from geo_offers.storage.embedded import EmbeddedServer
+from tests.support.databases import Database, fresh_database
+from tests.support.running import Served, Service, running, serving
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """A test's own database: the schema is in place, it is empty, and nobody else uses it."""
-
-    name: str
-    owner_dsn: str
-    app_dsn: str
-    superuser_dsn: str
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -68,12 +56,19 @@ def postgres_server(postgres_root: Path) -> Iterator[EmbeddedServer]:
 @pytest.fixture
 async def database(postgres_server: EmbeddedServer) -> AsyncIterator[Database]:
     """Clone a fresh migrated database for one test."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    administrator = await asyncpg.connect(postgres_server.superuser_dsn)
-    try:
-        await administrator.execute(f'CREATE DATABASE "{name}" TEMPLATE {embedded.DATABASE} OWNER {OWNER}')
-        dsn = postgres_server.endpoint.dsn
-        yield Database(name, dsn(OWNER, name), dsn(APP, name), dsn(SUPERUSER, name))
-        await administrator.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    finally:
-        await administrator.close()
+    async with fresh_database(postgres_server) as made:
+        yield made
+
+
+@pytest.fixture
+async def service(database: Database) -> AsyncIterator[Service]:
+    """Run the real service in this process over the test's database. With other settings: `tests.support.running`."""
+    async with running(database) as made:
+        yield made
+
+
+@pytest.fixture
+async def served(database: Database) -> AsyncIterator[Served]:
+    """Run `python -m geo_offers serve` over the test's database, to be killed and started again."""
+    async with serving(database) as made:
+        yield made

@@ -122,7 +122,7 @@ def _step_fix(
 
 
 def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
-    """Whether to look for crosses: the phone moved, and did not leap about the globe too often, past countless fences."""
+    """Whether to look for crosses: the phone moved, and has not leapt about the globe too often in this request."""
     north, east = abs(fix.lat - lat), abs(short_way(lon, fix.lon) - lon)
     if max(north, east) > LEAP_DEG:
         part.leaps += 1

@@ -1,8 +1,9 @@
 -- name: turn_owner
 -- $1 partitions, $2 owner, $3 their epochs. One row per partition that this owner still holds at this epoch; the lock keeps
--- a new owner's claim waiting until this commit is through, so that a deposed owner's commit is refused.
+-- a new owner's claim waiting until this commit is through, so that a deposed owner's commit is refused. KEY SHARE and no
+-- more: the owner's own renewal, which changes neither owner nor epoch, must not meet it.
 SELECT p.id FROM partition p JOIN unnest($1::smallint[], $3::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
-WHERE p.owner = $2 ORDER BY p.id FOR SHARE OF p;
+WHERE p.owner = $2 ORDER BY p.id FOR KEY SHARE OF p;
 
 -- name: turn_lock
 -- $1 users. The locked row is fresh even after a wait; all other tables need the statements that follow.
@@ -78,11 +79,15 @@ SELECT (SELECT count(*) FROM opened) AS opened, (SELECT count(*) FROM continued)
        (SELECT count(*) FROM decided) AS decided, (SELECT count(*) FROM due) AS due, (SELECT count(*) FROM seen) AS seen;
 
 -- name: partitions_claim
--- $1 owner, $2 lease in seconds. Takes what is free, renews what is ours; the epoch rises when the owner changes.
+-- $1 owner, $2 lease in seconds. Takes what is free, renews what is ours; the epoch rises when the owner changes. What is
+-- free is locked FOR UPDATE, which waits for no commit in flight but leaves its partition for the next call; what is ours
+-- is renewed beside them (a plain update and KEY SHARE do not conflict), however busy it is.
+WITH free AS (
+    SELECT id FROM partition WHERE owner IS DISTINCT FROM $1 AND (owner IS NULL OR until < clock_timestamp())
+    ORDER BY id FOR UPDATE SKIP LOCKED)
 UPDATE partition SET epoch = epoch + (owner IS DISTINCT FROM $1)::int, owner = $1,
     until = clock_timestamp() + make_interval(secs => $2)
-WHERE id IN (SELECT id FROM partition WHERE owner = $1 OR owner IS NULL OR until < clock_timestamp()
-             ORDER BY id FOR UPDATE SKIP LOCKED)
+WHERE owner = $1 OR id IN (SELECT id FROM free)
 RETURNING id, epoch;
 
 -- name: partitions_release

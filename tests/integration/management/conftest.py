@@ -1,5 +1,6 @@
 """The managers' calls as they are served: the edge, the calls and real storage, without the rest of the service."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -124,7 +125,8 @@ class Site:
     ) -> Answered:
         """`body` is JSON, or bytes as they are; `path` is percent-encoded already."""
         headers = self.headers(who) | ({} if key is None else {"Idempotency-Key": key})
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        data = io.BytesIO(raw) if raw else None
         url = self.client.make_url("/").join(URL(path, encoded=True)).update_query(query or {})
         async with self.client.session.request(method, url, data=data, headers=headers) as response:
             read = await response.read()

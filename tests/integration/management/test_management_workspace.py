@@ -1,7 +1,5 @@
 """The workspace's own rules, and what decisions read of them."""
 
-import pytest
-
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.storage.catalogs import read_policies
 from geo_offers.storage.pool import transaction
@@ -58,29 +56,29 @@ async def test_one_workspace_is_not_changed_by_another(site):
     assert (await policies(site)).version == 1
 
 
-@pytest.mark.parametrize("zone", ["Mars/X", "Europe", "../etc/passwd", "Europe/Athens\n", ""])
-async def test_a_zone_that_is_none_is_refused_with_its_place(site, zone):
-    answered = await site.call("PATCH", "/v1/workspace", {"time_zone": zone})
-    assert answered.status == 422
-    assert answered.pointers == ["/time_zone"]
+async def test_a_zone_that_is_none_is_refused_with_its_place(site):
+    cases = ["Mars/X", "Europe", "../etc/passwd", "Europe/Athens\n", ""]
+    for zone in cases:
+        answered = await site.call("PATCH", "/v1/workspace", {"time_zone": zone})
+        assert answered.status == 422
+        assert answered.pointers == ["/time_zone"]
 
 
-@pytest.mark.parametrize(
-    ("patch", "pointer"),
-    [
+async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
+    cases = [
         ({"id": "00000000-0000-0000-0000-000000000000"}, "/id"),
         ({"role": "owner"}, "/role"),
         ({"place_gap_s": -1}, "/place_gap_s"),
         ({"holdout": 0.5}, "/holdout"),
         ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
-    ],
-)
-async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site, patch, pointer):
-    answered = await site.call("PATCH", "/v1/workspace", patch)
-    assert answered.status == 422
-    assert answered.pointers == [pointer]
+    ]
+    for patch, pointer in cases:
+        answered = await site.call("PATCH", "/v1/workspace", patch)
+        assert answered.status == 422
+        assert answered.pointers == [pointer]
 
 
-@pytest.mark.parametrize("who", ["viewer", "editor", "approver", "server", "app"])
-async def test_only_an_owner_changes_the_rules(site, who):
-    assert (await site.call("PATCH", "/v1/workspace", {"paused": True}, who=who)).status == 403
+async def test_only_an_owner_changes_the_rules(site):
+    cases = ["viewer", "editor", "approver", "server", "app"]
+    for who in cases:
+        assert (await site.call("PATCH", "/v1/workspace", {"paused": True}, who=who)).status == 403
