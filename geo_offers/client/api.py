@@ -38,6 +38,10 @@ class Client:
     ) -> None:
         await self._caller.__aexit__(kind, error, trace)
 
+    async def knock(self) -> None:
+        """Raise ConnectionFailed soon where no server is there, for who would not wait out the patience to hear it."""
+        await self._caller.knock()
+
     @property
     def manager(self) -> Manager:
         """The calls of an mk_ key."""

@@ -24,6 +24,7 @@ T = TypeVar("T")
 IN_ONE_PIECE_BYTES = 256 * 1024
 LOST = (aiohttp.ClientError, OSError, TimeoutError)  # how a connection that fails shows itself
 
+_KNOCK = Patience(attempts=3, longest_s=0.5)
 _AGENT = {"User-Agent": "geo-offers-client"}
 
 
@@ -137,6 +138,18 @@ class Caller:
                 continue
             if not _worth_another_try(outcome) or not await backoff.again(outcome.retry_after_s):
                 raise outcome
+
+    async def knock(self) -> None:
+        """Find out within seconds whether a server is there; any answer will do. Raises ConnectionFailed."""
+        backoff = Backoff(_KNOCK)
+        while True:
+            try:
+                await self._once(Call("GET", "/livez", timeout_s=5.0), None)
+            except LOST as error:
+                if not await backoff.again():
+                    raise ConnectionFailed(f"no server answers at {self._base}: {_reason(error)}") from error
+            else:
+                return
 
     async def _once(self, call: Call, token: str | None) -> bytes | ApiError:
         headers = authorization(token)

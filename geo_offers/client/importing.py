@@ -76,14 +76,21 @@ async def run_import(
     try:
         parts = await asyncio.to_thread(lambda: split_collection(read_document(file)))
         async with Client(url, key, patience=patience) as client:
+            await client.knock()
             return await _import(client.manager, parts, options, apply, Console(out, err))
     except UnreadableFileError as error:
         err(printable(str(error)))
     except ApiError as error:
-        err(printable("; ".join([str(error), *(f"{fault.pointer} {fault.detail}" for fault in error.faults)])))
+        err(printable(_refusal(error)))
     except ClientError as error:
         err(printable(error.detail))
     return 1
+
+
+def _refusal(error: ApiError) -> str:
+    """One line: the faults with their places, or what the server said where it named none."""
+    told = "; ".join(f"{fault.pointer or '/'} {fault.detail}" for fault in error.faults)
+    return f"{error.status} {error.code}: {told or error.detail}"
 
 
 async def _import(manager: Manager, parts: Sequence[Part], options: Options, apply: bool, console: Console) -> int:

@@ -82,8 +82,9 @@ async def run_replay(
         if not trips.devices:
             err("nothing to replay: the file has no readable row")
             return 1
-        with bar(trips.rows * (2 if options.duplicate else 1), "ping", "replaying") as progress:
-            async with Client(url, key, patience=patience) as client:
+        async with Client(url, key, patience=patience) as client:
+            await client.knock()
+            with bar(trips.rows * (2 if options.duplicate else 1), "ping", "replaying") as progress:
                 tally = await _Replay(client, trips, options, progress, Console(out, err)).run()
     except (UnreadableTripsError, ClientError) as error:
         err(printable(str(error)))

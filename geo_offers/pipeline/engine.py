@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from traceback import format_tb
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -73,9 +74,21 @@ class _Tracked:
 
 
 @dataclass(slots=True, eq=False)
+class _Load:
+    """A read of devices that is under way, with the users forgotten since it began: what it finds of them is old."""
+
+    forgotten: set[UUID] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
 class _Queue:
     work: deque[Part | _Hold] = field(default_factory=deque)
     busy: bool = False
+
+
+async def answered(request: Request) -> None:
+    """Waits until every point is answered. Who stops waiting leaves the request as it is: its points stay counted."""
+    await asyncio.shield(request.done)
 
 
 class Engine:
@@ -106,8 +119,7 @@ class Engine:
         self._commits: set[asyncio.Task[None]] = set()
         self._reloads: set[asyncio.Task[None]] = set()
         self._queued = 0
-        self._loading = 0
-        self._held_while_loading: set[UUID] = set()
+        self._loads: set[_Load] = set()
 
     # ------------------------------------------------------------------------------------------ requests
     async def submit(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
@@ -123,14 +135,17 @@ class Engine:
             raise Unavailable("too many pings are waiting; send the same request again", 1.0)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         request = Request(workspace, self._now_us(), [None] * len(points), done)
-        await self._know(workspace, {point.device for point in points})
-        parts = self._sort_out(request, points, caller)
+        self._queued += len(points)  # from here on: those whose devices are being loaded wait as well
+        done.add_done_callback(lambda _: self._answered(len(points)))
+        try:
+            await self._know(workspace, {point.device for point in points})
+            parts = self._sort_out(request, points, caller)
+        except BaseException:
+            done.cancel()
+            raise
         self._figures.received(workspace, len(points))
         if not parts:
             done.set_result(None)
-            return request
-        self._queued += len(points)
-        done.add_done_callback(lambda _: self._answered(len(points)))
         for part in parts:
             self._push(part.user, part)
         return request
@@ -141,7 +156,7 @@ class Engine:
     async def take(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
         """`submit`, and wait until every point is answered."""
         request = await self.submit(workspace, points, caller=caller)
-        await request.done
+        await answered(request)
         return request
 
     async def known_or_gone(self, workspace: UUID, device: UUID) -> KnownDevice | None:
@@ -219,22 +234,21 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ what the owner knows
     async def _know(self, workspace: UUID, devices: Collection[UUID]) -> None:
-        """Loads the devices that are not in memory. A user held meanwhile (consent, erasure) is loaded again."""
+        """Loads the devices that are not in memory. A user forgotten meanwhile (consent, erasure) is loaded again."""
         missing = [device for device in devices if device not in self._tracked]
         while missing:
             if len(self._tracked) + len(missing) > self._limits.devices:
                 self.forget_idle()
                 if len(self._tracked) + len(missing) > self._limits.devices:
                     raise Unavailable("too many devices are live here", 5.0)
-            self._loading += 1
+            load = _Load()
+            self._loads.add(load)
             try:
                 found = await self._store.load(workspace, missing)
-                missing = [device.id for device in found if device.user in self._held_while_loading]
-                self._install(device for device in found if device.user not in self._held_while_loading)
             finally:
-                self._loading -= 1
-                if self._loading == 0:
-                    self._held_while_loading.clear()
+                self._loads.discard(load)
+            missing = [device.id for device in found if device.user in load.forgotten]
+            self._install(device for device in found if device.user not in load.forgotten)
 
     def _install(self, devices: Iterable[KnownDevice]) -> None:
         now_us = self._now_us()
@@ -244,6 +258,8 @@ class Engine:
                 self._of_user.setdefault(device.user, set()).add(device.id)
 
     def _forget(self, user: UUID) -> None:
+        for load in self._loads:
+            load.forgotten.add(user)
         for device in self._of_user.pop(user, ()):
             del self._tracked[device]
 
@@ -294,8 +310,6 @@ class Engine:
         try:
             yield
         finally:
-            if self._loading:
-                self._held_while_loading.add(user)
             self._forget(user)
             self._release(user)
 
@@ -364,7 +378,8 @@ class Engine:
             part.taken_us = taken_us
         for part, error in step_parts(parts, self._device_of, self._catalog, self._figures):
             if error is not None:
-                _log.error("a request could not be stepped", exc_info=error)
+                trace = "".join(format_tb(error.__traceback__))  # without the message: it may name the place
+                _log.error("a request could not be stepped", error=type(error).__name__, trace=trace)
                 self._fail(part, error)
             elif part.arrivals:
                 self._due.append(part)

@@ -166,6 +166,7 @@ class LaneRunner:
         except BaseException:
             self._rung = rung | self._rung
             raise
+        self._due = True
 
     async def _fetch(self) -> None:
         limit = self._free

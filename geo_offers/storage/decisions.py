@@ -18,17 +18,15 @@ _NEWEST = UUID(int=2**128 - 1)
 
 
 class _Receipt(msgspec.Struct):
+    """Of a receipt what has no column of its own."""
+
     transitions: list[dict[str, Any]]
     gates: list[dict[str, Any]]
     versions: dict[str, Any]
-
-
-class _Column(msgspec.Struct):
-    receipt: _Receipt
     ms: dict[str, float] = {}
 
 
-_column = msgspec.json.Decoder(_Column)
+_receipt = msgspec.json.Decoder(_Receipt)
 
 
 class PostgresDecisionLog:
@@ -86,7 +84,7 @@ async def _users_named(connection: Connection, workspace: UUID, name: str) -> li
 
 def decision_answer(row: Any, user: str) -> wire.Decision:
     """A decision's row as it is told; `user` is how the caller may know the person."""
-    kept = _column.decode(row["receipt"])
+    kept = _receipt.decode(row["receipt"])
     return wire.Decision(
         id=row["id"],
         user=user,
@@ -94,9 +92,9 @@ def decision_answer(row: Any, user: str) -> wire.Decision:
         outcome=row["outcome"],
         reason=row["reason"],
         campaign=row["campaign"],
-        transitions=kept.receipt.transitions,
-        gates=kept.receipt.gates,
+        transitions=kept.transitions,
+        gates=kept.gates,
         offer=row["offer"],
-        versions=kept.receipt.versions,
+        versions=kept.versions,
         ms=kept.ms,
     )

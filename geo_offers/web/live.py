@@ -4,8 +4,9 @@ A reader that takes nothing for ten seconds is cut off, so that it holds no memo
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -29,6 +30,21 @@ _HEADERS: Final = {
 }
 
 
+FEEDS: Final = web.AppKey("feeds", set[asyncio.Task[Any]])
+
+
+def mount(app: web.Application) -> None:
+    """The route, and the end of all feeds when the application stops: they would keep it waiting."""
+    app[FEEDS] = set()
+    app.router.add_get("/v1/live", live)
+    app.on_shutdown.append(_end_feeds)
+
+
+async def _end_feeds(app: web.Application) -> None:
+    for feed in app[FEEDS]:
+        feed.cancel()
+
+
 async def live(request: web.Request) -> web.StreamResponse:
     """Answers until the reader goes or falls behind; goes on after `Last-Event-ID` where that is remembered."""
     caller = await request.app[AUTH].caller(request.headers.get("Authorization"))
@@ -41,9 +57,22 @@ async def live(request: web.Request) -> web.StreamResponse:
     with services.live.reader(caller.workspace, _last_seen(request)) as reader:
         names = await services.decisions.names(caller)
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(request)
-        await _feed(request, response, reader, _Told(query.types, names))
+        with _open(request):
+            await response.prepare(request)
+            await _feed(request, response, reader, _Told(query.types, names))
         return response
+
+
+@contextmanager
+def _open(request: web.Request) -> Iterator[None]:
+    """Known to `mount` as long as it is open."""
+    feeds, task = request.app.get(FEEDS, set()), asyncio.current_task()
+    assert task is not None
+    feeds.add(task)
+    try:
+        yield
+    finally:
+        feeds.discard(task)
 
 
 def _last_seen(request: web.Request) -> int | None:

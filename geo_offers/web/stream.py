@@ -15,6 +15,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.engine import answered
 from geo_offers.pipeline.requests import Request
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, Stream
@@ -154,7 +155,7 @@ class _Line:
 
     async def _answer(self, caller: Caller, request: Request, seq: int) -> None:
         try:
-            await request.done
+            await answered(request)
             await self._send(_encoder.encode(pings.answer(self._services, caller, request, seq)))
         except GeoOffersError as error:
             await self._problem(error, seq)

@@ -1,0 +1,232 @@
+"""The demo as a visitor meets it: one command, a page, a phone that walks in, and the offer that lands on it.
+
+With GEO_OFFERS_PICTURE the last look at the page is kept there: the picture of the README is made so.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--disable-quic",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+A_NUMBER = re.compile(r"^[\d.,]+$")
+PHONES = 240
+START_S = 120
+OFFER_S = 60
+END_S = 5
+
+if CHROMIUM is None and os.environ.get("GEO_OFFERS_REQUIRE_ALL") != "1":
+    pytest.skip("needs Debian's chromium: apt install chromium", allow_module_level=True)
+
+
+class Demo:
+    """`geo-offers demo` in a data folder of its own."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "geo_offers", "demo", "--phones", str(PHONES), "--data-dir", str(data_dir)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.progress: list[str] = []
+        threading.Thread(target=self._keep_progress, daemon=True).start()
+        watchdog = threading.Timer(START_S, self.process.kill)
+        watchdog.start()
+        line = self.process.stdout.readline()
+        watchdog.cancel()
+        self.url = line.rsplit(" ", 1)[-1].strip()
+        assert self.url.startswith("http://127.0.0.1:"), f"{line!r} after {self.progress}"
+
+    def _keep_progress(self) -> None:
+        self.progress.extend(self.process.stderr)
+
+    def end(self) -> float:
+        """Ctrl-C; answers how long it took."""
+        asked = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        rest = self.process.communicate(timeout=30)[0]
+        assert rest == "", "the address is all that the command prints"
+        return time.monotonic() - asked
+
+
+class Overheard:
+    """The page's own feed, read beside it."""
+
+    def __init__(self, url: str) -> None:
+        self._events: list[tuple[str, object]] = []
+        self._answer = urllib.request.urlopen(f"{url}demo/feed", timeout=30)
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        event = ""
+        for raw in self._answer:
+            line = raw.decode().rstrip("\n")
+            if line.startswith("event: "):
+                event = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                self._events.append((event, json.loads(line.removeprefix("data: "))))
+
+    def of(self, kind: str, n: int | None = None) -> list:
+        return [data for event, data in list(self._events) if event == kind and (n is None or data["n"] == n)]
+
+    def track(self, n: int) -> list[tuple[int, int]]:
+        """Where a person was, one place after the other."""
+        frames = self.of("at")
+        return [(frame[i + 1], frame[i + 2]) for frame in frames for i in range(0, len(frame), 3) if frame[i] == n]
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="geo-offers-demo-"))
+    folder.chmod(0o711)  # PostgreSQL gives up root's rights and must still get through
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def demo(data_dir: Path) -> Iterator[Demo]:
+    running = Demo(data_dir)
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as tools:
+        running = tools.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=False, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """Console errors, failed loads, and requests that left the machine."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, demo: Demo, complaints: list[str]) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("response", lambda got: complaints.append(f"{got.status} {got.url}") if got.status >= 400 else None)
+    page.on("request", lambda asked: None if _stays_here(asked.url, demo.url) else complaints.append(asked.url))
+    page.goto(demo.url)
+    yield page
+    page.close()
+
+
+def _stays_here(url: str, home: str) -> bool:
+    return urlsplit(url).scheme in {"data", "blob"} or url.startswith(home)
+
+
+def _wait(true: Callable[[], object], limit_s: float, what: str) -> None:
+    until = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < until, f"{what} did not happen within {limit_s} s"
+        time.sleep(0.1)
+
+
+def test_a_phone_walks_in_and_the_offer_lands_on_it(demo, page, complaints):
+    overheard = Overheard(demo.url)
+    expect(page.locator("#pulse")).to_have_text("live")
+
+    shown: dict[int, str] = {}
+
+    def walked_in_and_got_the_card_shown() -> bool:
+        """Some phone was seen to move, to arrive, and to have its offer's very title on a card of the page."""
+        cards = page.locator(".card")
+        shown.update(
+            cards.evaluate_all("all => all.map(c => [Number(c.dataset.n), c.querySelector('.title').innerText])")
+        )
+        arrived = {step["n"] for step in overheard.of("moved") if len(set(overheard.track(step["n"]))) > 1}
+        return any(shown.get(offer["n"]) == offer["title"] for offer in overheard.of("landed") if offer["n"] in arrived)
+
+    _wait(walked_in_and_got_the_card_shown, OFFER_S, "a phone's walking in, with its offer on the page")
+    expect(page.locator(".row.is-offer").first).to_be_visible()
+    assert complaints == []
+
+
+def test_the_figures_are_alive(page, complaints):
+    expect(page.locator("#pings")).to_have_text(A_NUMBER, timeout=10_000)
+    for figure in ("#lookup-p50", "#lookup-p99", "#decision-p50", "#decision-p99"):
+        expect(page.locator(figure)).to_have_text(A_NUMBER, timeout=OFFER_S * 1000)
+    expect(page.locator("#counts")).to_contain_text(f"{PHONES} people")
+    expect(page.locator("#bars .is-offer .count")).not_to_have_text("0", timeout=OFFER_S * 1000)
+    assert complaints == []
+
+
+def test_a_person_shows_their_rhythm_and_the_gates_of_their_last_decision(page, complaints):
+    offers = page.locator(".row.is-offer")
+    expect(offers.first).to_be_visible(timeout=OFFER_S * 1000)
+    row = offers.first.element_handle()  # this very row: newer ones come in above it
+    name = row.query_selector("b").inner_text()
+    row.focus()
+    page.keyboard.press("Enter")
+    person = page.locator("#person")
+    expect(person.locator("h2")).to_have_text(name)
+    expect(person.locator(".facts")).to_contain_text("At most")
+    expect(person.locator(".gates li").nth(4)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(person).to_be_hidden()
+    assert complaints == []
+
+
+def test_a_silence_says_its_reason_in_plain_words(page):
+    page.get_by_role("button", name="Silences").click()
+    silence = page.locator("#feed li:visible .what").first
+    expect(silence).to_be_visible(timeout=OFFER_S * 1000)
+    assert "_" not in silence.inner_text()
+    expect(page.locator("#feed li:visible .is-offer")).to_have_count(0)
+
+
+def test_on_a_phone_nothing_is_wider_than_the_window(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(page.locator("#bars li").first).to_be_attached(timeout=OFFER_S * 1000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_picture_of_the_readme(page, complaints):
+    expect(page.locator("#bars li").nth(3)).to_be_visible(timeout=OFFER_S * 1000)
+    expect(page.locator(".card").nth(1)).to_be_visible(timeout=OFFER_S * 1000)
+    page.wait_for_timeout(500)
+    picture = page.screenshot()
+    assert len(picture) > 100_000, "a town is drawn"
+    if wanted := os.environ.get("GEO_OFFERS_PICTURE"):
+        Path(wanted).write_bytes(picture)
+    assert complaints == []
+
+
+def test_it_ends_within_five_seconds_and_a_second_run_finds_everything_in_place(demo, data_dir):
+    took_s = demo.end()
+    assert demo.process.returncode == 0, demo.progress
+    assert took_s < END_S
+    second = Demo(data_dir)  # how fast it starts, bench/start.py measures
+    assert any("are in place" in line for line in second.progress), second.progress
+    assert second.end() < END_S
+    assert second.process.returncode == 0
