@@ -1,6 +1,7 @@
 """`geo-offers replay`: recorded trips played as phones, one transition a line."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,17 @@ def add(commands: Any) -> None:
 def _speed(text: str) -> float | None:
     if text == "max":
         return None
-    speed = float(text)
-    if not 0 < speed < float("inf"):
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
         raise argparse.ArgumentTypeError("a number above 0, or max")
     return speed
 
 
 def _batch(text: str) -> int:
-    batch = int(text)
+    batch = int(text) if text.isascii() and text.isdigit() else 0
     if not 1 <= batch <= MAX_POINTS:
         raise argparse.ArgumentTypeError(f"1 to {MAX_POINTS}")
     return batch

@@ -4,22 +4,22 @@ from uuid import UUID
 
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.ports import KnownDevice
-from geo_offers.places.regions import Next
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.places.regions import Next, Outlook
 from geo_offers.places.regions import advise as advise_place
 from geo_offers.presence.fixes import Fix
 
 NOTHING_LIVE_S = 600.0
 
 
-def advise(catalog: Catalog, device: KnownDevice, fix: Fix) -> Next:
+def advise(index: GeofenceIndex, device: KnownDevice, fix: Fix, outlook: Outlook) -> Next:
     """For a device where it was last seen; open dwell deadlines bound the time."""
-    index = catalog.index(device.workspace)
     deadlines: list[float] = []
     for stay in device.state.inside.values():
         fence = index.get(stay.fence)
         if fence is not None and not stay.dwelt:
             deadlines.append(max(0.0, (stay.entered_us - fix.at_us) / 1e6 + fence.detect.dwell_s))
-    return advise_place(index, fix.lat, fix.lon, fix.speed_mps, deadlines)
+    return advise_place(outlook, fix.lat, fix.lon, fix.speed_mps, deadlines)
 
 
 def pause_s(catalog: Catalog, workspace: UUID, now_us: int) -> float | None:

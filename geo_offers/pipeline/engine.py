@@ -23,13 +23,15 @@ import structlog
 
 from geo_offers import clock
 from geo_offers.errors import Forbidden, GeoOffersError, NotFound, TooManyRequests, Unavailable
+from geo_offers.pipeline.advice import advise
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.rates import Bucket
 from geo_offers.pipeline.requests import Part, Point, Request, Result, Seen
 from geo_offers.pipeline.stepping import step_parts
-from geo_offers.presence.fixes import check
+from geo_offers.places.regions import Next, Outlook, look
+from geo_offers.presence.fixes import Fix, check
 
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
 TURN_PARTS: Final = 512
@@ -71,6 +73,7 @@ class _Tracked:
     device: KnownDevice
     heard_us: int
     bucket: Bucket | None = None
+    outlook: Outlook | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -167,10 +170,15 @@ class Engine:
             tracked = self._tracked.get(device)
         return tracked.device if tracked is not None and tracked.device.workspace == workspace else None
 
-    def peek(self, device: UUID) -> KnownDevice | None:
-        """The device as it stands in memory."""
+    def advise(self, device: UUID, fix: Fix) -> Next | None:
+        """What the phone may do until its next ping; what was found around it before serves while it holds."""
         tracked = self._tracked.get(device)
-        return tracked.device if tracked else None
+        if tracked is None:
+            return None
+        index, outlook = self._catalog.index(tracked.device.workspace), tracked.outlook
+        if outlook is None or not outlook.holds(index, fix.lat, fix.lon):
+            outlook = tracked.outlook = look(index, fix.lat, fix.lon)
+        return advise(index, tracked.device, fix, outlook)
 
     def devices_of(self, user: UUID) -> Collection[UUID]:
         """The person's devices that are in memory."""

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from geo_offers.errors import Unauthenticated
+from geo_offers.errors import Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Kind
 
 PREFIXES: Final[Mapping[str, Kind]] = {"pk": "app", "sk": "server", "mk": "manager"}
@@ -25,6 +25,8 @@ REFRESH: Final = "rt"
 ACCESS_S: Final = 900
 REFRESH_S: Final = 90 * 24 * 3600
 RETIRED_GOOD_S: Final = 900
+REREAD_US: Final = 5_000_000  # how long the service's keys are taken as read
+FORGED_US: Final = 1_000_000  # a key that is not known is asked for this often: forged ids must not hammer the store
 _PAYLOAD: Final = struct.Struct(">16s16sQIQ")
 _MAC: Final = 32
 
@@ -59,7 +61,7 @@ class KeyText:
 def parse_key(text: str) -> KeyText:
     """Raises Unauthenticated where the text is no key of ours."""
     parts = text.split("_")
-    if len(parts) == 4 and len(parts[1]) == 32 and parts[2] and parts[3]:
+    if text.isascii() and len(parts) == 4 and len(parts[1]) == 32 and parts[2] and parts[3]:
         try:
             return KeyText(parts[0], UUID(hex=parts[1]), parts[2], parts[3])
         except ValueError:
@@ -92,19 +94,24 @@ class Access:
 
 
 class AccessTokens:
-    """Issues and checks access tokens with the service's keys, read again when an unknown one is named."""
+    """Issues and checks access tokens with the service's keys, read again every few seconds.
+
+    So a rotation made by another process is in force here soon: tokens are issued under the new key, and the old one
+    ends a quarter of an hour after it was retired.
+    """
 
     def __init__(self, store: ServiceKeys) -> None:
         self._store = store
         self._keys: dict[int, ServiceKey] = {}
         self._lock = asyncio.Lock()
-        self._read_s = 0.0
+        self._read_us = 0
 
     async def refresh(self) -> None:
         self._keys = {key.id: key for key in await self._store.all()}
 
-    def issue(self, workspace: UUID, device: UUID, user: UUID, epoch: int, now_us: int) -> str:
+    async def issue(self, workspace: UUID, device: UUID, user: UUID, epoch: int, now_us: int) -> str:
         """A token good for 15 minutes, under the newest key."""
+        await self._read_again(now_us)
         key = self._keys[max(self._keys)]
         payload = _PAYLOAD.pack(device.bytes, user.bytes, now_us // 1_000_000 + ACCESS_S, epoch, key.id)
         mac = hmac.digest(key.secret, workspace.bytes + payload, "sha256")
@@ -129,14 +136,25 @@ class AccessTokens:
         return Access(workspace, UUID(bytes=device), UUID(bytes=user), epoch, expires_s)
 
     async def _key(self, key_id: int, now_us: int) -> ServiceKey | None:
+        await self._read_again(now_us)
         if key_id not in self._keys:
-            async with self._lock:
-                if (
-                    key_id not in self._keys and now_us / 1e6 - self._read_s > 1.0
-                ):  # forged ids must not hammer the store
-                    self._read_s = now_us / 1e6
+            async with self._lock:  # whoever reads now may bring it
+                if key_id not in self._keys and now_us - self._read_us > FORGED_US:
+                    self._read_us = now_us
                     await self.refresh()
         key = self._keys.get(key_id)
         if key is None or (key.retired_us is not None and key.retired_us + RETIRED_GOOD_S * 1_000_000 <= now_us):
             return None
         return key
+
+    async def _read_again(self, now_us: int) -> None:
+        """Reads the keys where what is held is old; others go on with what is held meanwhile, and while we cannot."""
+        if now_us - self._read_us < REREAD_US:
+            return
+        self._read_us = now_us
+        async with self._lock:
+            try:
+                await self.refresh()
+            except Unavailable:
+                if not self._keys:
+                    raise

@@ -71,6 +71,8 @@ class GeofenceIndex:
         self._filed: dict[FenceId, _Filed] = {}
         self._by_number: dict[int, Geofence] = {}
         self._next_number = 0
+        self.changes = 0
+        """Counts every put and remove: what was found at one count stands until the next."""
         self._cells: dict[int, tuple[Hit, ...]] = {}
         self._boxed: set[int] = set()
         self._boxed_tree = _tree()
@@ -93,6 +95,7 @@ class GeofenceIndex:
         """Insert a fence, or replace the one of that id. `prepared` must be `prepare(fence)`, or is computed here."""
         cells = prepare(fence) if prepared is None else prepared
         self.remove(fence.id)
+        self.changes += 1
         self._next_number += 1
         filed = _Filed(fence, self._next_number, cells, bounds(fence.geometry) if fence.active else ())
         self._filed[fence.id] = filed
@@ -112,6 +115,7 @@ class GeofenceIndex:
         filed = self._filed.pop(fence, None)
         if filed is None:
             return False
+        self.changes += 1
         del self._by_number[filed.number]
         for key in filed.cover.full + filed.cover.partial:
             rest = tuple(hit for hit in self._cells[key] if hit[0] is not filed.fence)

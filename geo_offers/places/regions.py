@@ -4,9 +4,11 @@ Within the safe radius no fence border can be reached, so no transition can happ
 phone could have left that radius, or earlier for a deadline of a fence it is in.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from geo_offers.places.earth import Ecef, ecef
 from geo_offers.places.fences import FenceId
 from geo_offers.places.geometry import enclosing
 from geo_offers.places.index import GeofenceIndex
@@ -41,15 +43,47 @@ class Next:
     regions: tuple[Region, ...]
 
 
-def advise(index: GeofenceIndex, lat: float, lon: float, speed_mps: float | None, deadlines_s: Sequence[float]) -> Next:
-    """Advise a phone at this position. `deadlines_s`: seconds from now to each dwell or exit deadline it waits for."""
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What was found around a place: how far the nearest border is, and the nearest fences. It stays good nearby."""
+
+    point: Ecef
+    changes: int
+    border_m: float
+    regions: tuple[Region, ...]
+
+    def moved_m(self, lat: float, lon: float) -> float:
+        """How far this position is from the one looked at, over the ground and rounded up."""
+        return math.dist(self.point, ecef(lat, lon)) / CAUTION
+
+    def holds(self, index: GeofenceIndex, lat: float, lon: float) -> bool:
+        """Whether it need not be made again: no fence has changed, and most of the way to the border is left."""
+        return self.changes == index.changes and self.moved_m(lat, lon) <= self.border_m / 4
+
+
+def look(index: GeofenceIndex, lat: float, lon: float) -> Outlook:
+    """Look around a position. The dear part of an advice: some hundred microseconds among many fences."""
     nearest = index.nearest(lat, lon, REGIONS)
     border_m = abs(nearest[0][1]) * CAUTION if nearest else MAX_SAFE_RADIUS_M
-    safe_radius_m = min(MAX_SAFE_RADIUS_M, border_m)
-    soonest_s = min(MAX_CHECK_AFTER_S, safe_radius_m / max(speed_mps or 0.0, WALKING_MPS), *deadlines_s)
     circles = [(fence.id, enclosing(fence.geometry)) for fence, _ in nearest]
+    return Outlook(
+        point=ecef(lat, lon),
+        changes=index.changes,
+        border_m=min(MAX_SAFE_RADIUS_M, border_m),
+        regions=tuple(Region(fence, circle.lat, circle.lon, circle.radius_m) for fence, circle in circles),
+    )
+
+
+def advise(outlook: Outlook, lat: float, lon: float, speed_mps: float | None, deadlines_s: Sequence[float]) -> Next:
+    """Advise a phone at this position, for which the outlook holds.
+
+    deadlines_s: seconds from now to each dwell or exit deadline it waits for. The safe radius is what is left of the
+    outlook's, so that it is never too large.
+    """
+    safe_radius_m = max(0.0, outlook.border_m - outlook.moved_m(lat, lon))
+    soonest_s = min(MAX_CHECK_AFTER_S, safe_radius_m / max(speed_mps or 0.0, WALKING_MPS), *deadlines_s)
     return Next(
         safe_radius_m=safe_radius_m,
         check_after_s=max(MIN_CHECK_AFTER_S, soonest_s),
-        regions=tuple(Region(fence, circle.lat, circle.lon, circle.radius_m) for fence, circle in circles),
+        regions=outlook.regions,
     )

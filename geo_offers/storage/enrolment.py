@@ -1,7 +1,7 @@
 """Devices come in and change their tokens: all of a call's devices in one transaction."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID, uuid4, uuid5
@@ -10,9 +10,8 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.clock import now_us
-from geo_offers.errors import Fault, Forbidden, Invalid, Unauthenticated
-from geo_offers.people.consent import Consent, Consents, Purpose
-from geo_offers.people.zones import zone_names
+from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
+from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Issued, Revoked
@@ -24,44 +23,83 @@ from geo_offers.storage.queries import sql
 
 @dataclass(frozen=True, slots=True)
 class _Newcomer:
-    """One enrolment with the ids it will have."""
+    """One enrolment with the ids it will have; `repeated` where the device came in under the same key before."""
 
     enrolment: wire.Enrolment
     device: UUID
     user: UUID
-    known: bool
     proven: bool
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the enrolments of one call tell of one person, in their order: where two differ, the later one holds."""
+
+    enrolments: Sequence[wire.Enrolment]
+
+    @property
+    def age(self) -> str | None:
+        return next((one.age for one in reversed(self.enrolments) if one.age is not None), None)
+
+    @property
+    def time_zone(self) -> str | None:
+        return next((one.time_zone for one in reversed(self.enrolments) if one.time_zone is not None), None)
 
 
 async def enrol(
     connection: Connection, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None
 ) -> Sequence[Issued]:
-    """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it."""
+    """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it.
+
+    People who are new are made first and the others locked after, so that two enrolments that name one new person at
+    once take turns: the second waits for the first one's row and adds to what it says.
+    """
     settings, secret = await _workspace(connection, caller.workspace)
-    proven = [_proof(caller, settings, secret, one, number) for number, one in enumerate(enrolments)]
-    users = await _known_users(connection, caller.workspace, enrolments)
-    newcomers: list[_Newcomer] = []
-    for number, (one, proof) in enumerate(zip(enrolments, proven, strict=True)):
-        device = uuid4() if key_id is None else uuid5(key_id, f"device {number}")
-        known = one.user is not None and one.user in users
-        user = users[one.user][0] if one.user is not None and known else _new_user(caller.workspace, one, device)
-        newcomers.append(_Newcomer(one, device, user, known, proof))
+    proven = [_proof(caller, settings, secret, one) for one in enrolments]
+    newcomers = await _newcomers(connection, caller, enrolments, proven, key_id)
+    told = _told(newcomers)
     at_us = now_us()
-    consents, said = _consents(newcomers, users, at_us)
-    await _add_users(connection, caller.workspace, newcomers, consents, settings)
-    await connection.execute(
-        sql("users_set_consents"), list(consents), [rows.consents_column(held) for held in consents.values()]
-    )
-    issued = await _add_devices(connection, caller, newcomers)
+    added = await _add_users(connection, caller.workspace, told, settings, at_us)
+    known = ({one.user for one in newcomers if one.repeated} | told.keys()) - added
+    held = await _lock_users(connection, known)
+    await _follow(connection, {user: what for user, what in told.items() if user in known})
+    said = await _agree(connection, told, held, at_us)
+    issued = await _add_devices(connection, caller, newcomers, known)
     await ledger.append(connection, caller.workspace, said)
     return issued
 
 
-def _new_user(workspace: UUID, enrolment: wire.Enrolment, device: UUID) -> UUID:
+async def _newcomers(
+    connection: Connection,
+    caller: Caller,
+    enrolments: Sequence[wire.Enrolment],
+    proven: Sequence[bool],
+    key_id: UUID | None,
+) -> list[_Newcomer]:
+    devices = [uuid4() if key_id is None else uuid5(key_id, f"device {number}") for number in range(len(enrolments))]
+    found = [] if key_id is None else await connection.fetch(sql("devices_owners"), devices)
+    owners = {row["id"]: row["user_id"] for row in found}
+    return [
+        _Newcomer(one, device, owners.get(device) or _user(caller.workspace, one, device), proof, device in owners)
+        for one, device, proof in zip(enrolments, devices, proven, strict=True)
+    ]
+
+
+def _user(workspace: UUID, enrolment: wire.Enrolment, device: UUID) -> UUID:
     """A named person's id follows from the name, so that two phones enrolling at once mean one person."""
     if enrolment.user is None:
         return uuid5(device, "user")
     return uuid5(workspace, f"user {enrolment.user}")
+
+
+def _told(newcomers: Sequence[_Newcomer]) -> dict[UUID, _Told]:
+    """By person; a repeated enrolment tells nothing new."""
+    enrolments: dict[UUID, list[wire.Enrolment]] = {}
+    for one in newcomers:
+        if not one.repeated:
+            enrolments.setdefault(one.user, []).append(one.enrolment)
+    return {user: _Told(given) for user, given in enrolments.items()}
 
 
 async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Workspace, bytes]:
@@ -71,13 +109,8 @@ async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Work
     return msgspec.json.decode(row["settings"], type=wire.Workspace), secret
 
 
-def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment, number: int) -> bool:
+def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment) -> bool:
     """Whether this device may act for all of the person; a server key vouches, and an unnamed person has one phone."""
-    if enrolment.time_zone is not None and enrolment.time_zone not in zone_names():
-        raise Invalid(
-            "there is no such time zone",
-            (Fault(f"/{number}/time_zone", "time_zone", "name a zone of the IANA database, such as Europe/Berlin"),),
-        )
     if enrolment.user is None or caller.kind == "server":
         return True
     if enrolment.user_proof is None:
@@ -90,61 +123,78 @@ def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: w
     return True
 
 
-async def _known_users(
-    connection: Connection, workspace: UUID, enrolments: Sequence[wire.Enrolment]
-) -> Mapping[str, tuple[UUID, Consents]]:
-    names = sorted({one.user for one in enrolments if one.user is not None})
-    if not names:
-        return {}
-    found = await connection.fetch(sql("users_by_external_id"), workspace, names)
-    return {row["external_id"]: (row["id"], rows.consents(row["consents"])) for row in found}
-
-
-def _consents(
-    newcomers: Sequence[_Newcomer], users: Mapping[str, tuple[UUID, Consents]], at_us: int
-) -> tuple[dict[UUID, Consents], list[ledger.Said]]:
-    """Each person's consents after this call, and the ledger rows of what is new in them."""
-    held: dict[UUID, Consents] = {}
-    said: list[ledger.Said] = []
-    for one in newcomers:
-        known = users.get(one.enrolment.user or "")
-        value = held.get(one.user, known[1] if known and one.known else Consents())
-        for name, version in one.enrolment.consents.items():
-            purpose = Purpose(name)
-            before = value.said.get(purpose)
-            if before is None or not before.granted or before.text_version != version:
-                value = value.having(purpose, Consent(granted=True, text_version=version, at_us=at_us))
-                said.append(ledger.Said(one.user, purpose, True, version, "enrol", at_us))
-        held[one.user] = value
-    return held, said
-
-
+# ------------------------------------------------------------------------------------------------ people
 async def _add_users(
-    connection: Connection,
-    workspace: UUID,
-    newcomers: Sequence[_Newcomer],
-    consents: Mapping[UUID, Consents],
-    settings: wire.Workspace,
-) -> None:
+    connection: Connection, workspace: UUID, told: Mapping[UUID, _Told], settings: wire.Workspace, at_us: int
+) -> set[UUID]:
+    """Makes those who are new; answers with them."""
     vouched = "adult" if settings.age == "vouched" else "unknown"
-    fresh = {one.user: one for one in newcomers if not one.known}
     values = [
         (
             user,
             workspace,
             partition_of(user),
-            one.enrolment.user,
-            rows.consents_column(consents[user]),
-            one.enrolment.age or vouched,
-            one.enrolment.locale,
-            one.enrolment.time_zone,
+            what.enrolments[-1].user,
+            rows.consents_column(_agreed(user, NONE_GIVEN, what, at_us)[0]),
+            what.age or vouched,
+            what.enrolments[-1].locale,
+            what.time_zone,
         )
-        for user, one in sorted(fresh.items())
+        for user, what in sorted(told.items())
     ]
-    await connection.execute(sql("users_add"), *columns(values, 8))
+    return {row["id"] for row in await connection.fetch(sql("users_add"), *columns(values, 8))}
 
 
-async def _add_devices(connection: Connection, caller: Caller, newcomers: Sequence[_Newcomer]) -> list[Issued]:
+async def _lock_users(connection: Connection, users: Collection[UUID]) -> Mapping[UUID, Consents]:
+    """What each has agreed to so far, under their locks."""
+    if not users:
+        return {}
+    found = await connection.fetch(sql("users_lock"), list(users))
+    if len(found) != len(users):
+        raise Unavailable("this person is being erased; send the same request again")
+    return {row["id"]: rows.consents(row["consents"]) for row in found}
+
+
+async def _follow(connection: Connection, told: Mapping[UUID, _Told]) -> None:
+    """An age or a zone that is given holds from now on; one that is not stays as it is."""
+    values = [(user, what.age, what.time_zone) for user, what in told.items() if what.age or what.time_zone]
+    if values:
+        await connection.execute(sql("users_follow"), *columns(values, 3))
+
+
+async def _agree(
+    connection: Connection, told: Mapping[UUID, _Told], held: Mapping[UUID, Consents], at_us: int
+) -> list[ledger.Said]:
+    """Notes what people who were here before agree to; the ledger's rows of everybody."""
+    said: list[ledger.Said] = []
+    changed: dict[UUID, Consents] = {}
+    for user, what in told.items():
+        value, news = _agreed(user, held.get(user, NONE_GIVEN), what, at_us)
+        said += news
+        if news and user in held:
+            changed[user] = value
+    if changed:
+        values = [rows.consents_column(value) for value in changed.values()]
+        await connection.execute(sql("users_set_consents"), list(changed), values)
+    return said
+
+
+def _agreed(user: UUID, before: Consents, told: _Told, at_us: int) -> tuple[Consents, list[ledger.Said]]:
+    """The person's consents after this call, and the ledger's rows of what is new in them."""
+    value, said = before, list[ledger.Said]()
+    for name, version in (item for one in told.enrolments for item in one.consents.items()):
+        purpose = Purpose(name)
+        held = value.said.get(purpose)
+        if held is None or not held.granted or held.text_version != version:
+            value = value.having(purpose, Consent(granted=True, text_version=version, at_us=at_us))
+            said.append(ledger.Said(user, purpose, True, version, "enrol", at_us))
+    return value, said
+
+
+# ------------------------------------------------------------------------------------------------ devices and tokens
+async def _add_devices(
+    connection: Connection, caller: Caller, newcomers: Sequence[_Newcomer], known: Collection[UUID]
+) -> list[Issued]:
     values = [
         (
             one.device,
@@ -167,7 +217,9 @@ async def _add_devices(connection: Connection, caller: Caller, newcomers: Sequen
     await connection.execute(sql("refresh_tokens_drop"), list(made))
     tokens = {one.device: _refresh_token(caller.workspace, one.device) for one in newcomers}
     await _keep_tokens(connection, caller.workspace, [(tokens[device], device, 1) for device in tokens])
-    return [Issued(one.device, one.user, made[one.device], str(tokens[one.device]), one.known) for one in newcomers]
+    return [
+        Issued(one.device, one.user, made[one.device], str(tokens[one.device]), one.user in known) for one in newcomers
+    ]
 
 
 def _refresh_token(workspace: UUID, device: UUID) -> KeyText:
@@ -180,7 +232,10 @@ async def _keep_tokens(connection: Connection, workspace: UUID, tokens: Sequence
 
 
 async def rotate(pool: Pool, presented: str) -> tuple[UUID, Issued] | Revoked:
-    """A token is good until its successor is used; one from before that betrays a copy, and revokes the family."""
+    """A token is good until a successor is used; one from before that betrays a copy, and revokes the family.
+
+    Of several successors (an answer was lost, or somebody holds a copy) the first one used is the successor.
+    """
     token = parse_key(presented)
     if token.prefix != REFRESH:
         raise Unauthenticated("this is no refresh token")
@@ -194,7 +249,7 @@ async def rotate(pool: Pool, presented: str) -> tuple[UUID, Issued] | Revoked:
             await connection.execute(sql("refresh_tokens_drop"), [device])
             return Revoked(row["user_id"])
         fresh = _refresh_token(token.workspace, device)
-        await connection.execute(sql("refresh_used"), device, generation)
+        await connection.execute(sql("refresh_used"), device, generation, digest(token.secret))
         await _keep_tokens(connection, token.workspace, [(fresh, device, generation + 1)])
         await connection.execute(sql("refresh_tokens_forget_old"), device, generation)
         return token.workspace, Issued(device, row["user_id"], row["token_epoch"], str(fresh), user_known=True)

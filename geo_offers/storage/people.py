@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,7 @@ from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
 _NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+MAX_PAGE: Final = 1_000
 _STOPS_SENDS = frozenset({Purpose.LOCATE, Purpose.OFFERS})
 
 
@@ -58,7 +59,7 @@ class PostgresPeople:
             column = rows.consents_column(held.having(asked, said))
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
             if not change.granted and asked in _STOPS_SENDS:
-                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn")
+                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             if not change.granted and asked is Purpose.LOCATE:
                 await _wipe(connection, user["id"])
             await ledger.append(
@@ -105,7 +106,7 @@ class PostgresPeople:
     async def withdraw_all(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_cancel"), user["id"], "erased")
+            await connection.execute(sql("sends_cancel"), user["id"], "erased", device_scope(caller))
             if device_scope(caller) is not None:
                 return
             held, at_us = rows.consents(user["consents"]), now_us()
@@ -124,12 +125,12 @@ class PostgresPeople:
         only = device_scope(caller)
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_cancel"), user["id"], "erased")
+            await connection.execute(sql("sends_cancel"), user["id"], "erased", only)
             if only is not None:
-                others = await connection.fetchval(sql("erase_device"), user["id"], only)
+                others = await connection.fetchval(sql("erase_device"), user["id"], only, caller.workspace)
                 if others:
                     return
-            await connection.execute(sql("erase_user"), user["id"])
+            await connection.execute(sql("erase_user"), user["id"], caller.workspace)
 
     async def under_way(self, caller: Caller) -> int:
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -174,18 +175,16 @@ class PostgresOffers:
 
     async def inbox(self, caller: Caller, cursor: str | None, limit: int) -> wire.OfferPage:
         from_at, from_id = cursors.decode(cursor, tuple[datetime, UUID], _NEWEST)
+        limit = min(limit, MAX_PAGE)
         async with transaction(self._pool, [caller.workspace]) as connection:
-            found = await connection.fetch(
-                sql("inbox"), caller.user, device_scope(caller), from_at, from_id, min(limit, 1_000) + 1
-            )
+            found = await connection.fetch(sql("inbox"), caller.user, device_scope(caller), from_at, from_id, limit + 1)
         items = [rows.offer(row) for row in found[:limit]]
         more = cursors.encode((items[-1].created_at, items[-1].id)) if len(found) > limit and items else None
         return wire.OfferPage(items=items, next=more)
 
     async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            if event.type == "muted":
-                await _user(connection, caller, "user_lock")
+            await _user(connection, caller, "user_lock")  # no event is written behind an erasure
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, device_scope(caller))
             if row is None:
                 raise NotFound("no such offer")

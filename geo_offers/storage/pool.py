@@ -44,7 +44,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[Pool]:
         pool = await asyncpg.create_pool(
             dsn, min_size=1, max_size=size, server_settings=_SETTINGS, init=_pinned, timeout=5, command_timeout=30
         )
-    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to PostgreSQL: {error}") from error
     try:
         yield pool

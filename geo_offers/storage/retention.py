@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+import structlog
+
+from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 
-DAY_S: Final = 24 * 3600.0
+LISTEN_S: Final = 1_800.0  # phones that are there send at least every 20 minutes
 BATCH: Final = 500
+_log = structlog.get_logger()
 _OLD: Final = (
     "retention_visits",
     "retention_decisions",
@@ -31,20 +35,27 @@ class PostgresRetention:
     async def sweep(self, heard_us: Mapping[UUID, int], alive_s: float) -> None:
         """heard_us: devices inside something, and when they were last heard of; alive_s: how long we have listened.
 
-        A device that we could not have heard is not silent: until a day after the start no visit is closed.
+        After a start every phone gets the time to be heard before it counts as silent. What the database cannot do now
+        is left to the next sweep.
         """
-        async with transaction(self._pool, []) as connection:
-            workspaces = [row["id"] for row in await connection.fetch(sql("retention_workspaces"))]
-        for workspace in workspaces:
+        try:
+            async with transaction(self._pool, []) as connection:
+                workspaces = [row["id"] for row in await connection.fetch(sql("retention_workspaces"))]
+            for workspace in workspaces:
+                await self._sweep_one(workspace, heard_us, silent=alive_s >= LISTEN_S)
+        except Unavailable as error:
+            _log.warning("the sweep was broken off", reason=error.detail)
+
+    async def _sweep_one(self, workspace: UUID, heard_us: Mapping[UUID, int], *, silent: bool) -> None:
+        async with transaction(self._pool, [workspace]) as connection:
+            seen = [from_us(instant) for instant in heard_us.values()]
+            await connection.execute(sql("retention_touch"), list(heard_us), seen)
+        if silent:
+            while await self._close_silent(workspace) == BATCH:
+                pass
+        for statement in _OLD:
             async with transaction(self._pool, [workspace]) as connection:
-                seen = [from_us(instant) for instant in heard_us.values()]
-                await connection.execute(sql("retention_touch"), list(heard_us), seen)
-            if alive_s >= DAY_S:
-                while await self._close_silent(workspace) == BATCH:
-                    pass
-            for statement in _OLD:
-                async with transaction(self._pool, [workspace]) as connection:
-                    await connection.execute(sql(statement))
+                await connection.execute(sql(statement))
 
     async def _close_silent(self, workspace: UUID) -> int:
         async with transaction(self._pool, [workspace]) as connection:

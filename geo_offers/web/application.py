@@ -48,7 +48,7 @@ def application(
     for call in CALLS:
         app.router.add_route(call.method, call.path, handler(call))
     app.router.add_get("/v1/stream", stream)
-    app.router.add_get("/v1/live", live.live)
+    live.mount(app)
     app.router.add_get("/livez", ops.livez)
     app.router.add_get("/readyz", ops.readyz)
     app.router.add_get("/metrics", ops.metrics)

@@ -1,4 +1,4 @@
-"""Bytes to typed values: size, UTF-8, duplicate keys, depth, then msgspec; each fault with its RFC 6901 pointer."""
+"""Bytes to typed values: size, UTF-8, duplicate keys, then msgspec; each fault with its RFC 6901 pointer."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from aiohttp import web
 
 from geo_offers.errors import Fault, Invalid, Malformed, TooLarge
 
-_PATH: Final = re.compile(r" - at `(?:key in )?\$?([^`]*)`$")
+_PATH: Final = re.compile(r" - at (?:`key` in )?`\$?([^`]*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-DEPTH: Final = 64
+_BATCH: Final = re.compile(r"`array` of length <= \d{4,}$")
+_NUMBER: Final = re.compile(r"^(Number|Integer value) out of range")
 
 
 async def read(request: web.Request, bound: int) -> bytes:
@@ -52,16 +53,27 @@ def refuse_duplicates(data: bytes) -> None:
         raise Malformed("the body is not JSON") from error
 
 
-def decode(decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
-    """The typed value. Malformed where it is no JSON, Invalid with the fault's place where it is of another shape."""
+def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = False) -> Any:
+    """The typed value. Malformed where it is no JSON, Invalid with the fault's place where it is of another shape.
+
+    unique: also refuse an object that names a key twice.
+    """
     if not data.strip():
         raise Malformed("the body is empty; send JSON")
+    if data.lstrip()[:1] not in {b"{", b"["}:
+        raise Malformed("the body is no JSON object or array")
     try:
-        return decoder.decode(data)
+        value = decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        wrong = invalid(error)
+        if _NUMBER.search(wrong.detail):
+            raise Malformed(f"the body holds a number that is too large: {wrong.detail}", wrong.faults) from error
+        raise TooLarge(wrong.detail, wrong.faults) if _BATCH.search(wrong.detail) else wrong from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {str(error)[:100]}") from error
+    if unique:
+        refuse_duplicates(data)
+    return value
 
 
 def convert(value: Mapping[str, str], kind: type[Any]) -> Any:

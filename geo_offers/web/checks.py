@@ -2,15 +2,14 @@
 
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, Final
 from uuid import UUID
-from zoneinfo import available_timezones
 
 import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Fault, Invalid, NotFound
+from geo_offers.people.zones import zone_names
 from geo_offers.places.importing.texts import MAX_ID_CHARS, UNSAFE
 from geo_offers.web.calls import Given
 
@@ -94,12 +93,7 @@ def _token(name: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ zones
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
 def check_zone(name: str, pointer: str) -> None:
     """Invalid where there is no such time zone."""
-    if name not in _zones():
+    if name not in zone_names():
         raise invalid(pointer, "time_zone", "there is no such time zone; use a name of the IANA list, as Europe/Berlin")

@@ -6,11 +6,13 @@ from msgspec import Meta
 
 from geo_offers.clock import now_us
 from geo_offers.errors import Fault, Forbidden, Invalid
+from geo_offers.people.zones import zone_names
 from geo_offers.pipeline import people
 from geo_offers.pipeline.people import Issued
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import ACCESS_S
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
+from geo_offers.web.checks import refuse_unsafe
 from geo_offers.wire import Enrolled, Enrolment, TokenRequest, Tokens
 
 Enrolments = Enrolment | Annotated[list[Enrolment], Meta(min_length=1, max_length=1000)]
@@ -22,13 +24,29 @@ async def enrol(services: Services, given: Given) -> Reply:
     if many and given.caller.kind != "server":
         raise Forbidden("an app key enrols one device a call; a server key takes an array")
     enrolments: list[Enrolment] = given.body if many else [given.body]
+    refuse_unsafe(given.body)
+    _refuse_zones(enrolments, many)
     _refuse_twins(enrolments)
     issued = await services.people.enrol(given.caller, enrolments, given.key_id)
     for user in {one.user for one in issued if one.user_known}:
         async with services.engine.exclusive(user):  # their consents may be others now: loaded anew with the next ping
             pass
-    answers = [_enrolled(services, given, one) for one in issued]
+    answers = [await _enrolled(services, given, one) for one in issued]
     return Reply(answers if many else answers[0], 201)
+
+
+def _refuse_zones(enrolments: list[Enrolment], many: bool) -> None:
+    faults = tuple(
+        Fault(
+            f"/{number}/time_zone" if many else "/time_zone",
+            "time_zone",
+            "name a zone of the IANA database, such as Europe/Berlin",
+        )
+        for number, one in enumerate(enrolments)
+        if one.time_zone is not None and one.time_zone not in zone_names()
+    )
+    if faults:
+        raise Invalid("there is no such time zone", faults[:20])
 
 
 def _refuse_twins(enrolments: list[Enrolment]) -> None:
@@ -40,8 +58,8 @@ def _refuse_twins(enrolments: list[Enrolment]) -> None:
         )
 
 
-def _enrolled(services: Services, given: Given, issued: Issued) -> Enrolled:
-    access = services.tokens.issue(given.caller.workspace, issued.device, issued.user, issued.epoch, now_us())
+async def _enrolled(services: Services, given: Given, issued: Issued) -> Enrolled:
+    access = await services.tokens.issue(given.caller.workspace, issued.device, issued.user, issued.epoch, now_us())
     return Enrolled(
         device=issued.device,
         user=issued.user,
@@ -54,7 +72,7 @@ def _enrolled(services: Services, given: Given, issued: Issued) -> Enrolled:
 async def rotate(services: Services, given: Given) -> Reply:
     """New tokens for a refresh token; the old one stays good until the new one is first used."""
     workspace, issued = await people.rotate(services.people, services.engine, given.body.refresh_token)
-    access = services.tokens.issue(workspace, issued.device, issued.user, issued.epoch, now_us())
+    access = await services.tokens.issue(workspace, issued.device, issued.user, issued.epoch, now_us())
     return Reply(Tokens(access_token=access, expires_in=ACCESS_S, refresh_token=issued.refresh_token))
 
 

@@ -5,6 +5,7 @@ Authenticate, bound, decode, answer once per Idempotency-Key, and turn errors in
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -25,6 +26,7 @@ AUTH: Final = web.AppKey("auth", Authenticator)
 SERVICES: Final = web.AppKey("services", Services)
 IDEMPOTENCY: Final = web.AppKey("idempotency", Idempotency)
 BODY_S: Final = 10.0
+LARGE: Final = 256 * 1024
 KEY_LIMIT: Final = 255
 _MAY_CHANGE: Final = frozenset({401, 429, 503})  # not kept: the same request may succeed when it is sent again
 
@@ -59,19 +61,23 @@ class _Endpoint:
     async def _answer(self, request: web.Request, caller: Caller, data: bytes, key_id: UUID | None) -> Reply:
         body: Any = None
         if self._decoder is not None:
-            body = bodies.decode(self._decoder, data)
-            if not self._call.hot:
-                bodies.refuse_duplicates(data)
+            body = await self._decode(self._decoder, data)
         elif data:
             raise Malformed("this call takes no body")
         query = bodies.convert(_query(request), self._call.query or NoQuery)
         given = Given(caller, request.match_info, query, body, data, key_id, request.headers)
         return await self._call.handle(request.app[SERVICES], given)
 
+    async def _decode(self, decoder: msgspec.json.Decoder[Any], data: bytes) -> Any:
+        """A large body is decoded beside the loop."""
+        if len(data) > LARGE:
+            return await asyncio.to_thread(bodies.decode, decoder, data, unique=True)
+        return bodies.decode(decoder, data, unique=not self._call.hot)
+
     async def _once(self, request: web.Request, caller: Caller, data: bytes, key: str) -> web.StreamResponse:
         """A repeat of the same request is answered from what is kept; secrets never are, such a call is made again."""
         call, store = self._call, request.app[IDEMPOTENCY]
-        mark = digest(f"{request.method} {request.raw_path}\n") + digest(data.hex())
+        mark = digest(f"{request.method} {request.raw_path}\n") + sha256(data).digest()
         kept = await store.begin(caller, key, mark)
         if isinstance(kept, Running):
             detail = "the first request under this Idempotency-Key still runs"
@@ -127,8 +133,8 @@ def _idempotency_key(call: Call, request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is None or call.hot or not call.who or call.method == "GET":
         return None
-    if not 0 < len(key) <= KEY_LIMIT:
-        raise Malformed(f"an Idempotency-Key has 1 to {KEY_LIMIT} characters")
+    if not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()):
+        raise Malformed(f"an Idempotency-Key has 1 to {KEY_LIMIT} printable ASCII characters")
     return key
 
 

@@ -9,6 +9,7 @@ from geo_offers.pipeline import people
 from geo_offers.pipeline.callers import Kind
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
+from geo_offers.web.checks import refuse_unsafe
 
 _DEVICE: Final[tuple[Kind, ...]] = ("device",)
 
@@ -25,6 +26,7 @@ async def set_consent(services: Services, given: Given) -> Reply:
             "there is no such purpose",
             (Fault("", "purpose", f"purposes are {', '.join(get_args(wire.PurposeName))}"),),
         )
+    refuse_unsafe(given.body)
     return Reply(
         await people.change_consent(
             services.people, services.engine, services.streams, caller=given.caller, purpose=purpose, change=given.body

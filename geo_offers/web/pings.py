@@ -8,7 +8,7 @@ import msgspec
 
 from geo_offers import instants, wire
 from geo_offers.errors import Fault, Forbidden, Invalid
-from geo_offers.pipeline.advice import advise, pause_s
+from geo_offers.pipeline.advice import pause_s
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.requests import MadeOffer, Point, Request
 from geo_offers.pipeline.services import Services
@@ -111,10 +111,11 @@ def offer(made: MadeOffer) -> wire.Offer:
 
 
 def _next(services: Services, caller: Caller, request: Request) -> wire.Next | None:
-    device = services.engine.peek(caller.device) if caller.device is not None else None
-    if request.last is None or device is None:
+    if request.last is None or caller.device is None:
         return None
-    found = advise(services.catalog, device, request.last)
+    found = services.engine.advise(caller.device, request.last)
+    if found is None:
+        return None
     return wire.Next(
         safe_radius_m=round(found.safe_radius_m, 1),
         check_after_s=round(found.check_after_s, 1),

@@ -1,7 +1,8 @@
 """The listening socket, with the deadlines that aiohttp leaves to its users.
 
 A connection that never sends its headers is closed. Between requests aiohttp closes idle connections by itself
-(keep-alive); before the first request it waits for ever.
+(keep-alive); before the first request it waits for ever. At the stop a call under way has some seconds to end; aiohttp
+would wait for the whole of its bound, twice, for a feed that never does.
 """
 
 import asyncio
@@ -11,9 +12,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from geo_offers.errors import Misconfigured
+
 HEADERS_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75.0
 BACKLOG: Final = 1024
+STOP_S: Final = 3.0  # for the calls under way; then for those whose client does not read or does not send
+PART_S: Final = 1.0  # for the streams to say goodbye
+ENDLESS: Final = frozenset({"/v1/live", "/v1/stream"})
 
 
 class HeaderDeadline:
@@ -22,6 +28,8 @@ class HeaderDeadline:
     def __init__(self, seconds: float = HEADERS_S) -> None:
         self._seconds = seconds
         self._waiting: dict[Any, asyncio.TimerHandle] = {}
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._streams: set[asyncio.Task[Any]] = set()
 
     def guard(self, factory: Callable[[], Any]) -> Callable[[], Any]:
         """The protocol factory with a timer on each connection."""
@@ -40,17 +48,30 @@ class HeaderDeadline:
             protocol.transport.close()
 
     def middleware(self) -> Any:
-        """Lets a connection live on whose first request is here."""
+        """Lets a connection live on whose first request is here, and knows which requests are under way."""
 
         @web.middleware
         async def arrived(request: web.Request, handler: Any) -> web.StreamResponse:
             timer = self._waiting.pop(request.protocol, None)
             if timer is not None:
                 timer.cancel()
+            under_way = self._streams if request.path in ENDLESS else self._calls
+            task = asyncio.current_task()
+            assert task is not None
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)  # after its answer is written, too
             answer: web.StreamResponse = await handler(request)
             return answer
 
         return arrived
+
+    async def finish(self) -> None:
+        """Waits for the calls under way, then ends what is left of them and of the streams."""
+        for tasks, patience_s in ((self._calls, STOP_S), (self._streams, PART_S)):
+            if tasks:
+                await asyncio.wait(tasks, timeout=patience_s)
+            for task in tuple(tasks):
+                task.cancel()
 
 
 class Listener:
@@ -65,7 +86,7 @@ class Listener:
             keepalive_timeout=KEEP_ALIVE_S,
             max_line_size=8_190,
             max_field_size=8_190,
-            shutdown_timeout=10.0,
+            shutdown_timeout=STOP_S,
             handler_cancellation=True,
         )
         self._server: asyncio.Server | None = None
@@ -73,12 +94,19 @@ class Listener:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Raises OSError where the address cannot be had."""
+        """Raises Misconfigured where the address cannot be had."""
         await self._runner.setup()
         assert self._runner.server is not None
         factory = self._deadline.guard(self._runner.server)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(factory, host, port, backlog=BACKLOG, reuse_address=True)
+        try:
+            self._server = await loop.create_server(factory, host, port, backlog=BACKLOG, reuse_address=True)
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Misconfigured(
+                f"cannot listen on {host} port {port}: {error.strerror or error}; "
+                "choose another by GEO_OFFERS_HOST and GEO_OFFERS_PORT (0 picks a free one)"
+            ) from error
         name = self._server.sockets[0].getsockname()
         self.host, self.port = name[0], name[1]
 
@@ -87,7 +115,7 @@ class Listener:
         if self._server is not None:
             self._server.close()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._runner.cleanup()
+            await asyncio.gather(self._runner.cleanup(), self._deadline.finish())
 
 
 def url_of(host: str, port: int) -> str:

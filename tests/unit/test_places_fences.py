@@ -7,7 +7,7 @@ from geo_offers.places.cells import COARSE, FINE, cover, estimate
 from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
 from geo_offers.places.geometry import Area, Circle, bounds
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.places.regions import advise
+from geo_offers.places.regions import advise, look
 
 
 def fence(name, geometry, store=None, *, active=True):
@@ -78,34 +78,58 @@ def test_a_fence_on_the_way_is_crossed_and_one_around_an_end_is_not():
     assert index.crossed(53.005, 8, 53.005, 8) == ()
 
 
+def advised(index, lat, lon, speed_mps, deadlines_s):
+    return advise(look(index, lat, lon), lat, lon, speed_mps, deadlines_s)
+
+
+def test_what_was_found_nearby_serves_on_and_gives_no_more_than_what_is_left_of_it():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
+    outlook = look(index, 53.02, 8)
+    for lat in (53.02, 53.0195, 53.0205, 53.017):
+        fresh = advised(index, lat, 8, None, ()).safe_radius_m
+        assert outlook.holds(index, lat, 8)
+        assert 0.4 * fresh < advise(outlook, lat, 8, None, ()).safe_radius_m <= fresh / 0.998
+
+
+def test_what_was_found_is_looked_at_anew_near_the_border_and_after_any_change_of_fences():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
+    outlook = look(index, 53.02, 8)
+    assert not outlook.holds(index, 53.015, 8)
+    index.put(fence("s/b", Circle(54, 8, 300)))
+    assert not outlook.holds(index, 53.02, 8)
+    outlook = look(index, 53.02, 8)
+    index.remove("s/b")
+    assert not outlook.holds(index, 53.02, 8)
+
+
 def test_a_phone_far_from_everything_may_sleep_long_and_is_given_all_fences_in_order():
     index = GeofenceIndex([fence("s/far", Circle(55, 8, 100)), fence("s/near", Circle(54, 8, 100))])
-    advice = advise(index, 53, 8, None, ())
+    advice = advised(index, 53, 8, None, ())
     assert (advice.safe_radius_m, advice.check_after_s) == (10_000, 600)
     assert [region.fence for region in advice.regions] == ["s/near", "s/far"]
-    assert advise(GeofenceIndex(), 53, 8, None, ()).safe_radius_m == 10_000
+    assert advised(GeofenceIndex(), 53, 8, None, ()).safe_radius_m == 10_000
 
 
 def test_the_safe_radius_ends_at_the_nearest_border_from_inside_and_outside():
     index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    assert advise(index, 53, 8, None, ()).safe_radius_m == pytest.approx(300, rel=2e-3)
-    assert advise(index, 53 + 1_300 / 111_280, 8, None, ()).safe_radius_m == pytest.approx(1_000, rel=2e-3)
+    assert advised(index, 53, 8, None, ()).safe_radius_m == pytest.approx(300, rel=2e-3)
+    assert advised(index, 53 + 1_300 / 111_280, 8, None, ()).safe_radius_m == pytest.approx(1_000, rel=2e-3)
 
 
 def test_the_check_is_due_when_the_border_could_be_reached_or_at_the_first_deadline():
     index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    assert advise(index, 53, 8, None, ()).check_after_s == pytest.approx(200, rel=2e-3)
-    assert advise(index, 53, 8, 0.1, ()).check_after_s == pytest.approx(200, rel=2e-3)
-    assert advise(index, 53, 8, 30, ()).check_after_s == pytest.approx(10, rel=2e-3)
-    assert advise(index, 53, 8, 30, (90.0, 4.0)).check_after_s == 4
-    assert advise(index, 53, 8, 3_000, ()).check_after_s == 1
-    assert advise(index, 53, 8, 30, (-5.0,)).check_after_s == 1
+    assert advised(index, 53, 8, None, ()).check_after_s == pytest.approx(200, rel=2e-3)
+    assert advised(index, 53, 8, 0.1, ()).check_after_s == pytest.approx(200, rel=2e-3)
+    assert advised(index, 53, 8, 30, ()).check_after_s == pytest.approx(10, rel=2e-3)
+    assert advised(index, 53, 8, 30, (90.0, 4.0)).check_after_s == 4
+    assert advised(index, 53, 8, 3_000, ()).check_after_s == 1
+    assert advised(index, 53, 8, 30, (-5.0,)).check_after_s == 1
 
 
 def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it():
     area = Area(shapely.box(8, 53, 8.001, 53.001))
     others = [fence(f"s/{n:02d}", Circle(53.1, 8 + n / 100, 100)) for n in range(25)]
-    regions = advise(GeofenceIndex([fence("s/area", area), *others]), 53, 8, None, ()).regions
+    regions = advised(GeofenceIndex([fence("s/area", area), *others]), 53, 8, None, ()).regions
     assert len(regions) == 20
     assert regions[0].fence == "s/area"
     assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))

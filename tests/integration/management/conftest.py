@@ -192,7 +192,7 @@ async def site(pool: Pool) -> AsyncIterator[Site]:
     app[IDEMPOTENCY] = PostgresIdempotency(pool)
     for call in CALLS:
         app.router.add_route(call.method, call.path, handler(call))
-    app.router.add_get("/v1/live", live.live)
+    live.mount(app)
     keys = {role: await create_key(pool, "Alpha", "manager", role, replay=False) for role in ROLES}
     keys["second approver"] = await create_key(pool, "Alpha", "manager", "approver", replay=False)
     keys["server"] = await create_key(pool, "Alpha", "server", None, replay=False)

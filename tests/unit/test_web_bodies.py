@@ -1,0 +1,175 @@
+"""Bytes to typed values: what is no JSON is malformed, what is of another shape is refused with its place."""
+
+import json
+
+import msgspec
+import pytest
+
+from geo_offers import wire
+from geo_offers.errors import Invalid, Malformed, TooLarge
+from geo_offers.web import bodies
+
+CAMPAIGN = msgspec.json.Decoder(wire.CampaignBody)
+ANYTHING = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Request:
+    """As much of a request as is read: chunks, and a length that may lie."""
+
+    def __init__(self, *chunks, length=None):
+        self.content_length = length
+        self.content = self
+        self.taken = 0
+        self._chunks = chunks
+
+    async def iter_any(self):
+        for chunk in self._chunks:
+            self.taken += 1
+            yield chunk
+
+
+def campaign(**changes):
+    body = {
+        "name": "Bread",
+        "objective": "visit",
+        "trigger": {"on": "enter", "fences": {"set": "town"}},
+        "texts": {"en": {"title": "T", "body": "B"}},
+    }
+    return json.dumps(body | changes).encode()
+
+
+def refused(body):
+    with pytest.raises(Invalid) as caught:
+        bodies.decode(CAMPAIGN, body)
+    (fault,) = caught.value.faults
+    return fault
+
+
+# ------------------------------------------------------------------------------------------------ size
+async def test_a_body_is_read_whole_up_to_its_bound():
+    assert await bodies.read(Request(b"ab", b"cd"), 4) == b"abcd"
+    assert await bodies.read(Request(), 4) == b""
+
+
+async def test_a_body_over_its_bound_is_refused_by_what_arrives():
+    request = Request(b"abc", b"def", b"never read")
+    with pytest.raises(TooLarge):
+        await bodies.read(request, 4)
+    assert request.taken == 2
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read_at_all():
+    request = Request(b"abc", length=5)
+    with pytest.raises(TooLarge):
+        await bodies.read(request, 4)
+    assert request.taken == 0
+
+
+# ------------------------------------------------------------------------------------------------ JSON or not
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \n",
+        b"nope",
+        b"{",
+        b'{"name": "a",}',
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b'{"name": "\xff"}',
+        b'{"name": "\\ud800"}',
+        b'{"name": NaN}',
+        b'{"name": Infinity}',
+    ],
+)
+def test_what_is_no_json_is_malformed(body):
+    with pytest.raises(Malformed):
+        bodies.decode(CAMPAIGN, body)
+
+
+def test_endless_nesting_is_malformed():
+    with pytest.raises(Malformed):
+        bodies.decode(ANYTHING, b"[" * 5000 + b"]" * 5000)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"a": 1, "a": 2}', b'{"b": [{"a": 1, "a": 1}]}', b'{"a": {"\\u0061": 1, "a": 2}}'],
+)
+def test_a_key_that_stands_twice_is_malformed(body):
+    with pytest.raises(Malformed, match="'a' stands twice"):
+        bodies.refuse_duplicates(body)
+
+
+def test_a_key_may_stand_in_two_objects():
+    bodies.refuse_duplicates(b'{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}')
+
+
+def test_a_doubled_key_is_echoed_shortened_and_harmless():
+    body = json.dumps({"x\n" * 1000: 1})[:-1] + "," + json.dumps({"x\n" * 1000: 1})[1:]
+    with pytest.raises(Malformed) as caught:
+        bodies.refuse_duplicates(body.encode())
+    assert len(caught.value.detail) < 200
+    assert caught.value.detail.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"])
+def test_looking_for_doubled_keys_survives_hostile_json(body):
+    with pytest.raises(Malformed):
+        bodies.refuse_duplicates(body)
+
+
+# ------------------------------------------------------------------------------------------------ shape
+def test_a_good_body_is_its_type():
+    assert bodies.decode(CAMPAIGN, campaign()).trigger.fences.set == "town"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"name": 1}, "/name", "invalid"),
+        ({"name": ""}, "/name", "invalid"),
+        ({"owner": "me"}, "/owner", "unknown_field"),
+        ({"a/b~c": 1}, "/a~1b~0c", "unknown_field"),
+        ({"trigger": {"on": "enter"}}, "/trigger", "missing"),
+        ({"trigger": {"on": "enter", "fences": {"ids": ["town/a", 3]}}}, "/trigger/fences/ids/1", "invalid"),
+        ({"trigger": {"on": "enter", "fences": {"all": True}}}, "/trigger/fences/all", "unknown_field"),
+        ({"schedule": {"from": "soon"}}, "/schedule/from", "invalid"),
+        ({"caps": [{"limit": 1, "window": {"n": 0, "unit": "day"}}]}, "/caps/0/window/n", "invalid"),
+    ],
+)
+def test_a_fault_has_its_place(change, pointer, code):
+    fault = refused(campaign(**change))
+    assert (fault.pointer, fault.code) == (pointer, code)
+    assert fault.detail
+
+
+def test_a_body_of_another_kind_is_refused_as_a_whole():
+    assert refused(b"[]").pointer == ""
+
+
+def test_what_is_echoed_of_an_input_is_short():
+    fault = refused(campaign(**{"x" * 10_000: 1}))
+    assert len(fault.pointer) <= 65
+    assert len(fault.detail) <= 200
+
+
+# ------------------------------------------------------------------------------------------------ queries
+def test_a_query_is_text_that_reads_as_its_types():
+    query = bodies.convert({"set": "town", "dry_run": "false", "radius_m": "150.5"}, wire.ImportQuery)
+    assert (query.set, query.dry_run, query.radius_m, query.format) == ("town", False, 150.5, "geojson")
+
+
+@pytest.mark.parametrize(
+    ("given", "pointer", "code"),
+    [
+        ({"limit": "ten"}, "/limit", "invalid"),
+        ({"limit": "0"}, "/limit", "invalid"),
+        ({"page": "2"}, "/page", "unknown_field"),
+        ({"cursor": "x" * 5000}, "/cursor", "invalid"),
+    ],
+)
+def test_a_fault_of_a_query_has_its_place(given, pointer, code):
+    with pytest.raises(Invalid) as caught:
+        bodies.convert(given, wire.ListQuery)
+    assert [(fault.pointer, fault.code) for fault in caught.value.faults] == [(pointer, code)]
