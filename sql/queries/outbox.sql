@@ -3,14 +3,16 @@
 
 -- name: outbox_claim
 -- $1 lane, $2 most rows, $3 lease in seconds. A lease that ran out is claimed again under a new token; the records check the
--- token. A row that comes back from `sending` went unanswered. Attempts count here, so that a row which kills its process
--- runs out. statement_timestamp() may stand in an index condition, clock_timestamp() may not.
+-- token. A row that comes back from `sending` went unanswered: the first time that becomes the mark `ambiguous`, the second
+-- time the row stays `sending`, so that the count outlives a crash before its record. Attempts count here, so that a row
+-- which kills its process runs out. statement_timestamp() may stand in an index condition, clock_timestamp() may not.
 WITH next AS (
     SELECT offer, state, ambiguous FROM outbox
     WHERE lane = $1 AND due <= statement_timestamp() AND (state = 'due' OR lease_until < clock_timestamp())
     ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED)
-UPDATE outbox b SET state = 'leased', lease_until = clock_timestamp() + make_interval(secs => $3), token = b.token + 1,
-    attempts = b.attempts + 1, ambiguous = n.ambiguous OR n.state = 'sending'
+UPDATE outbox b SET state = CASE WHEN n.ambiguous AND n.state = 'sending' THEN 'sending' ELSE 'leased' END,
+    lease_until = clock_timestamp() + make_interval(secs => $3), token = b.token + 1, attempts = b.attempts + 1,
+    ambiguous = n.ambiguous OR n.state = 'sending'
 FROM next n WHERE b.offer = n.offer
 RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered;
 
@@ -27,7 +29,7 @@ SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS wh
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
        v.left_at, clock_timestamp() AS now
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state = 'leased'
+JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
 JOIN workspace w ON w.id = b.workspace
 LEFT JOIN offer o ON o.id = b.offer
 LEFT JOIN app_user u ON u.id = o.user_id
@@ -39,7 +41,7 @@ LEFT JOIN visit v ON v.id = o.visit;
 -- $1 offers, $2 their tokens, $3 lease in seconds.
 UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $3)
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-WHERE b.offer = q.offer AND b.token = q.token AND b.state = 'leased' RETURNING b.offer;
+WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer;
 
 -- name: outbox_orphans
 -- $1 offers, $2 their tokens. Rows whose offer or person was erased.

@@ -1,13 +1,22 @@
--- name: users_by_external_id
--- $1 workspace, $2 the app's own names. Locked in the one order that everybody locks users in.
-SELECT id, external_id, consents FROM app_user WHERE workspace = $1 AND external_id = ANY ($2::text[])
-ORDER BY id FOR NO KEY UPDATE;
+-- name: devices_owners
+-- $1 devices that a repeated request would make.
+SELECT id, user_id FROM device WHERE id = ANY ($1::uuid[]);
 
 -- name: users_add
--- Two enrolments that name one new person at once: the second waits here, and finds the first one's row when it asks again.
+-- Answers with those who were new. Two enrolments that name one new person at once: the second waits here for the first
+-- to commit, adds nothing, and locks the row as it is then.
 INSERT INTO app_user (id, workspace, partition, external_id, consents, age, locale, time_zone)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[])
 ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: users_lock
+-- $1 users, in the one order that everybody locks users in.
+SELECT id, consents FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
+-- name: users_follow
+-- $1 users, $2 ages, $3 time zones; null leaves what is there.
+UPDATE app_user u SET age = COALESCE(q.age, u.age), time_zone = COALESCE(q.time_zone, u.time_zone)
+FROM unnest($1::uuid[], $2::text[], $3::text[]) q (id, age, time_zone) WHERE u.id = q.id;
 
 -- name: users_set_consents
 UPDATE app_user u SET consents = q.consents FROM unnest($1::uuid[], $2::bytea[]) q (id, consents) WHERE u.id = q.id;
@@ -40,8 +49,10 @@ SELECT d.id, d.user_id, d.token_epoch, d.refresh_used, r.generation, r.expires_a
 FROM refresh_token r JOIN device d ON d.id = r.device WHERE r.hash = $1 FOR NO KEY UPDATE OF d;
 
 -- name: refresh_used
--- $1 device, $2 generation.
-UPDATE device SET refresh_used = $2 WHERE id = $1;
+-- $1 device, $2 generation, $3 hash of the token that is used. Its parent ends with this, and so do its siblings: they
+-- become as old as the parent, whose use betrays a copy.
+WITH used AS (UPDATE device SET refresh_used = $2 WHERE id = $1)
+UPDATE refresh_token SET generation = $2 - 1 WHERE device = $1 AND generation = $2 AND hash <> $3;
 
 -- name: refresh_tokens_forget_old
 -- $1 device, $2 generation. Tokens of older generations stay some time: their use betrays a thief.
@@ -65,9 +76,11 @@ UPDATE app_user SET rhythm = $2 WHERE id = $1;
 UPDATE app_user SET muted = array_append(muted, $2) WHERE id = $1 AND NOT ($2 = ANY (muted));
 
 -- name: sends_cancel
--- $1 user, $2 what ended them. What is due or leased is gone; a row in state 'sending' has bytes under way and is waited for.
+-- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state
+-- 'sending' has bytes under way and is waited for.
 WITH gone AS (
-    DELETE FROM outbox o USING offer f WHERE f.user_id = $1 AND o.offer = f.id AND o.state IN ('due', 'leased')
+    DELETE FROM outbox o USING offer f
+    WHERE f.user_id = $1 AND ($3::uuid IS NULL OR f.device = $3) AND o.offer = f.id AND o.state IN ('due', 'leased')
     RETURNING o.offer, o.ambiguous),
 marked AS (
     UPDATE offer f SET state = CASE WHEN g.ambiguous THEN 'ambiguous' ELSE 'cancelled' END, detail = $2,
@@ -142,7 +155,7 @@ WHERE d.user_id = $1 AND ($2::uuid IS NULL OR EXISTS (
 ORDER BY d.at, d.id;
 
 -- name: erase_device
--- $1 user, $2 device: what this device caused. Returns how many devices the person still has.
+-- $1 user, $2 device, $3 workspace: what this device caused. Returns how many devices the person still has.
 WITH offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
 events AS (DELETE FROM offer_event e USING offers o WHERE e.offer = o.id RETURNING 1),
 reserved AS (DELETE FROM reservation r USING offers o WHERE r.user_id = $1 AND r.offer = o.id RETURNING 1),
@@ -150,11 +163,13 @@ visits AS (DELETE FROM visit WHERE user_id = $1 AND device = $2 RETURNING enter_
 decisions AS (
     DELETE FROM decision d USING visits v WHERE d.id IN (v.enter_decision, v.dwell_decision, v.exit_decision) RETURNING 1),
 tokens AS (DELETE FROM refresh_token WHERE device = $2 RETURNING 1),
+answers AS (DELETE FROM idempotency WHERE workspace = $3 AND caller = $2::text RETURNING 1),
 gone AS (DELETE FROM device WHERE id = $2 RETURNING 1)
 SELECT count(*) FROM device WHERE user_id = $1 AND id <> $2;
 
 -- name: erase_user
--- $1 user: everything but the consent ledger, whose subject cannot be told any more once the salt is gone.
+-- $1 user, $2 workspace: everything but the consent ledger, whose subject cannot be told any more once the salt is gone.
+-- That a manager searched for the person stays in the audit; whom they searched for does not.
 WITH events AS (DELETE FROM offer_event WHERE offer IN (SELECT id FROM offer WHERE user_id = $1) RETURNING 1),
 tokens AS (DELETE FROM refresh_token WHERE device IN (SELECT id FROM device WHERE user_id = $1) RETURNING 1),
 offers AS (DELETE FROM offer WHERE user_id = $1 RETURNING 1),
@@ -162,7 +177,12 @@ reserved AS (DELETE FROM reservation WHERE user_id = $1 RETURNING 1),
 visits AS (DELETE FROM visit WHERE user_id = $1 RETURNING 1),
 decisions AS (DELETE FROM decision WHERE user_id = $1 RETURNING 1),
 devices AS (DELETE FROM device WHERE user_id = $1 RETURNING 1),
-salts AS (DELETE FROM consent_salt WHERE user_id = $1 RETURNING 1)
+salts AS (DELETE FROM consent_salt WHERE user_id = $1 RETURNING 1),
+answers AS (
+    DELETE FROM idempotency i USING device d WHERE d.user_id = $1 AND i.workspace = $2 AND i.caller = d.id::text RETURNING 1),
+audited AS (
+    UPDATE audit a SET subject = 'erased' FROM app_user u
+    WHERE u.id = $1 AND a.workspace = $2 AND (a.subject = u.external_id OR lower(a.subject) = u.id::text) RETURNING 1)
 DELETE FROM app_user WHERE id = $1;
 
 -- name: inbox
