@@ -61,10 +61,10 @@ class Watch:
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(self._over)
+        task.add_done_callback(self.over)
         return task
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def over(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("a background task failed; the service stops", task=task.get_name(), exc_info=error)
             self.failed.set()
@@ -110,7 +110,7 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         async with pool.acquire() as connection:
             for warning in await migrate.check(connection):
                 _log.warning("the database is not safe", reason=warning)
-        session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+        session = await stack.enter_async_context(_session())
         parts = _Parts(settings, pool, session)
         await parts.prepare()
         stack.push_async_callback(parts.ownership.release)
@@ -124,6 +124,11 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         await listener.start(settings.host, settings.port)
         stack.push_async_callback(parts.drain, listener)
         yield listener
+
+
+def _session() -> aiohttp.ClientSession:
+    """For the push gateway: keeps no cookie and unpacks nothing."""
+    return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -199,6 +204,8 @@ class _Parts:
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""
         self.services.dispatcher.start()
+        for task in self.services.dispatcher.tasks:
+            task.add_done_callback(watch.over)
         named = {
             "engine": self.services.engine.run(),
             "ownership": self.ownership.keep(),
@@ -236,4 +243,4 @@ class _Parts:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.services.engine.drain()
-        await self.services.dispatcher.stop(2)
+        await self.services.dispatcher.stop(6)  # longer than a send may take: what is under way is recorded

@@ -21,6 +21,7 @@ class Caller:
     device: UUID | None = None
     user: UUID | None = None
     proven: bool = False
+    epoch: int = 0  # of the device's tokens: raised, it ends what was opened under them
 
     def may(self, role: Role) -> bool:
         """Whether a manager's role is at least this one."""

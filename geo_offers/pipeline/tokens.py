@@ -105,6 +105,7 @@ class AccessTokens:
         self._keys: dict[int, ServiceKey] = {}
         self._lock = asyncio.Lock()
         self._read_us = 0
+        self._asked_us = 0
 
     async def refresh(self) -> None:
         self._keys = {key.id: key for key in await self._store.all()}
@@ -139,8 +140,8 @@ class AccessTokens:
         await self._read_again(now_us)
         if key_id not in self._keys:
             async with self._lock:  # whoever reads now may bring it
-                if key_id not in self._keys and now_us - self._read_us > FORGED_US:
-                    self._read_us = now_us
+                if key_id not in self._keys and now_us - self._asked_us > FORGED_US:
+                    self._asked_us = now_us
                     await self.refresh()
         key = self._keys.get(key_id)
         if key is None or (key.retired_us is not None and key.retired_us + RETIRED_GOOD_S * 1_000_000 <= now_us):

@@ -51,6 +51,7 @@ class Authenticator:
             device=device.id,
             user=device.user,
             proven=device.proven,
+            epoch=access.epoch,
         )
 
     async def _key(self, text: str) -> Caller:

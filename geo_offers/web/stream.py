@@ -5,7 +5,9 @@ taken in order, a bounded count of them may wait for their commits at once, and 
 """
 
 import asyncio
+import re
 from collections.abc import Collection
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +31,9 @@ AUTH_S: Final = 5.0
 SEND_S: Final = 10.0
 HEARTBEAT_S: Final = 30.0
 STREAMS: Final = 50_000
-PINGS_A_FRAME: Final = 1_000
+KEY_CHECK_S: Final = 5.0
+SAID: Final = 512  # longer frames hold pings only
+_TYPED: Final = re.compile(r'"type"\s*:')
 
 ORIGINS: Final[web.AppKey[Collection[str]]] = web.AppKey("origins")
 
@@ -47,15 +51,15 @@ async def stream(request: web.Request) -> web.StreamResponse:
     streams = request.app[SERVICES].streams
     if len(streams) >= STREAMS:
         raise Unavailable("too many streams are open here", 5.0)
-    header = request.headers.get("Authorization")
-    caller = await request.app[AUTH].caller(header) if header is not None else None
+    auth, header = request.app[AUTH], request.headers.get("Authorization")
+    caller = await auth.caller(header) if header is not None else None
     socket = web.WebSocketResponse(
         max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
     )
     await socket.prepare(request)
-    line = _Line(socket, request.app[SERVICES])
+    line = _Line(socket, request.app[SERVICES], auth, (header or "").partition(" ")[2].strip())
     if caller is None:
-        caller = await line.introduce(request.app[AUTH])
+        caller = await line.introduce()
         if caller is None:
             return socket
     await line.serve(caller, streams)
@@ -65,14 +69,17 @@ async def stream(request: web.Request) -> web.StreamResponse:
 class _Line:
     """One open connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, services: Services) -> None:
+    def __init__(self, socket: web.WebSocketResponse, services: Services, auth: Authenticator, bearer: str) -> None:
         self._socket = socket
         self._services = services
+        self._auth = auth
+        self._bearer = bearer
+        self._checked_s = monotonic()
         self._seq = 0
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def introduce(self, auth: Authenticator) -> Caller | None:
+    async def introduce(self) -> Caller | None:
         """The first frame carries the token; without one in time the line is closed."""
         try:
             message = await asyncio.wait_for(self._socket.receive(), AUTH_S)
@@ -80,7 +87,8 @@ class _Line:
             if message.type is WSMsgType.TEXT:
                 said = bodies.decode(_said, message.data)
                 if isinstance(said, wire.StreamAuth):
-                    caller = await auth.bearer(said.token)
+                    caller = await self._auth.bearer(said.token)
+                    self._bearer = said.token
                     if caller.kind in {"device", "server"}:
                         return caller
         except (TimeoutError, GeoOffersError):
@@ -124,7 +132,7 @@ class _Line:
                     return
 
     async def _frame(self, caller: Caller, data: str) -> None:
-        if '"type"' in data[:64] or '"offer"' in data[:128]:
+        if len(data) < SAID and _TYPED.search(data):
             await self._heard(caller, data.encode())
             return
         raw = data.encode()
@@ -133,10 +141,7 @@ class _Line:
         if pings.suspicious(raw, len(batch)):
             bodies.refuse_duplicates(raw)
         pings.bound(batch)
-        if caller.device is not None:
-            known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
-            if known is None or known.user != caller.user:
-                raise Unauthenticated("this device is not enrolled any more")
+        await self._still_good(caller)
         points = pings.points(caller, batch)
         await self._slots.acquire()
         try:
@@ -147,6 +152,16 @@ class _Line:
         task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _still_good(self, caller: Caller) -> None:
+        """An open line ends with what it was opened by: a device's tokens, or a key."""
+        if caller.device is not None:
+            known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
+            if known is None or known.user != caller.user or known.token_epoch != caller.epoch:
+                raise Unauthenticated("this device is not enrolled any more, or its tokens were revoked")
+        elif monotonic() - self._checked_s > KEY_CHECK_S:
+            await self._auth.bearer(self._bearer)
+            self._checked_s = monotonic()
 
     async def _heard(self, caller: Caller, data: bytes) -> None:
         said = bodies.decode(_said, data)

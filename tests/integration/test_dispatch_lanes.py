@@ -1,0 +1,522 @@
+"""The dispatcher over a real outbox and real gateways on the loopback."""
+
+import asyncio
+import base64
+import json
+import uuid
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from geo_offers.gateways.log import LogLane
+from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.pipeline.dispatch import Dispatcher
+from geo_offers.pipeline.streams import DeviceStreams, InAppLane
+from geo_offers.storage.outbox import PostgresOutbox
+from geo_offers.storage.pool import open_pool
+from geo_offers.storage.queries import sql
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+CONSENTS = {
+    purpose: {"purpose": purpose, "granted": True, "text_version": "1", "at": "2026-01-01T00:00:00Z"}
+    for purpose in ("locate", "offers")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One offer in the database."""
+
+    offer: UUID
+    workspace: UUID
+    user: UUID
+    device: UUID
+
+
+class Feed:
+    """An observer that keeps everything."""
+
+    def __init__(self):
+        self.counts = Counter()
+        self.told = []
+        self.ages = {}
+
+    def counted(self, lane, outcome):
+        self.counts[lane, outcome] += 1
+
+    def delivered(self, workspace, offer, lane, outcome):
+        self.told.append((workspace, offer, lane, outcome))
+
+    def oldest_due(self, lane, age_s):
+        self.ages[lane] = age_s
+
+
+class Gateway:
+    """A push gateway that verifies signatures, answers as told, and keeps a ledger of what a phone would show."""
+
+    def __init__(self):
+        self.answers = []  # taken one by one; then 200
+        self.posts = []
+        self.shown = {}
+        self.under_way = self.most_under_way = 0
+        self.release = asyncio.Event()
+        self.release.set()
+        self.arrived = asyncio.Event()
+
+    async def take(self, request):
+        body = await request.read()
+        event = Webhook(SECRET).verify(body, dict(request.headers))
+        self.posts.append(request.headers["webhook-id"])
+        self.shown[event["data"]["replace_key"]] = event["data"]["offer"]
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.arrived.set()
+        try:
+            await self.release.wait()
+        finally:
+            self.under_way -= 1
+        answer = self.answers.pop(0) if self.answers else web.Response()
+        if answer == "drop":
+            request.transport.abort()
+            return web.Response()
+        return answer
+
+
+class House:
+    """A database, a gateway, and as many dispatchers as a test wants."""
+
+    def __init__(self, stack, pool, admin, session):
+        self._stack = stack
+        self._pool = pool
+        self._session = session
+        self._runner = None
+        self.admin = admin
+        self.gateway = Gateway()
+        self.url = ""
+        self.feed = Feed()
+        self.streams = DeviceStreams()
+
+    async def open_gateway(self, port=0):
+        app = web.Application()
+        app.router.add_post("/push", self.gateway.take)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        self._stack.push_async_callback(runner.cleanup)
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/push"
+        self._runner = runner
+
+    async def close_gateway(self):
+        port = self._runner.addresses[0][1]
+        await self._runner.cleanup()
+        return port
+
+    def dispatcher(self, *, lease_s=10.0, sweep_s=0.1, timeout_s=2.0, concurrency=32, streams=None):
+        streams = streams or self.streams
+        lanes = [
+            WebhookLane(self._session, self.url, [SECRET], concurrency=concurrency, timeout_s=timeout_s),
+            InAppLane(streams),
+            LogLane(),
+        ]
+        made = Dispatcher(
+            PostgresOutbox(self._pool), lanes, self.feed, lease_s=lease_s, sweep_s=sweep_s, jitter=lambda: 0.0
+        )
+        streams.on_attach = made.ring
+        return made
+
+    @asynccontextmanager
+    async def running(self, **options):
+        dispatcher = self.dispatcher(**options)
+        dispatcher.start()
+        try:
+            yield dispatcher
+        finally:
+            async with asyncio.timeout(3):  # nothing here has a reason to wait for the bound
+                await dispatcher.stop()
+
+    async def put(self, lane="webhook", *, expires_s=600.0, due_in_s=0.0):
+        ids = [uuid.uuid4() for _ in range(7)]
+        sent = Sent(*ids[:4])
+        visit, campaign, decision = ids[4:]
+        run = self.admin.execute
+        async with self.admin.transaction():
+            await run("INSERT INTO workspace (id, name) VALUES ($1, $2)", sent.workspace, str(sent.workspace))
+            await run(
+                "INSERT INTO app_user (id, workspace, partition, consents, rhythm) VALUES ($1, $2, 0, $3, $4)",
+                *(sent.user, sent.workspace, json.dumps(CONSENTS).encode(), b'{"quiet": []}'),
+            )
+            await run(
+                "INSERT INTO device (id, workspace, user_id, platform, push_lane, push_token) "
+                "VALUES ($1, $2, $3, 'ios', 'webhook', 'token-1')",
+                *(sent.device, sent.workspace, sent.user),
+            )
+            await run(
+                "INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, '{}', 'approved', 'test')",
+                *(campaign, sent.workspace),
+            )
+            await run(
+                "INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at) "
+                "VALUES ($1, $2, $3, $4, 'town/bakery', 1, clock_timestamp())",
+                *(visit, sent.workspace, sent.user, sent.device),
+            )
+            await run(
+                "INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane,"
+                " message, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, 'town/bakery', $7, 'enter', $8, $9,"
+                " clock_timestamp(), clock_timestamp() + make_interval(secs => $10))",
+                *(sent.offer, sent.workspace, sent.user, sent.device, decision, campaign, visit, lane),
+                *(b'{"title": "Warm buns", "body": "Two for one"}', expires_s),
+            )
+            await run(
+                "INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence) "
+                "VALUES ($1, clock_timestamp(), $2, $3, $4, 'town/bakery', 'town/bakery')",
+                *(sent.user, sent.offer, sent.workspace, campaign),
+            )
+            await run(
+                "INSERT INTO outbox (offer, workspace, partition, lane, due) "
+                "VALUES ($1, $2, 0, $3, clock_timestamp() + make_interval(secs => $4))",
+                *(sent.offer, sent.workspace, lane, due_in_s),
+            )
+        return sent
+
+    async def ending(self, sent):
+        found = await self.admin.fetchrow(
+            "SELECT o.state, o.detail, r.state FROM offer o JOIN reservation r ON r.offer = o.id WHERE o.id = $1",
+            sent.offer,
+        )
+        return tuple(found)
+
+    async def row(self, sent):
+        return await self.admin.fetchrow("SELECT * FROM outbox WHERE offer = $1", sent.offer)
+
+    async def until(self, sent, state, within_s=5.0):
+        async with asyncio.timeout(within_s):
+            while (await self.ending(sent))[0] != state:
+                await asyncio.sleep(0.01)
+
+    async def until_row(self, sent, within_s=5.0, **columns):
+        async with asyncio.timeout(within_s):
+            while True:
+                row = await self.row(sent)
+                if row is not None and all(row[name] == value for name, value in columns.items()):
+                    return row
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def house(database):
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(database.app_dsn, size=4))
+        admin = await asyncpg.connect(database.superuser_dsn)
+        stack.push_async_callback(admin.close)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        made = House(stack, pool, admin, session)
+        await made.open_gateway()
+        yield made
+
+
+# ---------------------------------------------------------------------------------------------- the plain way
+async def test_offers_of_all_workspaces_and_lanes_reach_their_gateway_and_the_feed(house):
+    pushed = [await house.put() for _ in range(5)]
+    logged = await house.put("log")
+    async with house.running():
+        for sent in (*pushed, logged):
+            await house.until(sent, "accepted")
+            assert await house.ending(sent) == ("accepted", None, 1)
+            assert await house.row(sent) is None
+    assert sorted(house.gateway.posts) == sorted(str(sent.offer) for sent in pushed)
+    assert sorted(house.feed.told) == sorted(
+        [(sent.workspace, sent.offer, "webhook", "accepted") for sent in pushed]
+        + [(logged.workspace, logged.offer, "log", "accepted")]
+    )
+    assert house.feed.counts["webhook", "accepted"] == 5
+    assert house.feed.ages.keys() == {"webhook", "inapp", "log"}
+
+
+async def test_a_commits_wake_up_is_enough(house):
+    async with house.running(sweep_s=3600) as dispatcher:
+        await asyncio.sleep(0.1)
+        sent = await house.put()
+        dispatcher.wake()
+        await house.until(sent, "accepted", within_s=2)
+
+
+async def test_without_a_wake_up_the_sweep_finds_it(house):
+    async with house.running(sweep_s=0.1):
+        await asyncio.sleep(0.1)
+        await house.until(await house.put(), "accepted", within_s=2)
+
+
+async def test_no_more_sends_are_under_way_than_allowed(house):
+    house.gateway.release.clear()
+    sent = [await house.put() for _ in range(12)]
+    async with house.running(concurrency=4):
+        async with asyncio.timeout(5):
+            while house.gateway.under_way < 4:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        waiting = await house.admin.fetchval("SELECT count(*) FROM outbox WHERE state = 'due'")
+        assert waiting == 8  # not leased while nobody can send them
+        house.gateway.release.set()
+        for each in sent:
+            await house.until(each, "accepted")
+    assert house.gateway.most_under_way == 4
+
+
+# ---------------------------------------------------------------------------------------------- what may go wrong
+async def test_what_was_withdrawn_before_the_send_is_never_posted(house):
+    sent = await house.put()
+    held = CONSENTS | {"offers": CONSENTS["offers"] | {"granted": False}}
+    await house.admin.execute("UPDATE app_user SET consents = $2 WHERE id = $1", sent.user, json.dumps(held).encode())
+    async with house.running():
+        await house.until(sent, "cancelled")
+    assert await house.ending(sent) == ("cancelled", "no_consent", 2)
+    assert house.gateway.posts == []
+    assert house.feed.told == [(sent.workspace, sent.offer, "webhook", "cancelled")]
+
+
+async def test_a_refused_offer_fails_and_gives_its_slot_back(house):
+    house.gateway.answers = [web.Response(status=422)]
+    sent = await house.put()
+    async with house.running():
+        await house.until(sent, "failed")
+    assert await house.ending(sent) == ("failed", "http 422", 2)
+    assert len(house.gateway.posts) == 1
+
+
+async def test_a_dead_token_is_cleared_and_the_offer_comes_in_the_app_until_shown(house):
+    house.gateway.answers = [web.Response(status=410)]
+    sent = await house.put()
+    with house.streams.attach(sent.workspace, sent.device) as stream:
+        async with house.running(sweep_s=3600) as dispatcher, asyncio.timeout(5):
+            frame = json.loads(await anext(stream))
+            assert (frame["type"], frame["id"], frame["alert"], frame["lane"]) == (
+                "offer",
+                str(sent.offer),
+                True,
+                "inapp",
+            )
+            await house.until_row(sent, lane="inapp", state="due", ambiguous=True)
+            assert await dispatcher.shown(sent.workspace, sent.offer, sent.device)
+            assert await dispatcher.shown(sent.workspace, sent.offer, sent.device)
+            assert not await dispatcher.shown(sent.workspace, sent.offer, sent.user)
+    assert await house.ending(sent) == ("shown", None, 1)
+    assert await house.admin.fetchval("SELECT push_token FROM device WHERE id = $1", sent.device) is None
+    assert await house.admin.fetchval("SELECT lane FROM offer WHERE id = $1", sent.offer) == "inapp"
+    assert await house.admin.fetchval("SELECT count(*) FROM offer_event WHERE offer = $1", sent.offer) == 1
+    assert [told[3] for told in house.feed.told] == ["token_dead", "offered", "shown"]
+
+
+async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house):
+    house.gateway.answers = [web.Response(status=429, headers={"Retry-After": "2"})]
+    first = await house.put()
+    async with house.running(concurrency=1) as dispatcher:
+        await house.until_row(first, state="due")
+        second, short = await house.put(), await house.put(expires_s=0.3)
+        dispatcher.wake()
+        row = await house.until_row(second, state="due", token=1)
+        assert row["attempts"] == 0
+        await house.until(short, "expired", within_s=1.8)
+        assert len(house.gateway.posts) == 1
+        for sent in (first, second):
+            await house.until(sent, "accepted")
+    assert house.feed.counts["webhook", "held"] in {1, 2}  # the short one may have expired at its first look
+    assert await house.ending(short) == ("expired", "expired", 2)
+
+
+async def test_a_gateway_that_is_down_gets_it_once_it_is_up_again(house):
+    port = await house.close_gateway()
+    sent = await house.put()
+    async with house.running():
+        row = await house.until_row(sent, state="due", attempts=1)
+        assert not row["ambiguous"]
+        await house.open_gateway(port)
+        await house.until(sent, "accepted")
+    assert len(house.gateway.posts) == 1
+
+
+async def test_what_never_gets_an_answer_is_sent_once_more_under_its_id_and_no_more(house):
+    house.gateway.answers = ["drop", "drop", "drop"]
+    sent = await house.put()
+    async with house.running():
+        await house.until_row(sent, state="due", ambiguous=True)
+        await house.until(sent, "ambiguous")
+        await asyncio.sleep(0.3)
+    assert house.gateway.posts == [str(sent.offer)] * 2
+    assert len(house.gateway.shown) == 1
+    assert (await house.ending(sent))[2] == 1
+
+
+async def test_what_the_gateway_cannot_take_expires_as_a_row_with_its_slot_released(house):
+    house.gateway.answers = [web.Response(status=500) for _ in range(50)]
+    sent = await house.put(expires_s=1.5)
+    async with house.running():
+        await house.until(sent, "expired")
+    assert await house.ending(sent) == ("expired", "expired", 2)
+    assert 1 <= len(house.gateway.posts) <= 2
+
+
+async def test_an_unreadable_offer_fails_at_its_tenth_attempt_and_holds_nobody(house):
+    poison, good = await house.put(), await house.put()
+    await house.admin.execute("UPDATE offer SET message = '{' WHERE id = $1", poison.offer)
+    await house.admin.execute("UPDATE outbox SET attempts = 8 WHERE offer = $1", poison.offer)
+    async with house.running():
+        await house.until(good, "accepted")
+        row = await house.until_row(poison, state="due", attempts=9)
+        assert row["due"] is not None
+        await house.admin.execute("UPDATE outbox SET due = clock_timestamp() WHERE offer = $1", poison.offer)
+        await house.until(poison, "failed")
+    assert await house.ending(poison) == ("failed", "poison", 2)
+
+
+async def test_a_lane_that_raises_is_not_trusted_with_more_than_one_repeat(house):
+    class Broken:
+        name, concurrency, repeats = "webhook", 8, False
+        calls = 0
+
+        async def send(self, message):
+            self.calls += 1
+            raise RuntimeError("a fault of ours")
+
+    sent, logged = await house.put(), await house.put("log")
+    broken = Broken()
+    dispatcher = Dispatcher(
+        PostgresOutbox(house._pool), [broken, LogLane()], house.feed, sweep_s=0.1, jitter=lambda: 0.0
+    )
+    dispatcher.start()
+    await house.until(logged, "accepted")
+    await house.until(sent, "ambiguous")
+    await dispatcher.stop()
+    assert broken.calls == 2
+
+
+async def test_the_lane_goes_on_after_the_database_has_dropped_its_connections(house):
+    async with house.running():
+        await house.until(await house.put(), "accepted")
+        for _ in range(3):
+            await house.admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'geo-offers' AND datname = current_database()"
+            )
+            await asyncio.sleep(0.05)
+        await house.until(await house.put(), "accepted", within_s=10)
+
+
+async def test_a_person_locked_by_a_turn_is_served_as_soon_as_it_ends(house, database):
+    sent = await house.put()
+    other = await asyncpg.connect(database.superuser_dsn)
+    async with house.running(sweep_s=3600):
+        async with other.transaction():
+            await other.execute("SELECT 1 FROM app_user WHERE id = $1 FOR NO KEY UPDATE", sent.user)
+            await asyncio.sleep(0.2)
+            assert house.gateway.posts == []
+        await house.until(sent, "accepted", within_s=1)
+    await other.close()
+
+
+# ---------------------------------------------------------------------------------------------- ends of processes
+async def test_a_killed_process_leaves_the_offer_to_another_which_sends_it_once_more(house):
+    house.gateway.release.clear()
+    sent = await house.put()
+    killed = house.dispatcher(lease_s=1.0)
+    killed.start()
+    await asyncio.wait_for(house.gateway.arrived.wait(), 5)
+    for task in killed.tasks:
+        task.cancel()
+    await asyncio.gather(*killed.tasks, return_exceptions=True)
+    assert (await house.row(sent))["state"] == "sending"
+    house.gateway.release.set()
+    async with house.running(lease_s=1.0):
+        await house.until(sent, "accepted")
+    assert house.gateway.posts == [str(sent.offer)] * 2
+    assert list(house.gateway.shown.values()) == [str(sent.offer)]
+
+
+async def test_a_stop_waits_for_what_is_under_way_and_leaves_nothing_leased(house):
+    house.gateway.release.clear()
+    sent = [await house.put() for _ in range(6)]
+    dispatcher = house.dispatcher(concurrency=2)
+    dispatcher.start()
+    async with asyncio.timeout(5):
+        while house.gateway.under_way < 2:
+            await asyncio.sleep(0.01)
+    stopping = asyncio.create_task(dispatcher.stop())
+    await asyncio.sleep(0.1)
+    assert not stopping.done()
+    house.gateway.release.set()
+    await asyncio.wait_for(stopping, 5)
+    states = Counter([(await house.ending(each))[0] for each in sent])
+    assert states == {"accepted": 2, "queued": 4}
+    left = await house.admin.fetch("SELECT DISTINCT state, attempts FROM outbox")
+    assert [tuple(row) for row in left] == [("due", 0)]
+
+
+async def test_a_stop_is_bounded_and_records_what_it_cut_off_as_unanswered(house):
+    house.gateway.release.clear()
+    sent = await house.put()
+    dispatcher = house.dispatcher(timeout_s=60, lease_s=100)
+    dispatcher.start()
+    await asyncio.wait_for(house.gateway.arrived.wait(), 5)
+    async with asyncio.timeout(3):
+        await dispatcher.stop(within_s=0.2)
+    row = await house.row(sent)
+    assert (row["state"], row["ambiguous"]) == ("due", True)
+    house.gateway.release.set()
+
+
+# ---------------------------------------------------------------------------------------------- in the app
+async def test_an_offer_waits_for_its_phone_over_a_restart_without_spinning(house):
+    sent = await house.put("inapp")
+    async with house.running(sweep_s=0.02):
+        row = await house.until_row(sent, state="due", token=1)
+        await asyncio.sleep(0.3)
+        assert (await house.row(sent))["token"] == 1
+        assert (row["attempts"], row["ambiguous"]) == (0, False)
+    async with house.running(sweep_s=3600):
+        await asyncio.sleep(0.1)
+        with house.streams.attach(sent.workspace, sent.device) as stream:
+            async with asyncio.timeout(2):
+                assert json.loads(await anext(stream))["id"] == str(sent.offer)
+
+
+async def test_an_offer_not_shown_comes_again_after_a_reconnect_and_after_the_lease(house):
+    sent = await house.put("inapp")
+    async with house.running(lease_s=0.5, sweep_s=0.05), asyncio.timeout(5):
+        with house.streams.attach(sent.workspace, sent.device) as stream:
+            first = await anext(stream)
+        with house.streams.attach(sent.workspace, sent.device) as stream:
+            assert await anext(stream) == first
+            assert await anext(stream) == first  # the lease has run out
+        row = await house.until_row(sent, state="due")
+        assert row["attempts"] == 0
+
+
+async def test_an_offer_on_a_stream_that_nobody_answers_expires_with_its_slot_kept(house):
+    sent = await house.put("inapp", expires_s=0.7)
+    with house.streams.attach(sent.workspace, sent.device):
+        async with house.running(lease_s=0.3, sweep_s=0.05):
+            await house.until(sent, "expired")
+    assert await house.ending(sent) == ("expired", "expired", 1)
+
+
+# ---------------------------------------------------------------------------------------------- plans
+async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
+    await house.admin.execute(
+        "INSERT INTO outbox (offer, workspace, partition, lane, due) SELECT gen_random_uuid(), gen_random_uuid(), 0, "
+        "'inapp', clock_timestamp() + make_interval(secs => 600 + n) FROM generate_series(1, 5000) n"
+    )
+    await house.put("inapp")
+    await house.admin.execute("ANALYZE outbox")
+    await house.admin.execute("SET plan_cache_mode = force_generic_plan")
+    await house.admin.execute(f"PREPARE claim (text, int, float8) AS {sql('outbox_claim')}")
+    plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim ('inapp', 200, 10)")
+    text = "\n".join(row[0] for row in plan)
+    assert "outbox_due" in text
+    assert "Seq Scan" not in text
+    assert "Rows Removed by Filter" not in text
