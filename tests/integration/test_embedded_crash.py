@@ -64,7 +64,7 @@ async def _write(dsn, text):
 
 async def _until(condition, within_s=10.0):
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - a foreign process has no event to wait for
+        while not condition():
             await asyncio.sleep(0.02)
 
 

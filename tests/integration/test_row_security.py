@@ -107,9 +107,9 @@ async def test_a_setting_made_for_the_session_does_not_outlive_the_connections_r
 
 
 async def test_a_forged_setting_raises_instead_of_leaking(pool):
-    with pytest.raises(asyncpg.InvalidTextRepresentationError):
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('app.workspaces', '{not-a-uuid}', true)")
+    async with pool.acquire() as connection:
+        await connection.execute("SET app.workspaces = '{not-a-uuid}'")
+        with pytest.raises(asyncpg.InvalidTextRepresentationError):
             await connection.fetchval("SELECT count(*) FROM app_user")
 
 
@@ -131,8 +131,7 @@ async def test_the_owner_of_the_tables_is_behind_the_wall_too(database, pool):
 async def test_the_consent_ledger_takes_no_change_from_the_program_or_the_owner(database, pool, change):
     async with transaction(pool, [OURS]) as connection:
         await connection.execute(
-            """INSERT INTO consent_ledger VALUES ($1, 1, '\\x00', 'locate', true, 'v1', 'enrol', now(), '\\x00', '\\x00')""",
-            OURS,
+            "INSERT INTO consent_ledger VALUES ($1, 1, $2, 'locate', true, 'v1', 'enrol', now(), $2, $2)", OURS, b"0"
         )
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with transaction(pool, [OURS]) as connection:

@@ -126,7 +126,7 @@ async def service():
 
 async def _until(true) -> None:
     async with asyncio.timeout(8):
-        while not true():  # noqa: ASYNC110 - the played service has no event for each question asked of it
+        while not true():
             await asyncio.sleep(0.02)
 
 
