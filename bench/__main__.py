@@ -1,4 +1,4 @@
-"""`python -m bench [lookup | pings] …`: without a name the short ones of all, in some three minutes."""
+"""`python -m bench [lookup | pings | start] …`: without a name the short ones of all, in some three minutes."""
 
 import argparse
 import asyncio
@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from bench import lookup, pings, report
+from bench import lookup, pings, report, start
 
 SIZES = (1_000, 10_000, 100_000)
 
@@ -15,7 +15,9 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="python -m bench", description="Benches of geo-offers; results in bench/results/."
     )
-    root.add_argument("name", nargs="?", choices=["lookup", "pings"], help="one bench alone (default: all, short)")
+    root.add_argument(
+        "name", nargs="?", choices=["lookup", "pings", "start"], help="one bench alone (default: all, short)"
+    )
     root.add_argument("--seed", type=int, default=7)
     root.add_argument("--fences", type=_sizes, metavar="N[,N…]", help="lookup: sizes; pings: the first of them is used")
     root.add_argument("--repeats", type=int, metavar="N", help="repeats of each measurement")
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fences = given.fences[0] if given.fences else 10_000
         asked = pings.Options(fences, given.phones, given.seconds, given.repeats or 3, given.seed)
         report.publish([asyncio.run(pings.run(asked))])
+    if given.name in {None, "start"}:
+        report.publish([start.run(given.repeats or 3, 240)])
     return 0
 
 
