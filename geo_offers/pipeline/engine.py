@@ -10,7 +10,7 @@ Consent, rhythm and erasure calls hold a user through the same queue (`exclusive
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -139,7 +139,7 @@ class Engine:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         request = Request(workspace, self._now_us(), [None] * len(points), done)
         self._queued += len(points)  # from here on: those whose devices are being loaded wait as well
-        done.add_done_callback(lambda _: self._answered(len(points)))
+        done.add_done_callback(lambda _: self._answered(request))
         try:
             await self._know(workspace, {point.device for point in points})
             parts = self._sort_out(request, points, caller)
@@ -153,8 +153,10 @@ class Engine:
             self._push(part.user, part)
         return request
 
-    def _answered(self, points: int) -> None:
-        self._queued -= points
+    def _answered(self, request: Request) -> None:
+        self._queued -= len(request.results)
+        for status, count in Counter(result.status for result in request.results if result is not None).items():
+            self._figures.points.labels(status).inc(count)
 
     async def take(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
         """`submit`, and wait until every point is answered."""

@@ -39,6 +39,7 @@ async def rhythm(services: Services, given: Given) -> Reply:
 
 
 async def set_rhythm(services: Services, given: Given) -> Reply:
+    refuse_unsafe(given.body)
     return Reply(await people.change_rhythm(services.people, services.engine, given.caller, given.body))
 
 

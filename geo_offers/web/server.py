@@ -1,12 +1,14 @@
 """The listening socket, with the deadlines that aiohttp leaves to its users.
 
 A connection that never sends its headers is closed. Between requests aiohttp closes idle connections by itself
-(keep-alive); before the first request it waits for ever. At the stop a call under way has some seconds to end; aiohttp
-would wait for the whole of its bound, twice, for a feed that never does.
+(keep-alive); before the first request it waits for ever, and so it does with an answer that nobody reads, even on a
+connection it has closed. At the stop a call under way has some seconds to end; aiohttp would wait for the whole of its
+bound, twice, for a feed that never does.
 """
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +19,7 @@ from geo_offers.errors import Misconfigured
 HEADERS_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75.0
 BACKLOG: Final = 1024
+UNREAD_S: Final = 30.0  # so long may a client leave an answer unread
 STOP_S: Final = 3.0  # for the calls under way; then for those whose client does not read or does not send
 PART_S: Final = 1.0  # for the streams to say goodbye
 ENDLESS: Final = frozenset({"/v1/live", "/v1/stream"})
@@ -107,6 +110,8 @@ class Listener:
                 f"cannot listen on {host} port {port}: {error.strerror or error}; "
                 "choose another by GEO_OFFERS_HOST and GEO_OFFERS_PORT (0 picks a free one)"
             ) from error
+        for listening in self._server.sockets:
+            _let_go_of_unread(listening)
         name = self._server.sockets[0].getsockname()
         self.host, self.port = name[0], name[1]
 
@@ -116,6 +121,16 @@ class Listener:
             self._server.close()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(self._runner.cleanup(), self._deadline.finish())
+
+
+def _let_go_of_unread(listening: Any) -> None:
+    """Has the kernel end a connection whose client acknowledges nothing, or has no room, for so long.
+
+    Each connection has it from its listening socket. Linux only; elsewhere the kernel's own patience holds.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        with listening.dup() as same:  # uvloop's stand-in for a socket sets no options
+            same.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNREAD_S * 1000))
 
 
 def url_of(host: str, port: int) -> str:

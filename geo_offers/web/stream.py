@@ -5,6 +5,7 @@ taken in order, a bounded count of them may wait for their commits at once, and 
 """
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Collection
 from time import monotonic
@@ -57,7 +58,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
     )
     await socket.prepare(request)
-    line = _Line(socket, request.app[SERVICES], auth, (header or "").partition(" ")[2].strip())
+    line = _Line(socket, request.transport, request.app[SERVICES], auth, (header or "").partition(" ")[2].strip())
     if caller is None:
         caller = await line.introduce()
         if caller is None:
@@ -69,8 +70,16 @@ async def stream(request: web.Request) -> web.StreamResponse:
 class _Line:
     """One open connection."""
 
-    def __init__(self, socket: web.WebSocketResponse, services: Services, auth: Authenticator, bearer: str) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        services: Services,
+        auth: Authenticator,
+        bearer: str,
+    ) -> None:
         self._socket = socket
+        self._transport = transport
         self._services = services
         self._auth = auth
         self._bearer = bearer
@@ -111,8 +120,11 @@ class _Line:
                 await asyncio.gather(writer, *self._tasks, return_exceptions=True)
 
     async def _write(self, offers: Stream) -> None:
-        async for frame in offers:
-            await self._send(frame.encode())
+        try:
+            async for frame in offers:
+                await self._send(frame.encode())
+        except ConnectionError:
+            return  # the phone is gone: the reading end hears of it as well
         reason = b"a newer stream of this device took over" if offers.displaced else b"the service stops"
         code = WSCloseCode.POLICY_VIOLATION if offers.displaced else WSCloseCode.GOING_AWAY
         await self._socket.close(code=code, message=reason)
@@ -173,7 +185,8 @@ class _Line:
             await answered(request)
             await self._send(_encoder.encode(pings.answer(self._services, caller, request, seq)))
         except GeoOffersError as error:
-            await self._problem(error, seq)
+            with contextlib.suppress(ConnectionError):
+                await self._problem(error, seq)
         except ConnectionError:
             return  # the phone is gone; it sends the frame again over its next connection
         finally:
@@ -187,8 +200,13 @@ class _Line:
         await self._send(_encoder.encode(told))
 
     async def _send(self, frame: bytes) -> None:
-        """A phone that takes nothing for 10 s is let go; what it missed is still due."""
+        """A phone that takes nothing for 10 s is let go, without a word that it would not read either.
+
+        What it missed is still due.
+        """
         try:
             await asyncio.wait_for(self._socket.send_frame(frame, WSMsgType.TEXT), SEND_S)
-        except TimeoutError:
-            await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too slow")
+        except TimeoutError as error:
+            if self._transport is not None:
+                self._transport.abort()
+            raise ConnectionResetError("the phone does not read") from error
