@@ -6,8 +6,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 ;
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && { echo $$p; break; } ; done)
 BIN := .venv/bin
-STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt pyproject.toml | cksum | cut -d' ' -f1)
-DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt pyproject.toml | cksum | cut -d' ' -f1)
+STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt | cksum | cut -d' ' -f1)
+DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt | cksum | cut -d' ' -f1)
 CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
