@@ -28,6 +28,8 @@ from geo_offers.client.trips import Row, Trips, UnreadableTripsError, read_trips
 TEXT_VERSION = "replay"
 AT_ONCE = 32  # devices replayed at the same time when none of them waits for its time
 
+REFUSALS_TOLD = 20  # line by line; the rest is counted in the last line
+
 Send = Callable[[Sequence[wire.Ping]], Awaitable[wire.PingsAnswer]]
 
 
@@ -163,7 +165,8 @@ class _Replay:
             if result.status == "refused":
                 reason = result.reason or "without a reason"
                 self._tally.reasons[reason] += 1
-                self._console.err(f"line {row.line} was refused by the server: {reason}")
+                if self._tally.statuses["refused"] <= REFUSALS_TOLD:
+                    self._console.err(f"line {row.line} was refused by the server: {reason}")
         for transition in answer.transitions:
             self._tally.transitions += 1
             self._console.out(self._line(name, transition))
