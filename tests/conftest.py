@@ -1,9 +1,10 @@
 """What tests of more than one folder share: one PostgreSQL a session, one fresh database a test."""
 
 import asyncio
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,16 @@ from tests.support.databases import Database, fresh_database
 from tests.support.running import Served, Service, running, serving
 
 T = TypeVar("T")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything is required, a test that was skipped has failed."""
+    report = yield
+    if report.skipped and os.environ.get("GEO_OFFERS_REQUIRE_ALL") == "1":
+        report.outcome = "failed"
+        report.longrepr = f"skipped where GEO_OFFERS_REQUIRE_ALL=1: {report.longrepr}"
+    return report
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
