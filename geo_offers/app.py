@@ -46,7 +46,6 @@ from geo_offers.web.auth import Authenticator
 from geo_offers.web.health import Health
 from geo_offers.web.server import HeaderDeadline, Listener
 
-DRAIN_S: Final = 10.0
 STATS_S: Final = 1.0
 SWEEP_S: Final = 600.0
 

@@ -19,8 +19,6 @@ Count = Annotated[int, Meta(ge=1, le=10_000)]
 PurposeName = Literal["locate", "offers", "profile", "measure"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TransitionName = Literal["enter", "dwell", "exit", "cross"]
-ShortText = Annotated[str, Meta(max_length=64)]
-LongText = Annotated[str, Meta(max_length=500)]
 TextVersion = Annotated[str, Meta(min_length=1, max_length=64)]
 
 

@@ -23,6 +23,11 @@ class Caller:
     proven: bool = False
     epoch: int = 0  # of the device's tokens: raised, it ends what was opened under them
 
+    @property
+    def confined_to(self) -> UUID | None:
+        """A device enrolled without proof of its person reads and erases only what it caused itself."""
+        return None if self.proven else self.device
+
     def may(self, role: Role) -> bool:
         """Whether a manager's role is at least this one."""
         return self.role is not None and ROLES.index(self.role) >= ROLES.index(role)

@@ -7,6 +7,10 @@ is installed after the commit only; where the commit fails the user's devices ar
 next ping, and the request is answered 503.
 
 Consent, rhythm and erasure calls hold a user through the same queue (`exclusive`), so that no install overtakes a wipe.
+Whether a person may be located is asked when a part is queued and again when its turn comes.
+
+A part ends early where it has made many transitions; what is left of it is the user's next part, so that a phone which
+hops in and out of fences takes turns with everybody else.
 """
 
 import asyncio
@@ -38,6 +42,7 @@ TURN_PARTS: Final = 512
 COMMITS: Final = 3
 HOG_S: Final = 0.005  # so long may a turn keep the sockets waiting
 IDLE_US: Final = 3_600 * 1_000_000
+SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent
 
 _FORBIDDEN: Final = {
     "consent_required": "this person has not agreed to be located; ask for the purpose `locate` first",
@@ -87,6 +92,13 @@ class _Load:
 class _Queue:
     work: deque[Part | _Hold] = field(default_factory=deque)
     busy: bool = False
+
+
+def _unlocatable(device: KnownDevice) -> str | None:
+    """Why the device's person may not be located, or None."""
+    if not device.locate:
+        return "consent_required"
+    return None if device.of_age else "age"
 
 
 async def answered(request: Request) -> None:
@@ -182,10 +194,6 @@ class Engine:
             outlook = tracked.outlook = look(index, fix.lat, fix.lon)
         return advise(index, tracked.device, fix, outlook)
 
-    def devices_of(self, user: UUID) -> Collection[UUID]:
-        """The person's devices that are in memory."""
-        return tuple(self._of_user.get(user, ()))
-
     def _device_of(self, device: UUID) -> KnownDevice:
         return self._tracked[device].device
 
@@ -220,8 +228,8 @@ class Engine:
         if tracked is None or tracked.device.workspace != request.workspace:
             return "unknown_device"
         device = tracked.device
-        if not device.locate or not device.of_age:
-            reason = "age" if device.locate else "consent_required"
+        reason = _unlocatable(device)
+        if reason is not None:
             if caller is not None:
                 raise Forbidden(_FORBIDDEN[reason], reason)
             return reason
@@ -245,8 +253,8 @@ class Engine:
     # ------------------------------------------------------------------------------------------ what the owner knows
     async def _know(self, workspace: UUID, devices: Collection[UUID]) -> None:
         """Loads the devices that are not in memory. A user forgotten meanwhile (consent, erasure) is loaded again."""
-        missing = [device for device in devices if device not in self._tracked]
-        while missing:
+        strangers: set[UUID] = set()
+        while missing := [device for device in devices if device not in self._tracked and device not in strangers]:
             if len(self._tracked) + len(missing) > self._limits.devices:
                 self.forget_idle()
                 if len(self._tracked) + len(missing) > self._limits.devices:
@@ -257,7 +265,7 @@ class Engine:
                 found = await self._store.load(workspace, missing)
             finally:
                 self._loads.discard(load)
-            missing = [device.id for device in found if device.user in load.forgotten]
+            strangers.update(set(missing) - {device.id for device in found})
             self._install(device for device in found if device.user not in load.forgotten)
 
     def _install(self, devices: Iterable[KnownDevice]) -> None:
@@ -274,16 +282,18 @@ class Engine:
             del self._tracked[device]
 
     def forget_idle(self) -> None:
-        """Drops devices that are in no fence and were not heard of for an hour."""
-        limit_us = self._now_us() - IDLE_US
-        idle = [
-            (user, devices)
-            for user, devices in self._of_user.items()
-            if user not in self._queues
-            and all(self._tracked[d].heard_us < limit_us and not self._tracked[d].device.state.inside for d in devices)
-        ]
-        for user, _ in idle:
-            self._forget(user)
+        """Drops devices not heard of for an hour; those inside a fence for most of a day."""
+        now_us = self._now_us()
+        for user in [user for user in self._of_user if user not in self._queues]:
+            devices = self._of_user[user]
+            for device in [device for device in devices if self._is_idle(self._tracked[device], now_us)]:
+                del self._tracked[device]
+                devices.remove(device)
+            if not devices:
+                del self._of_user[user]
+
+    def _is_idle(self, tracked: _Tracked, now_us: int) -> bool:
+        return tracked.heard_us < now_us - (SILENT_US if tracked.device.state.inside else IDLE_US)
 
     def heard(self) -> dict[UUID, int]:
         """When each device that is inside something was last heard of, for the stale-visit close."""
@@ -340,7 +350,7 @@ class Engine:
             work = queue.work.popleft()
             queue.busy = True
             if isinstance(work, Part):
-                if self._still_known(work):
+                if self._may_step(work):
                     parts.append(work)
             elif work.granted.cancelled():
                 self._release(user)
@@ -350,35 +360,33 @@ class Engine:
             await self._step(parts)
             self._launch()
 
-    def _still_known(self, part: Part) -> bool:
-        """A part whose devices were forgotten while it waited goes round again, to be loaded first."""
-        if all(point.device in self._tracked for _, point in part.points):
-            return True
-        task = asyncio.create_task(self._reload(part), name="reload")
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-        return False
+    def _may_step(self, part: Part) -> bool:
+        """Asks again what may have changed while the part waited: its devices may be forgotten, its person withdrawn.
 
-    async def _reload(self, part: Part) -> None:
-        """Loads the part's devices anew and judges its points again: consent may have gone meanwhile."""
+        A part whose devices were forgotten goes round again, to be loaded first.
+        """
+        devices = {point.device for _, point in part.points}
+        if not devices <= self._tracked.keys():
+            task = asyncio.create_task(self._reload(part, devices), name="reload")
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
+            return False
+        reasons = {device: _unlocatable(self._tracked[device].device) for device in devices}
+        part.refuse({device: reason for device, reason in reasons.items() if reason is not None})
+        if not part.points:
+            part.request.part_done()
+            self._release(part.user)
+        return bool(part.points)
+
+    async def _reload(self, part: Part, devices: Collection[UUID]) -> None:
+        """Loads the part's devices anew and puts it back where it was, first in its user's queue."""
         try:
-            await self._know(part.request.workspace, {point.device for _, point in part.points})
-            points, part.points = part.points, []
-            for number, point in points:
-                tracked = self._tracked.get(point.device)
-                if tracked is None:
-                    part.request.results[number] = Result("refused", "unknown_device")
-                elif not tracked.device.locate:
-                    part.request.results[number] = Result("refused", "consent_required")
-                else:
-                    part.points.append((number, point))
+            await self._know(part.request.workspace, devices)
         except Exception as error:  # noqa: BLE001 - whatever failed, the request must be answered
             self._fail(part, error)
             return
-        if part.points:
-            self._queues[part.user].work.appendleft(part)
-        else:
-            part.request.part_done()
+        part.refuse({device: "unknown_device" for device in devices if device not in self._tracked})
+        self._queues[part.user].work.appendleft(part)
         self._release(part.user)
 
     async def _step(self, parts: Sequence[Part]) -> None:
@@ -444,11 +452,14 @@ class Engine:
         part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
         for arrival in part.arrivals:
             self._figures.transitions.labels(arrival.transition.type.value).inc()
+        if part.rest:
+            part.request.parts += 1
+            self._queues[part.user].work.appendleft(part.next())
         part.request.part_done()
         self._release(part.user)
 
     def _refuse_gone(self, part: Part) -> None:
-        for number, _ in part.points:
+        for number, _ in (*part.points, *part.rest):
             part.request.results[number] = Result("refused", "unknown_device")
         self._forget(part.user)
         part.request.part_done()

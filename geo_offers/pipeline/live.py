@@ -6,7 +6,7 @@ gets.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -40,13 +40,6 @@ class Reader:
             self.dropped += 1
         self.events.append(event)
         self.woken.set()
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            await self.woken.wait()
-            self.woken.clear()
-            while self.events:
-                yield self.events.popleft()
 
 
 class LiveFeed:

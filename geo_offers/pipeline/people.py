@@ -68,11 +68,11 @@ class People(Protocol):
 
     async def erase(self, caller: Caller) -> None: ...
 
-    async def under_way(self, caller: Caller) -> int:
-        """Sends whose bytes have left without an answer yet."""
+    async def under_way(self, caller: Caller, device: UUID | None) -> int:
+        """Sends to the device (None: to any of the person's) whose bytes have left without an answer yet."""
         ...
 
-    async def give_up(self, caller: Caller) -> None:
+    async def give_up(self, caller: Caller, device: UUID | None) -> None:
         """Marks those as ambiguous; they are not repeated."""
         ...
 
@@ -110,9 +110,10 @@ async def change_consent(
     async with engine.exclusive(caller.user):
         state = await people.set_consent(caller, purpose, change)
         if not change.granted:
-            _clear(engine, streams, caller.user)
+            streams.clear(caller.user)
     if not change.granted:
-        await _wait_for_sends(people, caller)
+        await _wait_for_sends(people, caller, None)
+        streams.clear(caller.user)  # of what was being sent, what no phone has taken yet
     return state
 
 
@@ -127,22 +128,17 @@ async def erase(people: People, engine: Engine, streams: DeviceStreams, caller: 
     assert caller.user is not None
     async with engine.exclusive(caller.user):
         await people.withdraw_all(caller)
-        _clear(engine, streams, caller.user)
-    await _wait_for_sends(people, caller)
+        streams.clear(caller.user)
+    await _wait_for_sends(people, caller, caller.confined_to)
+    streams.clear(caller.user)
     async with engine.exclusive(caller.user):
         await people.erase(caller)
 
 
-def _clear(engine: Engine, streams: DeviceStreams, user: UUID) -> None:
-    """What waits to be written to the person's open streams is not written any more."""
-    for device in engine.devices_of(user):
-        streams.clear(device)
-
-
-async def _wait_for_sends(people: People, caller: Caller) -> None:
+async def _wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
     try:
         async with asyncio.timeout(UNDER_WAY_S):
-            while await people.under_way(caller):  # noqa: ASYNC110 - the sends end in the database, maybe by another process
+            while await people.under_way(caller, device):  # noqa: ASYNC110 - the sends end in the database, maybe by another process
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        await people.give_up(caller)
+        await people.give_up(caller, device)

@@ -1,12 +1,12 @@
 """One request of pings on its way through the engine: points in, one result each out, in the request's order."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
 from geo_offers.places.fences import Geofence
-from geo_offers.places.regions import Next
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import PresenceState, Transition
 
@@ -52,15 +52,6 @@ class Seen:
     transition: Transition
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    results: list[Result]
-    transitions: list[Seen]
-    offers: list[MadeOffer]
-    next: Next | None
-    live: bool
-
-
 @dataclass(slots=True, eq=False)
 class Request:
     """Collects the results of its parts; `done` resolves when each is committed, or fails with the first failure."""
@@ -95,7 +86,10 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What one request holds of one user: the unit of a turn. A user takes part in a turn with one part at a time."""
+    """What one request holds of one user: the unit of a turn. A user takes part in a turn with one part at a time.
+
+    rest: points that this part leaves to the next, since it has made many transitions.
+    """
 
     request: Request
     user: UUID
@@ -103,5 +97,19 @@ class Part:
     points: list[tuple[int, Point]]
     states: dict[UUID, PresenceState] = field(default_factory=dict)
     arrivals: list[Arrival] = field(default_factory=list)
+    rest: list[tuple[int, Point]] = field(default_factory=list)
     taken_us: int = 0
     leaps: int = 0
+
+    def refuse(self, reasons: Mapping[UUID, str]) -> None:
+        """Refuses the points of these devices for good; nothing of them is stepped."""
+        if not reasons:
+            return
+        for number, point in self.points:
+            if point.device in reasons:
+                self.request.results[number] = Result("refused", reasons[point.device])
+        self.points = [(number, point) for number, point in self.points if point.device not in reasons]
+
+    def next(self) -> "Part":
+        """The part that takes the rest."""
+        return Part(self.request, self.user, self.partition, self.rest, leaps=self.leaps)

@@ -28,6 +28,7 @@ DUPLICATE = Result("duplicate")
 UNKNOWN_REGION = Result("refused", "unknown_region")
 LEAP_DEG = 1.0  # 50 to 111 km between two fixes
 LEAPS = 16  # in one request; beyond them no cross is told
+ENOUGH = 64  # transitions of one part: the points after them are the next part's, with a turn of its own
 SINGLE = 8  # up to here one scalar look-up each is faster than one vectorised call
 
 DeviceLookup = Callable[[UUID], KnownDevice]
@@ -90,7 +91,10 @@ def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> 
 
 def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], known: DeviceLookup, index: GeofenceIndex) -> None:
     workspace, results = part.request.workspace, part.request.results
-    for (number, point), inside in zip(part.points, located, strict=True):
+    for done, ((number, point), inside) in enumerate(zip(part.points, located, strict=True)):
+        if len(part.arrivals) >= ENOUGH:
+            part.points, part.rest = part.points[:done], part.points[done:]
+            break
         device = known(point.device)
         state = part.states.get(point.device, device.state)
         if point.region is not None:

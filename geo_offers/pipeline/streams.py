@@ -24,9 +24,16 @@ class Stream:
     """One open stream; iterate for the text frames to send. Ends when it is closed or displaced by a newer one."""
 
     def __init__(
-        self, device: UUID, *, queue: int, now_us: Callable[[], int], closed: Callable[["Stream"], None]
+        self,
+        device: UUID,
+        user: UUID | None,
+        *,
+        queue: int,
+        now_us: Callable[[], int],
+        closed: Callable[["Stream"], None],
     ) -> None:
         self.device = device
+        self.user = user
         self.displaced = False
         self._queue = queue
         self._now_us = now_us
@@ -85,17 +92,24 @@ class DeviceStreams:
         self._queue = queue
         self._now_us = now_us
         self._open: dict[UUID, Stream] = {}
+        self._of_user: dict[UUID, set[Stream]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def attach(self, workspace: UUID, device: UUID) -> Stream:
-        """Open a stream of the device, to be closed by its holder (`with`); an older one of the device ends."""
+    def attach(self, workspace: UUID, device: UUID, *, user: UUID | None = None) -> Stream:
+        """Open a stream of the device, to be closed by its holder (`with`); an older one of the device ends.
+
+        user: whose withdrawal empties it (`clear`).
+        """
         older = self._open.get(device)
         if older is not None:
             older.displaced = True
             older.close()
-        stream = self._open[device] = Stream(device, queue=self._queue, now_us=self._now_us, closed=self._forget)
+        stream = Stream(device, user, queue=self._queue, now_us=self._now_us, closed=self._forget)
+        self._open[device] = stream
+        if user is not None:
+            self._of_user.setdefault(user, set()).add(stream)
         self.on_attach(workspace, device)
         return stream
 
@@ -107,10 +121,9 @@ class DeviceStreams:
         stream = self._open.get(device)
         return stream is not None and stream.put(payload, until_us)
 
-    def clear(self, device: UUID) -> None:
-        """Drop what waits for the device: its person has withdrawn."""
-        stream = self._open.get(device)
-        if stream is not None:
+    def clear(self, user: UUID) -> None:
+        """Drop what waits to be written to the person's phones: they have withdrawn."""
+        for stream in self._of_user.get(user, ()):
             stream.clear()
 
     def close(self) -> None:
@@ -120,6 +133,11 @@ class DeviceStreams:
 
     def _forget(self, stream: Stream) -> None:
         del self._open[stream.device]  # a displaced one is closed before its successor is put in
+        if stream.user is not None:
+            streams = self._of_user[stream.user]
+            streams.remove(stream)
+            if not streams:
+                del self._of_user[stream.user]
 
 
 class InAppLane:

@@ -38,7 +38,6 @@ from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
 from geo_offers.presence.machine import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
-_UNSEEN: Final = KnownVisit(dwelt=False, closed=False)
 
 
 @dataclass(slots=True)
@@ -74,13 +73,15 @@ class DecisionTurn:
         started = self.stopwatch()
         async with self.store.open(workspaces, self.ownership.owner, epochs) as turn:
             users = await turn.lock(sorted(part.user for part in parts))
-            await self._refresh(turn, workspaces)
+            policies = await self._policies(turn, workspaces)
             present = [part for part in parts if part.user in users]
             locked = self.stopwatch()
             read = await turn.read(*self._wanted(present, users))
             known = self.stopwatch()
             ms = {"lock": (locked - started) * 1e3, "read": (known - locked) * 1e3}
-            outcomes = [self._decide(part, users[part.user], read, ms) for part in present]
+            outcomes = [
+                self._decide(part, users[part.user], read, policies[part.request.workspace], ms) for part in present
+            ]
             await turn.write(_writes(outcomes))
         self.figures.turn_seconds.observe(self.stopwatch() - started)
         for outcome in outcomes:
@@ -89,11 +90,16 @@ class DecisionTurn:
             self.wake()
         return {part.user for part in parts} - users.keys()
 
-    async def _refresh(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> None:
+    async def _policies(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> Mapping[UUID, Policies]:
+        """What this turn decides by: at least as new as what its transaction saw, whatever other turns hold."""
+        found: dict[UUID, Policies] = {}
         for workspace, version in (await turn.catalog_versions(workspaces)).items():
             held = self.catalog.policies.get(workspace)
-            if held is None or held.version != version:
-                self.catalog.policies[workspace] = await turn.policies(workspace)
+            if held is None or held.version < version:
+                held = await turn.policies(workspace)
+                self.catalog.renew(workspace, held)
+            found[workspace] = held
+        return found
 
     def _wanted(
         self, parts: Sequence[Part], users: Mapping[UUID, LockedUser]
@@ -107,12 +113,13 @@ class DecisionTurn:
         return since, sorted(visits), sorted(devices)
 
     # ------------------------------------------------------------------------------------------ deciding
-    def _decide(self, part: Part, user: LockedUser, read: Read, ms: Mapping[str, float]) -> _Outcome:
+    def _decide(
+        self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]
+    ) -> _Outcome:
         arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, read.known)]
         outcome = _Outcome(part, arrivals)
         part.arrivals = arrivals
         started = self.stopwatch()
-        policies = self.catalog.policies[user.workspace]
         snapshot = self._snapshot(arrivals, user, read, policies)
         outcome.decision = decide(snapshot) if snapshot else None
         if snapshot and outcome.decision:

@@ -79,8 +79,9 @@ class PostgresImports:
             held = await _held(connection, "import_lock", workspace, ident)
             if held["state"] == "undone":
                 raise Conflict("this import was undone; import the file anew")
-            if held["state"] == "applied":
-                return ImportChange(await _told(connection, workspace, ident))
+            if held["state"] == "applied":  # memory may have missed it, where the answer of that commit was lost
+                versions = await _still_live(connection, workspace, held)
+                return ImportChange(await _told(connection, workspace, ident), put=_versioned(fences, versions))
             versions = await self._write(connection, workspace, held, kept, fences)
             report = await _told(connection, workspace, ident)
         return ImportChange(report, put=_versioned(fences, versions))
@@ -192,6 +193,18 @@ async def _digests(connection: Connection, workspace: UUID, set_id: str) -> dict
     """Version and digest of the Feature, by external id, of all that the set holds."""
     found = await connection.fetch(sql("geofences_digests"), workspace, set_id)
     return {row["external_id"]: (row["version"], row["digest"]) for row in found}
+
+
+async def _still_live(connection: Connection, workspace: UUID, held: Any) -> Mapping[str, int]:
+    """The versions that an applied import made and that nobody has changed since."""
+    await lock_set(connection, workspace, held["set_id"])
+    live = await _digests(connection, workspace, held["set_id"])
+    made = await connection.fetch(sql("import_rows_to_undo"), workspace, held["id"])
+    return {
+        row["external_id"]: row["version"]
+        for row in made
+        if live.get(row["external_id"], (0, b""))[0] == row["version"]
+    }
 
 
 async def _held(connection: Connection, query: str, workspace: UUID, ident: UUID) -> Any:

@@ -1,4 +1,4 @@
-"""People and their devices: each call is one transaction that locks the user first."""
+"""People and their devices: each call is one transaction that locks the user first, then devices, then the outbox."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -58,10 +58,10 @@ class PostgresPeople:
             said = Consent(change.granted, change.text_version, at_us)
             column = rows.consents_column(held.having(asked, said))
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
-            if not change.granted and asked in _STOPS_SENDS:
-                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             if not change.granted and asked is Purpose.LOCATE:
                 await _wipe(connection, user["id"])
+            if not change.granted and asked in _STOPS_SENDS:
+                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             await ledger.append(
                 connection,
                 caller.workspace,
@@ -81,7 +81,7 @@ class PostgresPeople:
 
     # ------------------------------------------------------------------------------------------ access and erasure
     async def export(self, caller: Caller) -> wire.Export:
-        only = device_scope(caller)
+        only = caller.confined_to
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_read")
             devices = await connection.fetch(sql("export_devices"), user["id"], only)
@@ -106,8 +106,8 @@ class PostgresPeople:
     async def withdraw_all(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_cancel"), user["id"], "erased", device_scope(caller))
-            if device_scope(caller) is not None:
+            if caller.confined_to is not None:
+                await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
                 return
             held, at_us = rows.consents(user["consents"]), now_us()
             said: list[ledger.Said] = []
@@ -119,10 +119,11 @@ class PostgresPeople:
                     )
             await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(held)])
             await _wipe(connection, user["id"])
+            await connection.execute(sql("sends_cancel"), user["id"], "erased", None)
             await ledger.append(connection, caller.workspace, said)
 
     async def erase(self, caller: Caller) -> None:
-        only = device_scope(caller)
+        only = caller.confined_to
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
             await connection.execute(sql("sends_cancel"), user["id"], "erased", only)
@@ -132,20 +133,15 @@ class PostgresPeople:
                     return
             await connection.execute(sql("erase_user"), user["id"], caller.workspace)
 
-    async def under_way(self, caller: Caller) -> int:
+    async def under_way(self, caller: Caller, device: UUID | None) -> int:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            count: int = await connection.fetchval(sql("sends_under_way"), caller.user)
+            count: int = await connection.fetchval(sql("sends_under_way"), caller.user, device)
             return count
 
-    async def give_up(self, caller: Caller) -> None:
+    async def give_up(self, caller: Caller, device: UUID | None) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_give_up"), caller.user)
-
-
-def device_scope(caller: Caller) -> UUID | None:
-    """A device enrolled without proof of its user reads and erases only what it caused itself."""
-    return None if caller.proven else caller.device
+            await connection.execute(sql("sends_give_up"), caller.user, device)
 
 
 async def _user(connection: Connection, caller: Caller, query: str) -> Any:
@@ -177,7 +173,7 @@ class PostgresOffers:
         from_at, from_id = cursors.decode(cursor, tuple[datetime, UUID], _NEWEST)
         limit = min(limit, MAX_PAGE)
         async with transaction(self._pool, [caller.workspace]) as connection:
-            found = await connection.fetch(sql("inbox"), caller.user, device_scope(caller), from_at, from_id, limit + 1)
+            found = await connection.fetch(sql("inbox"), caller.user, caller.confined_to, from_at, from_id, limit + 1)
         items = [rows.offer(row) for row in found[:limit]]
         more = cursors.encode((items[-1].created_at, items[-1].id)) if len(found) > limit and items else None
         return wire.OfferPage(items=items, next=more)
@@ -185,7 +181,7 @@ class PostgresOffers:
     async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _user(connection, caller, "user_lock")  # no event is written behind an erasure
-            row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, device_scope(caller))
+            row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
             await connection.execute(

@@ -31,6 +31,20 @@ _SETTINGS = {
 }
 
 
+_BUSY = (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,  # a statement's time is over, the server stops or starts
+    asyncpg.IdleInTransactionSessionTimeoutError,  # this process was held up
+)
+_UNABLE = (
+    asyncpg.InsufficientResourcesError,  # no disk, memory or connections left
+    asyncpg.ReadOnlySQLTransactionError,  # a standby by now
+)
+
+
 async def _pinned(connection: Any) -> None:
     level = await connection.fetchval(sql("isolation"))
     if level != "read committed":
@@ -74,12 +88,12 @@ async def transaction(pool: Pool, workspaces: Iterable[UUID]) -> AsyncIterator[C
                     await connection.execute("ROLLBACK")
                 raise
             await connection.execute("COMMIT")
-    except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+    except _BUSY as error:
         raise Unavailable("the database is busy; send the same request again") from error
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.QueryCanceledError) as error:
+    except _AWAY as error:
         raise Unavailable("the database is away; send the same request again", 2.0) from error
-    except (asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.CannotConnectNowError) as error:
-        raise Unavailable("the database is restarting; send the same request again", 2.0) from error
+    except _UNABLE as error:
+        raise Unavailable("the database cannot take this now; send the same request again", 5.0) from error
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:

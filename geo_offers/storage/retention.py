@@ -1,6 +1,6 @@
 """The sweep that keeps what is kept within its bounds, and ends the visits of phones that fell silent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +12,8 @@ from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 
 LISTEN_S: Final = 1_800.0  # phones that are there send at least every 20 minutes
-BATCH: Final = 500
+BATCH: Final = 500  # people a transaction
+ROWS: Final = 10_000  # old rows a transaction
 _log = structlog.get_logger()
 _OLD: Final = (
     "retention_visits",
@@ -22,6 +23,7 @@ _OLD: Final = (
     "retention_offer_events",
     "retention_idempotency",
     "retention_refresh_tokens",
+    "retention_import_rows",
     "retention_imports",
 )
 
@@ -41,24 +43,28 @@ class PostgresRetention:
         try:
             async with transaction(self._pool, []) as connection:
                 workspaces = [row["id"] for row in await connection.fetch(sql("retention_workspaces"))]
-            for workspace in workspaces:
-                await self._sweep_one(workspace, heard_us, silent=alive_s >= LISTEN_S)
+            await self._touch(workspaces, heard_us)
+            if alive_s >= LISTEN_S:
+                while await self._close_silent(workspaces) == BATCH:
+                    pass
+            for statement in _OLD:
+                while await self._forget(workspaces, statement) == ROWS:
+                    pass
         except Unavailable as error:
             _log.warning("the sweep was broken off", reason=error.detail)
 
-    async def _sweep_one(self, workspace: UUID, heard_us: Mapping[UUID, int], *, silent: bool) -> None:
-        async with transaction(self._pool, [workspace]) as connection:
+    async def _touch(self, workspaces: Sequence[UUID], heard_us: Mapping[UUID, int]) -> None:
+        async with transaction(self._pool, workspaces) as connection:
             seen = [from_us(instant) for instant in heard_us.values()]
             await connection.execute(sql("retention_touch"), list(heard_us), seen)
-        if silent:
-            while await self._close_silent(workspace) == BATCH:
-                pass
-        for statement in _OLD:
-            async with transaction(self._pool, [workspace]) as connection:
-                await connection.execute(sql(statement))
 
-    async def _close_silent(self, workspace: UUID) -> int:
-        async with transaction(self._pool, [workspace]) as connection:
+    async def _forget(self, workspaces: Sequence[UUID], statement: str) -> int:
+        async with transaction(self._pool, workspaces) as connection:
+            done: str = await connection.execute(sql(statement), ROWS)
+        return int(done.rpartition(" ")[2])
+
+    async def _close_silent(self, workspaces: Sequence[UUID]) -> int:
+        async with transaction(self._pool, workspaces) as connection:
             users = [row["user_id"] for row in await connection.fetch(sql("retention_silent"), BATCH)]
             await connection.fetch(sql("retention_lock"), users)
             await connection.execute(sql("retention_close"), users)

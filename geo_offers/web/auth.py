@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from typing import Final
-from uuid import UUID
 
 from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
@@ -67,9 +66,3 @@ class Authenticator:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return caller
-
-
-def caller_user(caller: Caller) -> UUID:
-    """The user that a device's token acts for."""
-    assert caller.user is not None
-    return caller.user

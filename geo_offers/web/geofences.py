@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, Invalid, Malformed
+from geo_offers.errors import Conflict, Invalid, Malformed, NotFound
 from geo_offers.pipeline.management import WORKSPACE_FENCES, Placed, install, unbroken
 from geo_offers.pipeline.services import Services
 from geo_offers.places.fences import fence_id
@@ -75,7 +75,11 @@ async def delete_geofence(services: Services, given: Given) -> Reply:
 
 async def _delete(services: Services, workspace: UUID, set_id: str, external_id: str) -> None:
     async with services.geofences.changing(workspace, set_id):
-        await services.geofences.delete(workspace, set_id, external_id)
+        try:
+            await services.geofences.delete(workspace, set_id, external_id)
+        except NotFound:  # the answer of an earlier commit may have been lost: memory follows it now
+            services.catalog.drop(workspace, [fence_id(set_id, external_id)])
+            raise
         services.catalog.drop(workspace, [fence_id(set_id, external_id)])
 
 

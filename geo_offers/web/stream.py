@@ -111,7 +111,7 @@ class _Line:
         if caller.device is None:
             await self._read(caller)
             return
-        with streams.attach(caller.workspace, caller.device) as offers:
+        with streams.attach(caller.workspace, caller.device, user=caller.user) as offers:
             writer = asyncio.create_task(self._write(offers), name="stream offers")
             try:
                 await self._read(caller)

@@ -56,7 +56,10 @@ UPDATE refresh_token SET generation = $2 - 1 WHERE device = $1 AND generation = 
 
 -- name: refresh_tokens_forget_old
 -- $1 device, $2 generation. Tokens of older generations stay some time: their use betrays a thief.
-DELETE FROM refresh_token WHERE device = $1 AND generation < $2 - 10;
+-- Of the successors of one token, whose answers were lost, the newest few are enough.
+DELETE FROM refresh_token WHERE device = $1 AND (generation < $2 - 10 OR hash IN (
+    SELECT hash FROM refresh_token WHERE device = $1 AND generation = $2 + 1
+    ORDER BY expires_at DESC, hash OFFSET 8));
 
 -- name: device_revoke
 -- $1 device: the whole family of its tokens.
@@ -90,12 +93,17 @@ UPDATE reservation r SET state = CASE WHEN m.state = 'cancelled' THEN 2 ELSE 1 E
 FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id;
 
 -- name: sends_under_way
-SELECT count(*) FROM outbox o JOIN offer f ON f.id = o.offer WHERE f.user_id = $1 AND o.state = 'sending';
+-- $1 user, $2 device or null for all of the person's.
+SELECT count(*) FROM outbox o JOIN offer f ON f.id = o.offer
+WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) AND o.state = 'sending';
 
 -- name: sends_give_up
--- $1 user. The wait is over: whether it was shown is not known, and it is not repeated.
+-- $1 user, $2 device or null for all of the person's. The wait is over: whether it was shown is not known, and it is not
+-- repeated.
 WITH gone AS (
-    DELETE FROM outbox o USING offer f WHERE f.user_id = $1 AND o.offer = f.id AND o.state = 'sending' RETURNING o.offer),
+    DELETE FROM outbox o USING offer f
+    WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) AND o.offer = f.id AND o.state = 'sending'
+    RETURNING o.offer),
 marked AS (
     UPDATE offer f SET state = 'ambiguous', detail = 'withdrawn while under way', finished_at = clock_timestamp()
     FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id)

@@ -25,29 +25,46 @@ FROM device d WHERE v.user_id = ANY ($1::uuid[]) AND v.left_at IS NULL AND d.id 
 UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL
 WHERE user_id = ANY ($1::uuid[]) AND received_at < clock_timestamp() - interval '24 hours';
 
+-- Each of the following takes at most $1 rows a call: what has gathered for days must fit the statement's time too.
+-- statement_timestamp() may stand in an index condition, clock_timestamp() may not.
+
 -- name: retention_visits
-DELETE FROM visit WHERE entered_at < clock_timestamp() - interval '13 months';
+DELETE FROM visit WHERE id = ANY (ARRAY(
+    SELECT id FROM visit WHERE created_at < statement_timestamp() - interval '13 months' LIMIT $1));
 
 -- name: retention_decisions
-DELETE FROM decision WHERE at < clock_timestamp() - interval '90 days';
+DELETE FROM decision WHERE id = ANY (ARRAY(
+    SELECT id FROM decision WHERE created_at < statement_timestamp() - interval '90 days' LIMIT $1));
 
 -- name: retention_reservations
 -- Caps look back 31 days at most.
-DELETE FROM reservation WHERE at < clock_timestamp() - interval '60 days';
+DELETE FROM reservation WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - interval '60 days' LIMIT $1));
 
 -- name: retention_offers
-DELETE FROM offer f WHERE created_at < clock_timestamp() - interval '90 days'
-  AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id);
+DELETE FROM offer WHERE id = ANY (ARRAY(
+    SELECT id FROM offer f WHERE created_at < statement_timestamp() - interval '90 days'
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id) LIMIT $1));
 
 -- name: retention_offer_events
-DELETE FROM offer_event WHERE at < clock_timestamp() - interval '13 months';
+DELETE FROM offer_event WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM offer_event WHERE at < statement_timestamp() - interval '13 months' LIMIT $1));
 
 -- name: retention_idempotency
-DELETE FROM idempotency WHERE created_at < clock_timestamp() - interval '24 hours';
+DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM idempotency WHERE created_at < statement_timestamp() - interval '24 hours' LIMIT $1));
 
 -- name: retention_refresh_tokens
-DELETE FROM refresh_token WHERE expires_at < clock_timestamp();
+DELETE FROM refresh_token WHERE hash = ANY (ARRAY(
+    SELECT hash FROM refresh_token WHERE expires_at < statement_timestamp() LIMIT $1));
+
+-- name: retention_import_rows
+-- What an import would write or undo is kept for a month; the fences themselves stay.
+DELETE FROM import_row WHERE ctid = ANY (ARRAY(
+    SELECT r.ctid FROM import i JOIN import_row r ON r.import = i.id
+    WHERE i.created_at < statement_timestamp() - interval '30 days' LIMIT $1));
 
 -- name: retention_imports
--- What an import would write or undo is kept for a month; the fences themselves stay.
-DELETE FROM import_row r USING import i WHERE r.import = i.id AND i.created_at < clock_timestamp() - interval '30 days';
+-- After its rows: an import without them would be undone without a word.
+DELETE FROM import WHERE id = ANY (ARRAY(
+    SELECT id FROM import WHERE created_at < statement_timestamp() - interval '30 days' LIMIT $1));

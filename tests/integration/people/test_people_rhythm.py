@@ -1,0 +1,110 @@
+"""The rhythm: the default, its round trip, what is refused, and that the next decision keeps to it."""
+
+import pytest
+
+from tests.integration.people.conftest import AWAY, LOOSE, SHOP
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DEFAULT = {
+    "max": 2,
+    "per": "week",
+    "min_gap_h": 24.0,
+    "quiet": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "21:00", "end": "08:00"}],
+}
+ALL_DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "23:59"}
+
+
+async def test_the_default_is_in_force_until_the_person_changes_it(api):
+    assert await (await api.phone()).good("GET", "/v1/me/rhythm") == DEFAULT
+
+
+@pytest.mark.parametrize(
+    "rhythm",
+    [
+        LOOSE,
+        DEFAULT,
+        {"max": 0, "per": "month", "min_gap_h": 0.5, "quiet": []},
+        {
+            "max": 5,
+            "per": {"hours": 36},
+            "min_gap_h": 744,
+            "quiet": [{"days": ["sun"], "start": "00:00", "end": "00:00"}],
+        },
+        {
+            "max": 1,
+            "per": "day",
+            "min_gap_h": 1,
+            "quiet": [ALL_DAY, {"days": ["fri"], "start": "22:15", "end": "02:45"}],
+        },
+    ],
+)
+async def test_what_is_put_is_what_is_got_on_every_phone(api, rhythm):
+    one, other = await api.phone(user="ann"), await api.phone(user="ann")
+    assert await one.good("PUT", "/v1/me/rhythm", rhythm) == rhythm
+    assert await one.good("GET", "/v1/me/rhythm") == rhythm
+    assert await other.good("GET", "/v1/me/rhythm") == rhythm
+
+
+async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_default(api):
+    phone = await api.phone()
+    await phone.good("PUT", "/v1/me/rhythm", LOOSE)
+    assert await phone.good("PUT", "/v1/me/rhythm", {"max": 1}) == DEFAULT | {"max": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"max": -1}, "/max"),
+        ({"max": 1001}, "/max"),
+        ({"max": 1.5}, "/max"),
+        ({"max": "2"}, "/max"),
+        ({"max": None}, "/max"),
+        ({"per": "year"}, "/per"),
+        ({"per": {"hours": 0}}, "/per/hours"),
+        ({"per": {"hours": 745}}, "/per/hours"),
+        ({"per": {"days": 1}}, "/per/days"),
+        ({"min_gap_h": -0.1}, "/min_gap_h"),
+        ({"min_gap_h": 745}, "/min_gap_h"),
+        ({"quiet": [{"days": [], "start": "21:00", "end": "08:00"}]}, "/quiet/0/days"),
+        ({"quiet": [{"days": ["monday"], "start": "21:00", "end": "08:00"}]}, "/quiet/0/days/0"),
+        ({"quiet": [{"days": ["mon"], "start": "24:00", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["mon"], "start": "21:00", "end": "8:00"}]}, "/quiet/0/end"),
+        ({"quiet": [{"days": ["mon"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["mon"], "start": "\u0662\u0661:\u0660\u0660", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["mon"], "start": "21:00"}]}, "/quiet/0"),
+        ({"quiet": [ALL_DAY] * 21}, "/quiet"),
+        ({"special": {"allow": True}}, "/special"),
+        ({"until": "08:00"}, "/until"),
+    ],
+)
+async def test_a_rhythm_that_cannot_be_meant_is_refused_with_its_place(api, change, pointer):
+    phone = await api.phone()
+    answer = await phone.call("PUT", "/v1/me/rhythm", change)
+    assert (answer.status, answer.pointers) == (422, [pointer])
+    assert await phone.good("GET", "/v1/me/rhythm") == DEFAULT
+
+
+async def reason(api):
+    newest = (await api.good("GET", "/v1/decisions?limit=1", "owner"))["items"][0]
+    return newest.get("reason")
+
+
+async def test_the_next_decision_keeps_to_the_rhythm_as_it_is_now(api):
+    await api.shop()
+    phone = await api.phone()
+    expected = [
+        (LOOSE | {"quiet": [ALL_DAY, ALL_DAY | {"start": "23:59", "end": "00:00"}]}, "quiet_hours"),
+        (LOOSE | {"max": 0}, "rhythm_max"),
+        (LOOSE, None),
+        (LOOSE | {"min_gap_h": 1}, "rhythm_gap"),
+        (LOOSE | {"max": 1}, "rhythm_max"),
+        (LOOSE | {"max": 1, "per": {"hours": 1}}, "rhythm_max"),
+        (LOOSE, None),
+    ]
+    for rhythm, silence in expected:
+        await phone.good("PUT", "/v1/me/rhythm", rhythm)
+        answer = await phone.at(SHOP)
+        assert len(answer.body["offers"]) == (silence is None)
+        assert await reason(api) == silence
+        await phone.at(AWAY)

@@ -1,0 +1,226 @@
+"""The sweep: phones that fell silent are forgotten, their visits closed without a decision, and old rows go."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from geo_offers.clock import now_us
+from geo_offers.instants import to_us
+from geo_offers.storage.retention import BATCH, LISTEN_S, PostgresRetention
+from tests.integration.people.conftest import AWAY, SHOP, before
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALIVE_S = LISTEN_S
+
+
+@pytest.fixture
+def sweep(api):
+    async def run(heard=None, alive_s=ALIVE_S):
+        await PostgresRetention(api.pool).sweep(heard or {}, alive_s)
+
+    return run
+
+
+async def inside(api):
+    """A phone in the shop."""
+    await api.shop()
+    phone = await api.buyer()
+    assert (await phone.at(SHOP)).body["transitions"]
+    return phone
+
+
+async def silent_for(api, phone, **age):
+    await api.rows.execute(
+        "UPDATE device SET received_at = $2 WHERE id = $1",
+        uuid.UUID(phone.device),
+        before(**age),
+    )
+
+
+async def device(api, phone):
+    return await api.rows.fetchrow("SELECT * FROM device WHERE id = $1", uuid.UUID(phone.device))
+
+
+async def visit(api, phone):
+    return await api.rows.fetchrow("SELECT * FROM visit WHERE device = $1", uuid.UUID(phone.device))
+
+
+async def count(api, table):
+    return await api.rows.fetchval(f'SELECT count(*) FROM "{table}" WHERE workspace = $1', api.workspace)
+
+
+# ------------------------------------------------------------------------------------------------ silent phones
+async def test_a_phone_silent_for_a_day_is_forgotten_and_its_visit_ends_where_it_was_last_seen(api, sweep):
+    phone = await inside(api)
+    entered = (await visit(api, phone))["entered_at"]
+    last = entered + timedelta(minutes=7)
+    await api.rows.execute("UPDATE device SET newest_at = $2 WHERE id = $1", uuid.UUID(phone.device), last)
+    await silent_for(api, phone, hours=24, minutes=1)
+    decisions = await count(api, "decision")
+    await sweep()
+    closed, kept = await visit(api, phone), await device(api, phone)
+    assert (closed["left_at"], closed["closed_by"]) == (last, "silence")
+    assert (closed["exit_decision"], closed["dwelt_at"]) == (None, None)
+    assert (kept["presence"], kept["newest_at"], kept["received_at"]) == (None, None, None)
+    assert await count(api, "decision") == decisions
+
+
+async def test_a_phone_heard_of_within_a_day_is_left_alone(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, hours=23, minutes=59)
+    before = await device(api, phone)
+    await sweep()
+    assert await device(api, phone) == before
+    assert (await visit(api, phone))["left_at"] is None
+
+
+async def test_a_visit_that_ended_keeps_its_end_when_the_phone_is_forgotten(api, sweep):
+    phone = await inside(api)
+    await phone.at(AWAY)
+    before = await visit(api, phone)
+    assert before["closed_by"] == "exit"
+    await silent_for(api, phone, hours=25)
+    await sweep()
+    assert await visit(api, phone) == before
+    assert (await device(api, phone))["presence"] is None
+
+
+async def test_a_phone_that_is_heard_but_does_not_move_is_not_silent(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, hours=30)
+    heard = now_us()
+    await sweep({uuid.UUID(phone.device): heard})
+    assert to_us((await device(api, phone))["received_at"]) == heard
+    assert (await visit(api, phone))["left_at"] is None
+
+
+async def test_a_row_is_touched_once_an_hour_at_most(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, minutes=59)
+    before = await device(api, phone)
+    await sweep({uuid.UUID(phone.device): now_us()})
+    assert await device(api, phone) == before
+
+
+async def test_the_persons_other_phone_stays_where_it_is(api, sweep):
+    await api.shop()
+    silent, lively = await api.buyer(user="ann"), await api.buyer(user="ann")
+    await silent.at(SHOP)
+    await lively.at(SHOP)
+    await silent_for(api, silent, hours=25)
+    await sweep()
+    assert (await visit(api, silent))["closed_by"] == "silence"
+    assert (await visit(api, lively))["left_at"] is None
+    assert (await device(api, lively))["presence"] is not None
+
+
+async def test_after_a_start_every_phone_gets_the_time_to_be_heard(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, hours=25)
+    await sweep(alive_s=LISTEN_S - 1)
+    assert (await visit(api, phone))["left_at"] is None
+    await sweep(alive_s=LISTEN_S)
+    assert (await visit(api, phone))["closed_by"] == "silence"
+
+
+async def test_more_silent_people_than_one_batch_are_all_forgotten(api, sweep):
+    await api.key("server")
+    body = [{"platform": "ios"} for _ in range(BATCH + 20)]
+    await api.good("POST", "/v1/devices", "server", body)
+    await api.rows.execute(
+        """UPDATE device SET presence = '{}', newest_at = clock_timestamp() - interval '2 days',
+           received_at = clock_timestamp() - interval '2 days' WHERE workspace = $1""",
+        api.workspace,
+    )
+    await sweep()
+    left = await api.rows.fetchval(
+        "SELECT count(*) FROM device WHERE workspace = $1 AND presence IS NOT NULL", api.workspace
+    )
+    assert left == 0
+
+
+# ------------------------------------------------------------------------------------------------ old rows
+AGES = {
+    ("visit", "created_at"): "13 months",
+    ("decision", "created_at"): "90 days",
+    ("offer", "created_at"): "90 days",
+    ("offer_event", "at"): "13 months",
+    ("reservation", "created_at"): "60 days",
+    ("idempotency", "created_at"): "24 hours",
+}
+
+
+@pytest.mark.parametrize(("table", "column"), AGES)
+async def test_rows_go_when_they_are_old_and_not_before(api, sweep, table, column):
+    phone = await inside(api)
+    (offer,) = (await phone.good("GET", "/v1/me/offers"))["items"]
+    await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "shown"}, key="k")
+    assert await count(api, table) == 1
+    age = f"UPDATE {table} SET {column} = clock_timestamp() - interval '{AGES[table, column]}'"
+    await api.rows.execute(f"{age} + interval '1 hour' WHERE workspace = $1", api.workspace)
+    await sweep()
+    assert await count(api, table) == 1
+    await api.rows.execute(f"{age} - interval '1 hour' WHERE workspace = $1", api.workspace)
+    await sweep()
+    assert await count(api, table) == 0
+
+
+async def test_an_offer_that_is_still_to_be_sent_stays_however_old_it_is(api, sweep):
+    await inside(api)
+    await api.rows.execute(
+        "UPDATE offer SET created_at = clock_timestamp() - interval '1 year' WHERE workspace = $1", api.workspace
+    )
+    await sweep()
+    assert await count(api, "offer") == 1
+
+
+async def test_refresh_tokens_go_after_their_time(api, sweep):
+    phone = await api.phone()
+    await api.rows.execute(
+        "UPDATE refresh_token SET expires_at = clock_timestamp() - interval '1 s' WHERE device = $1",
+        uuid.UUID(phone.device),
+    )
+    await sweep()
+    assert await count(api, "refresh_token") == 0
+
+
+async def test_what_an_import_could_undo_goes_after_a_month(api, sweep):
+    feature = {
+        "type": "Feature",
+        "id": "a",
+        "geometry": {"type": "Point", "coordinates": [1, 1]},
+        "properties": {"radius_m": 100, "name": "a"},
+    }
+    await api.good("POST", "/v1/imports?set=s&dry_run=false", "owner", feature)
+    await sweep()
+    assert await count(api, "import_row") == 1
+    await api.rows.execute(
+        "UPDATE import SET created_at = created_at - interval '31 days' WHERE workspace = $1", api.workspace
+    )
+    await sweep()
+    assert (await count(api, "import_row"), await count(api, "geofence")) == (0, 1)
+
+
+async def test_the_ledger_stays(api, sweep):
+    await api.phone()
+    await api.rows.execute(
+        "UPDATE app_user SET created_at = created_at - interval '9 years' WHERE workspace = $1", api.workspace
+    )
+    await sweep()
+    assert await api.ledger() == 2
+    assert await count(api, "app_user") == 1
+
+
+async def test_a_database_that_is_busy_now_is_swept_next_time(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, hours=25)
+    holder = api.rows.transaction()
+    await holder.start()
+    await api.rows.execute("SELECT 1 FROM app_user WHERE id = $1 FOR UPDATE", uuid.UUID(phone.user))
+    await sweep()  # gives up after the lock's patience, and nothing is raised
+    await holder.rollback()
+    assert (await visit(api, phone))["left_at"] is None
+    await sweep()
+    assert (await visit(api, phone))["closed_by"] == "silence"

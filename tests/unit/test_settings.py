@@ -1,0 +1,105 @@
+"""Settings: typed, checked once, and refused by the variable's name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from geo_offers import settings
+from geo_offers.errors import Misconfigured
+from geo_offers.settings import FOR_OTHERS, Settings
+
+
+def refused(**variables):
+    with pytest.raises(Misconfigured) as caught:
+        settings.read({f"GEO_OFFERS_{name}": value for name, value in variables.items()})
+    return caught.value.detail
+
+
+def test_without_variables_the_defaults_hold():
+    assert settings.read({"PATH": "/bin", "GEO_OFFER_PORT": "1"}) == Settings()
+
+
+def test_each_variable_is_read_as_its_type():
+    read = settings.read(
+        {
+            "GEO_OFFERS_HOST": "::1",
+            "GEO_OFFERS_PORT": "0",
+            "GEO_OFFERS_DATABASE_URL": "postgresql://app@db/x",
+            "GEO_OFFERS_POOL_SIZE": "20",
+            "GEO_OFFERS_LOG_LANE": "true",
+            "GEO_OFFERS_LEASE_S": "2.5",
+            "GEO_OFFERS_DEVICE_RATE_PER_S": "0.5",
+            "GEO_OFFERS_LOG_LEVEL": "debug",
+            "GEO_OFFERS_WEBHOOK_URL": "http://gateway/push",
+            "GEO_OFFERS_WEBHOOK_SECRET": "whsec_AAAA",
+        }
+    )
+    assert (read.host, read.port, read.pool_size) == ("::1", 0, 20)
+    assert (read.database_url, read.lease_s, read.device_rate_per_s) == ("postgresql://app@db/x", 2.5, 0.5)
+    assert (read.log_lane, read.log_level) == (True, "debug")
+    assert (read.webhook_url, read.webhook_secret) == ("http://gateway/push", "whsec_AAAA")
+
+
+@pytest.mark.parametrize("name", sorted(FOR_OTHERS))
+def test_what_only_the_tests_read_is_known(name):
+    assert settings.read({f"GEO_OFFERS_{name}": "x"}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["PROT", "HOSTS", "DATABASE", "REAL_DATE", "LEASE_MS"])
+def test_an_unknown_variable_is_refused_by_its_name(name):
+    assert refused(**{name: "1"}) == f"there is no setting GEO_OFFERS_{name}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "-1"),
+        ("PORT", "65536"),
+        ("PORT", "80.5"),
+        ("POOL_SIZE", "1"),
+        ("POOL_SIZE", "101"),
+        ("LOG_LANE", "perhaps"),
+        ("LEASE_S", "0"),
+        ("LEASE_S", "301"),
+        ("LEASE_S", "soon"),
+        ("QUEUE_POINTS", "10"),
+        ("DEVICE_RATE_PER_S", "0"),
+        ("DEVICE_BURST", "0.5"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_LEVEL", "DEBUG"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_the_variables_name(name, value):
+    assert refused(**{name: value}).startswith(f"GEO_OFFERS_{name}: ")
+
+
+def test_the_gateways_address_and_its_secret_go_together():
+    for variables in ({"WEBHOOK_URL": "http://x"}, {"WEBHOOK_SECRET": "whsec_AAAA"}):
+        sentence = refused(**variables)
+        assert "GEO_OFFERS_WEBHOOK_URL" in sentence
+        assert "GEO_OFFERS_WEBHOOK_SECRET" in sentence
+
+
+def test_origins_are_a_list_with_commas():
+    assert Settings().origins == frozenset()
+    read = settings.read({"GEO_OFFERS_ALLOWED_ORIGINS": " https://a.example, https://b.example:8443,, "})
+    assert read.origins == {"https://a.example", "https://b.example:8443"}
+
+
+def test_the_data_folder_is_absolute_wherever_it_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Settings(data_dir="here").folder == tmp_path / "here"
+    assert Settings(data_dir="~/there").folder == tmp_path / "home" / "there"
+    assert Settings(postgres_bin="bin").binaries == tmp_path / "bin"
+    assert Settings().binaries is None
+
+
+def test_an_unnamed_data_folder_is_the_systems_for_root_and_the_users_for_others(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert Settings().folder == Path("/var/lib/geo-offers")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert Settings().folder.name == "geo-offers"
+    assert Settings().folder != Path("/var/lib/geo-offers")
