@@ -59,7 +59,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     given = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
-        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in FOR_OTHERS
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in FOR_OTHERS and value != ""  # empty is unset
     }
     try:
         settings = msgspec.convert(given, Settings, strict=False)

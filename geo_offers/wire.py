@@ -16,6 +16,7 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Locale = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+TimeOfDay = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$(?!\n)", max_length=5)]
 PurposeName = Literal["locate", "offers", "profile", "measure"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TransitionName = Literal["enter", "dwell", "exit", "cross"]
@@ -121,8 +122,8 @@ class RollingHours(Request, frozen=True, kw_only=True):
 
 class QuietHours(Request, frozen=True, kw_only=True):
     days: Annotated[list[Day], Meta(min_length=1, max_length=7)]
-    start: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    start: TimeOfDay
+    end: TimeOfDay
 
 
 _EVERY_DAY: list[Day] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -254,11 +255,31 @@ class Visit(Answer, frozen=True, kw_only=True):
     entered_at: datetime
     dwelt_at: datetime | None = None
     left_at: datetime | None = None
+    closed_by: str | None = None
+
+
+class ExportedDevice(Answer, frozen=True, kw_only=True):
+    id: UUID
+    platform: str
+    locale: str
+    created_at: datetime
+    time_zone: str | None = None
+    push_lane: str | None = None
+    push_token: str | None = None
+
+
+class ExportedEvent(Answer, frozen=True, kw_only=True):
+    """What the phone told of an offer."""
+
+    type: str
+    at: datetime
+    reason: str | None = None
 
 
 class ExportedOffer(Answer, frozen=True, kw_only=True):
     offer: Offer
     state: str
+    events: list[ExportedEvent] = []
 
 
 class Export(Answer, frozen=True, kw_only=True):
@@ -272,7 +293,8 @@ class Export(Answer, frozen=True, kw_only=True):
     consents: list[ConsentState]
     rhythm: Rhythm
     muted_campaigns: list[UUID]
-    devices: list[UUID]
+    age: str
+    devices: list[ExportedDevice]
     visits: list[Visit]
     offers: list[ExportedOffer]
     decisions: list["Decision"]
@@ -310,8 +332,8 @@ class WorkspaceState(Workspace, frozen=True, kw_only=True):
 
 class OpeningHours(Request, frozen=True, kw_only=True):
     days: Annotated[list[Day], Meta(min_length=1, max_length=7)]
-    start: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-    end: Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+    start: TimeOfDay
+    end: TimeOfDay
 
 
 class StoreBody(Request, frozen=True, kw_only=True):

@@ -87,7 +87,12 @@ class PostgresPeople:
             devices = await connection.fetch(sql("export_devices"), user["id"], only)
             visits = await connection.fetch(sql("export_visits"), user["id"], only)
             offers = await connection.fetch(sql("export_offers"), user["id"], only)
+            events = await connection.fetch(sql("export_events"), user["id"], only)
             decisions = await connection.fetch(sql("export_decisions"), user["id"], only)
+        told: dict[UUID, list[wire.ExportedEvent]] = {}
+        for row in events:
+            event = wire.ExportedEvent(type=row["type"], at=row["at"], reason=row["reason"])
+            told.setdefault(row["offer"], []).append(event)
         return wire.Export(
             user=user["id"],
             created_at=user["created_at"].astimezone(UTC),
@@ -97,9 +102,13 @@ class PostgresPeople:
             consents=rows.consent_states(rows.consents(user["consents"])),
             rhythm=rows.wire_rhythm(user["rhythm"]),
             muted_campaigns=list(user["muted"]),
-            devices=[row["id"] for row in devices],
+            age=user["age"],
+            devices=[wire.ExportedDevice(**dict(row)) for row in devices],
             visits=[wire.Visit(**dict(row)) for row in visits],
-            offers=[wire.ExportedOffer(offer=rows.offer(row), state=row["state"]) for row in offers],
+            offers=[
+                wire.ExportedOffer(offer=rows.offer(row), state=row["state"], events=told.get(row["id"], []))
+                for row in offers
+            ],
             decisions=[decision_answer(row, str(user["id"])) for row in decisions],
         )
 

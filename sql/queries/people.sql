@@ -70,7 +70,8 @@ SELECT id, partition, external_id, consents, rhythm, muted, locale, time_zone, c
 FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
-SELECT id, partition, external_id, consents, rhythm, muted, locale, time_zone, created_at FROM app_user WHERE id = $1;
+SELECT id, partition, external_id, consents, rhythm, muted, age, locale, time_zone, created_at
+FROM app_user WHERE id = $1;
 
 -- name: user_set_rhythm
 UPDATE app_user SET rhythm = $2 WHERE id = $1;
@@ -146,10 +147,15 @@ SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, pre
 WHERE workspace = $1 AND seq > $2 ORDER BY seq LIMIT $3;
 
 -- name: export_devices
-SELECT id FROM device WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY created_at, id;
+SELECT id, platform, locale, time_zone, push_lane, push_token, created_at FROM device
+WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY created_at, id;
+
+-- name: export_events
+SELECT e.offer, e.type, e.at, e.reason FROM offer_event e JOIN offer f ON f.id = e.offer
+WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) ORDER BY e.at, e.type;
 
 -- name: export_visits
-SELECT id, device, fence, entered_at, dwelt_at, left_at FROM visit
+SELECT id, device, fence, entered_at, dwelt_at, left_at, closed_by FROM visit
 WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) ORDER BY entered_at, id;
 
 -- name: export_offers
@@ -187,7 +193,8 @@ decisions AS (DELETE FROM decision WHERE user_id = $1 RETURNING 1),
 devices AS (DELETE FROM device WHERE user_id = $1 RETURNING 1),
 salts AS (DELETE FROM consent_salt WHERE user_id = $1 RETURNING 1),
 answers AS (
-    DELETE FROM idempotency i USING device d WHERE d.user_id = $1 AND i.workspace = $2 AND i.caller = d.id::text RETURNING 1),
+    DELETE FROM idempotency WHERE workspace = $2
+      AND caller = ANY (ARRAY(SELECT id::text FROM device WHERE user_id = $1)) RETURNING 1),
 audited AS (
     UPDATE audit a SET subject = 'erased' FROM app_user u
     WHERE u.id = $1 AND a.workspace = $2 AND (a.subject = u.external_id OR lower(a.subject) = u.id::text) RETURNING 1)

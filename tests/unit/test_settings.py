@@ -103,3 +103,7 @@ def test_an_unnamed_data_folder_is_the_systems_for_root_and_the_users_for_others
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert Settings().folder.name == "geo-offers"
     assert Settings().folder != Path("/var/lib/geo-offers")
+
+
+def test_an_empty_variable_is_as_good_as_none():
+    assert settings.read({"GEO_OFFERS_DATABASE_URL": "", "GEO_OFFERS_PORT": ""}) == settings.read({})

@@ -71,6 +71,7 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"place_gap_s": -1}, "/place_gap_s"),
         ({"holdout": 0.5}, "/holdout"),
         ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["sun"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
     ]
     for patch, pointer in cases:
         answered = await site.call("PATCH", "/v1/workspace", patch)

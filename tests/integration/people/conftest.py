@@ -25,8 +25,8 @@ from tests.support.databases import Database, fresh_database
 from tests.support.running import Service, running
 
 BOTH = {"locate": "v1", "offers": "v1"}
-SHOP = (53.0793, 8.8017)  # lat, lon of the one fence, a circle of 100 m
-AWAY = (53.2, 8.8017)
+SHOP = (53.0793461, 8.8017329)  # lat, lon of the one fence, a circle of 100 m
+AWAY = (53.2461357, 8.8017329)
 LOOSE = {"max": 1000, "per": "day", "min_gap_h": 0, "quiet": []}
 
 
