@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
+from geo_offers.errors import Unavailable
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.pipeline.catalog import Catalog
@@ -112,7 +113,7 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         session = await stack.enter_async_context(_session())
         parts = _Parts(settings, pool, session)
         await parts.prepare()
-        stack.push_async_callback(parts.ownership.release)
+        stack.push_async_callback(parts.let_go)
         tasks = parts.start(watch)
         stack.push_async_callback(_cancel, tasks)
         deadline = HeaderDeadline()
@@ -234,6 +235,11 @@ class _Parts:
             alive_s = asyncio.get_running_loop().time() - started
             await self._retention.sweep(self.services.engine.heard(), alive_s)
 
+    async def let_go(self) -> None:
+        """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""
+        with contextlib.suppress(TimeoutError, Unavailable):
+            await asyncio.wait_for(self.ownership.release(), 1)
+
     async def drain(self, listener: Listener) -> None:
         """No new requests, then what is queued, then what is being sent."""
         self.health.stopping = True
@@ -242,4 +248,4 @@ class _Parts:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.services.engine.drain()
-        await self.services.dispatcher.stop(6)  # longer than a send may take: what is under way is recorded
+        await self.services.dispatcher.stop(4)  # and two more to give back what was not sent

@@ -71,11 +71,6 @@ def window(per: Per, now_us: int, zone: ZoneInfo) -> Window:
     return calendar_window(per, 1, now_us, zone)
 
 
-def window_start_us(per: Per, now_us: int, zone: ZoneInfo) -> int:
-    """Find the first instant whose offers still count."""
-    return window(per, now_us, zone).start_us
-
-
 def rolling_window(length_us: int, now_us: int) -> Window:
     """Take what lies closer to now than `length_us`; an offer exactly that long ago counts no more."""
     return Window(now_us - length_us + 1, now_us + length_us)

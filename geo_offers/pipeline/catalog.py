@@ -42,11 +42,15 @@ class Catalog:
         """The workspace's fences; an empty index where it has none."""
         return self._indexes.get(workspace, self._empty)
 
-    def renew(self, workspace: UUID, policies: Policies) -> None:
-        """Holds these policies unless newer ones are held: of two turns that read, the slower may have read first."""
+    def renew(self, workspace: UUID, policies: Policies) -> Policies:
+        """Holds the newer of these policies and those that are held, and answers with them.
+
+        Of two turns that read at once, the slower may have read first.
+        """
         held = self.policies.get(workspace)
         if held is None or held.version < policies.version:
-            self.policies[workspace] = policies
+            held = self.policies[workspace] = policies
+        return held
 
     def put(self, workspace: UUID, fences: Iterable[Geofence]) -> None:
         """Installs new and changed fences; an older version than the one held is left out."""

@@ -1,10 +1,10 @@
 """The partition owner's engine: natural batching of pings into turns, and the queue of each user.
 
-A turn takes whatever has queued since the last one: at most one part (the points of one request) a user. Points that
-make no transition touch memory only and are answered at once. Parts with transitions go to a commit of up to 128
-users; until it is through, that user's later parts wait in the user's queue while other users' turns go on. Presence
-is installed after the commit only; where the commit fails the user's devices are forgotten and loaded again with the
-next ping, and the request is answered 503.
+A turn takes whatever has queued since the last one: at most one part (one request's points of one phone) a user.
+Points that make no transition touch memory only and are answered at once. Parts with transitions go to a commit of up
+to 128 users; until it is through, that user's later parts wait in the user's queue while other users' turns go on.
+Presence is installed after the commit only; where the commit fails the user's devices are forgotten and loaded again
+with the next ping, and the request is answered 503.
 
 Consent, rhythm and erasure calls hold a user through the same queue (`exclusive`), so that no install overtakes a wipe.
 Whether a person may be located is asked when a part is queued and again when its turn comes.
@@ -205,7 +205,7 @@ class Engine:
         return found
 
     def _sort_out(self, request: Request, points: Sequence[Point], caller: UUID | None) -> list[Part]:
-        """Refuses what is refused for good, and gathers the rest by user."""
+        """Refuses what is refused for good, and gathers the rest by device: who arrives is who gets the offer."""
         parts: dict[UUID, Part] = {}
         rated: dict[UUID, bool] = {}
         for number, point in enumerate(points):
@@ -215,9 +215,9 @@ class Engine:
                 request.results[number] = Result("refused", reason or "unknown_device")
                 continue
             device = tracked.device
-            part = parts.get(device.user)
+            part = parts.get(device.id)
             if part is None:
-                part = parts[device.user] = Part(request, device.user, device.partition, [])
+                part = parts[device.id] = Part(request, device.user, device.partition, [])
             part.points.append((number, point))
         request.parts = len(parts)
         return list(parts.values())

@@ -37,7 +37,6 @@ class LockedUser:
 
     id: UUID
     workspace: UUID
-    partition: int
     consents: Consents
     rhythm: Rhythm
     muted: frozenset[UUID]
@@ -51,10 +50,8 @@ class DeviceRow:
     """How a device can be reached, read in the turn."""
 
     id: UUID
-    user: UUID
     replay: bool
     push_lane: str | None
-    locale: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Arrival:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What one request holds of one user: the unit of a turn. A user takes part in a turn with one part at a time.
+    """One request's points of one device: the unit of a turn. A user takes part in a turn with one part at a time.
 
     rest: points that this part leaves to the next, since it has made many transitions.
     """

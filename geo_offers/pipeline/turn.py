@@ -96,8 +96,7 @@ class DecisionTurn:
         for workspace, version in (await turn.catalog_versions(workspaces)).items():
             held = self.catalog.policies.get(workspace)
             if held is None or held.version < version:
-                held = await turn.policies(workspace)
-                self.catalog.renew(workspace, held)
+                held = self.catalog.renew(workspace, await turn.policies(workspace))
             found[workspace] = held
         return found
 

@@ -7,7 +7,7 @@ higher level would count in a snapshot older than the lock.
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -31,6 +31,7 @@ _SETTINGS = {
 }
 
 
+CLOSE_S: Final = 2.0  # a server that hangs must not hold up the stop
 _BUSY = (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _AWAY = (
     OSError,
@@ -64,7 +65,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[Pool]:
         yield pool
     finally:
         try:
-            await asyncio.wait_for(pool.close(), 5)
+            await asyncio.wait_for(pool.close(), CLOSE_S)
         except TimeoutError:
             pool.terminate()
 

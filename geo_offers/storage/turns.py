@@ -61,7 +61,6 @@ class PostgresTurn:
             row["id"]: LockedUser(
                 id=row["id"],
                 workspace=row["workspace"],
-                partition=row["partition"],
                 consents=rows.consents(row["consents"]),
                 rhythm=rows.rhythm(row["rhythm"]),
                 muted=frozenset(row["muted"]),
@@ -103,13 +102,7 @@ class PostgresTurn:
             open_visits=open_visits,
             known={row["id"]: KnownVisit(row["dwelt"], row["closed"]) for row in known},
             devices={
-                row["id"]: DeviceRow(
-                    id=row["id"],
-                    user=row["user_id"],
-                    replay=row["replay"],
-                    push_lane=row["push_lane"] if row["reachable"] else None,
-                    locale=row["locale"],
-                )
+                row["id"]: DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
                 for row in found
             },
         )

@@ -6,6 +6,7 @@ Authenticate, bound, decode, answer once per Idempotency-Key, and turn errors in
 import asyncio
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
+from traceback import format_tb
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -153,8 +154,10 @@ async def errors_to_problems(request: web.Request, handler: Handler) -> web.Stre
         return problems.plain(408, "the body did not arrive in time", request.path, {"Connection": "close"})
     except (asyncio.CancelledError, ConnectionResetError):
         raise
-    except Exception:  # noqa: BLE001 - a fault of ours becomes a 500 here and nowhere else
-        _log.exception("a call failed", method=request.method, route=_route(request))
+    except Exception as error:  # noqa: BLE001 - a fault of ours becomes a 500 here and nowhere else
+        trace = "".join(format_tb(error.__traceback__))  # without the message: it may name a place
+        what = {"method": request.method, "route": _route(request), "error": type(error).__name__}
+        _log.error("a call failed", **what, trace=trace)
         return problems.plain(500, "this is our fault; it is logged", request.path)
 
 

@@ -7,7 +7,7 @@ WHERE p.owner = $2 ORDER BY p.id FOR KEY SHARE OF p;
 
 -- name: turn_lock
 -- $1 users. The locked row is fresh even after a wait; all other tables need the statements that follow.
-SELECT id, workspace, partition, consents, rhythm, muted, locale, time_zone, clock_timestamp() AS now
+SELECT id, workspace, consents, rhythm, muted, locale, time_zone, clock_timestamp() AS now
 FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: turn_catalog
@@ -32,8 +32,7 @@ SELECT id, dwelt_at IS NOT NULL AS dwelt, left_at IS NOT NULL AS closed FROM vis
 
 -- name: turn_devices
 -- $1 devices.
-SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, locale, time_zone
-FROM device WHERE id = ANY ($1::uuid[]);
+SELECT id, replay, push_lane, push_token IS NOT NULL AS reachable FROM device WHERE id = ANY ($1::uuid[]);
 
 -- name: turn_write
 -- One statement for all that a turn decided; each block is a table's columns as arrays.

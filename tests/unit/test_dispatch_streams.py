@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock, Mock
 from uuid import UUID
 
 import pytest
 
+from geo_offers import wire
+from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.lanes import Message, Offered, Transient, Waiting
+from geo_offers.pipeline.people import change_consent
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 
-WORKSPACE, DEVICE, OTHER = UUID(int=1), UUID(int=2), UUID(int=3)
+WORKSPACE, DEVICE, OTHER, PERSON = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=10)
 NOW_US = 1_795_000_000_000_000
 LATER_US = NOW_US + 60_000_000
 
@@ -22,6 +27,11 @@ def now():
 @pytest.fixture
 def streams(now):
     return DeviceStreams(queue=3, now_us=lambda: now[0])
+
+
+@asynccontextmanager
+async def _at_once(_user):
+    yield
 
 
 async def drained(stream, count):
@@ -94,12 +104,49 @@ async def test_what_expires_in_the_queue_is_not_sent(streams, now):
 
 
 async def test_what_waits_in_the_queue_is_dropped_when_the_person_withdraws(streams):
-    stream = streams.attach(WORKSPACE, DEVICE)
-    streams.offer(DEVICE, "a", until_us=LATER_US)
-    streams.clear(DEVICE)
-    streams.clear(OTHER)
+    mine = [streams.attach(WORKSPACE, device, user=PERSON) for device in (DEVICE, OTHER)]
+    another = streams.attach(WORKSPACE, UUID(int=4), user=UUID(int=11))
+    for stream in (*mine, another):
+        streams.offer(stream.device, "a", until_us=LATER_US)
+    streams.clear(PERSON)
+    for stream in (*mine, another):
+        streams.offer(stream.device, "b", until_us=LATER_US)
+    assert [await drained(stream, 1) for stream in mine] == [["b"], ["b"]]
+    assert await drained(another, 2) == ["a", "b"]
+
+
+async def test_a_withdrawal_empties_the_stream_of_a_phone_that_the_engine_has_forgotten(streams):
+    stream = streams.attach(WORKSPACE, OTHER, user=PERSON)
+    streams.offer(OTHER, "a", until_us=LATER_US)
+    people, engine = AsyncMock(), Mock(exclusive=_at_once)
+    people.under_way = AsyncMock(side_effect=[1, 0])
+    caller = Caller(WORKSPACE, "device", str(DEVICE), device=DEVICE, user=PERSON)
+    withdrawal = wire.ConsentChange(granted=False, text_version="v1")
+    await change_consent(people, engine, streams, caller=caller, purpose="offers", change=withdrawal)
+    streams.offer(OTHER, "b", until_us=LATER_US)
+    assert await drained(stream, 1) == ["b"]
+
+
+async def test_what_a_send_under_way_puts_on_a_stream_during_a_withdrawal_is_dropped_before_it_returns(streams):
+    stream = streams.attach(WORKSPACE, DEVICE, user=PERSON)
+    people, engine = AsyncMock(), Mock(exclusive=_at_once)
+
+    async def under_way(_caller, _device):
+        streams.offer(DEVICE, "a", until_us=LATER_US)
+        return 0
+
+    people.under_way = under_way
+    caller = Caller(WORKSPACE, "device", str(DEVICE), device=DEVICE, user=PERSON)
+    withdrawal = wire.ConsentChange(granted=False, text_version="v1")
+    await change_consent(people, engine, streams, caller=caller, purpose="offers", change=withdrawal)
     streams.offer(DEVICE, "b", until_us=LATER_US)
     assert await drained(stream, 1) == ["b"]
+
+
+async def test_streams_that_are_over_leave_nothing_of_their_person_behind(streams):
+    with streams.attach(WORKSPACE, DEVICE, user=PERSON), streams.attach(WORKSPACE, DEVICE, user=PERSON):
+        assert len(streams) == 1
+    assert streams._of_user == {}
 
 
 async def test_a_cancelled_reader_loses_no_frame(streams):

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from geo_offers.instants import to_us
-from geo_offers.people.rhythm import EVERY_NIGHT, Per, Rhythm, Rolling, Window, calendar_window, window, window_start_us
+from geo_offers.people.rhythm import EVERY_NIGHT, Per, Rhythm, Rolling, Window, calendar_window, window
 from geo_offers.people.wall import HOUR_US, first_instant_us
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -37,13 +37,12 @@ def test_a_stranger_gets_two_a_week_a_day_apart_and_none_at_night() -> None:
 )
 def test_a_calendar_window_is_the_persons_own(per: Per, now: str, start: str, end: str) -> None:
     assert window(per, at(now), BERLIN) == Window(at(start), at(end))
-    assert window_start_us(per, at(now), BERLIN) == at(start)
 
 
 def test_the_zone_decides_which_day_it_is() -> None:
     now = at("2026-06-03T23:30", UTC)
-    assert window_start_us("day", now, UTC) == at("2026-06-03T00:00", UTC)
-    assert window_start_us("day", now, BERLIN) == at("2026-06-04T00:00", BERLIN)
+    assert window("day", now, UTC).start_us == at("2026-06-03T00:00", UTC)
+    assert window("day", now, BERLIN).start_us == at("2026-06-04T00:00", BERLIN)
 
 
 def test_days_and_weeks_of_a_change_of_the_clock_have_another_length() -> None:

@@ -1,0 +1,246 @@
+"""What tests of faults work with: a service's calls, people's phones, a grid of fences, a push gateway's ledger."""
+
+import asyncio
+import base64
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from geo_offers.clock import now_us
+from geo_offers.instants import from_us
+from tests.support.databases import Database
+from tests.support.running import make_key
+
+HOOKS = Path(__file__).parent / "hooks"  # on the PYTHONPATH of a child it plants the faults that are asked for
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+STEP_DEG = 0.01  # about 1.1 km: circles of 100 m stay apart
+COLUMNS = 40
+LOOSE = {"max": 1000, "per": "day", "min_gap_h": 0, "quiet": []}
+CAP_A_DAY = {"limit": 3, "window": {"n": 1, "unit": "day"}, "mode": "rolling", "scope": "user"}
+CONSENTS = {"locate": "v1", "offers": "v1"}
+
+
+def at_now(back_s: float = 0.0) -> str:
+    return from_us(now_us() - round(back_s * 1e6)).isoformat()
+
+
+def place(number: int) -> tuple[float, float]:
+    """Where the centre of fence `number` of the grid is: lat, lon."""
+    return 10.0 + STEP_DEG * (number // COLUMNS), 20.0 + STEP_DEG * (number % COLUMNS)
+
+
+def feature(number: int, radius_m: float = 100.0) -> dict[str, Any]:
+    lat, lon = place(number)
+    return {
+        "type": "Feature",
+        "id": str(number),
+        "geometry": {"type": "Point", "coordinates": [lon, lat]},
+        "properties": {"name": f"Place {number}", "radius_m": radius_m, "detect": {"mode": "raw"}},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    device: str
+    user: str
+    token: str
+
+    def ping(self, number: int | None, at: str | None = None, *, named: bool = False) -> dict[str, Any]:
+        """A ping from inside fence `number`, or from where no fence is; `named` for a server key's request."""
+        lat, lon = (0.0, 0.0) if number is None else place(number)
+        sent: dict[str, Any] = {"at": at or at_now(), "lat": lat, "lon": lon, "accuracy_m": 5}
+        return sent | {"device": self.device} if named else sent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class World:
+    """One workspace of a running service. `url` is asked at each call, since a server may come back elsewhere."""
+
+    def __init__(self, url: Callable[[], str], session: aiohttp.ClientSession, keys: Mapping[str, str]) -> None:
+        self._url = url
+        self.session = session
+        self.keys = keys
+
+    async def call(self, method: str, path: str, key: str, body: Any = None) -> Answer:
+        headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"}
+        async with self.session.request(method, self._url() + path, headers=headers, json=body) as response:
+            known = "json" in response.content_type
+            return Answer(response.status, response.headers, await (response.json() if known else response.text()))
+
+    async def good(self, method: str, path: str, key: str, body: Any = None) -> Any:
+        answer = await self.call(method, path, key, body)
+        assert answer.status < 300, (method, path, answer.status, answer.body)
+        return answer.body
+
+    async def fences(self, count: int) -> None:
+        """A grid of `count` circles in the set `grid`."""
+        collection = {"type": "FeatureCollection", "features": [feature(number) for number in range(count)]}
+        done = await self.good("POST", "/v1/imports?set=grid&dry_run=false", "manager", collection)
+        assert done["counts"]["new"] == count, done["counts"]
+
+    async def no_gaps(self) -> None:
+        await self.good("PATCH", "/v1/workspace", "manager", {"place_gap_s": 0, "store_gap_s": 0})
+
+    async def campaign(self, **more: Any) -> str:
+        body = {
+            "name": "hello",
+            "objective": "visit",
+            "trigger": {"on": "enter", "fences": {"set": "grid"}},
+            "texts": {"en": {"title": "Welcome to {fence}", "body": "Good to see you"}},
+        }
+        made = await self.good("POST", "/v1/campaigns", "manager", body | more)
+        await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "manager")
+        return str(made["id"])
+
+    async def phones(self, names: Sequence[str | None], *, push: bool = False, loose: bool = True) -> list[Phone]:
+        """One phone a name, enrolled at once; phones of one name are one person's."""
+        enrolments = [
+            {"platform": "ios", "locale": "en", "time_zone": "UTC", "consents": CONSENTS}
+            | ({} if name is None else {"user": name})
+            | ({"push": {"lane": "webhook", "token": f"token-{name}-{number}"}} if push else {})
+            for number, name in enumerate(names)
+        ]
+        made = await self.good("POST", "/v1/devices", "server", enrolments)
+        phones = [Phone(one["device"], one["user"], one["access_token"]) for one in made]
+        if loose:
+            for phone in {phone.user: phone for phone in phones}.values():
+                await self.good("PUT", "/v1/me/rhythm", phone.token, LOOSE)
+        return phones
+
+    async def withdraw(self, phone: Phone, purpose: str, *, granted: bool = False) -> Answer:
+        """Take a consent back, or give it again."""
+        change = {"granted": granted, "text_version": "v1"}
+        return await self.call("PUT", f"/v1/me/consents/{purpose}", phone.token, change)
+
+    async def pings(self, key: str, pings: Iterable[Mapping[str, Any]]) -> Answer:
+        return await self.call("POST", "/v1/pings", key, {"pings": list(pings)})
+
+
+@asynccontextmanager
+async def world(database: Database, url: Callable[[], str]) -> AsyncIterator[World]:
+    keys = {kind: await make_key(database, kind) for kind in ("manager", "app", "server")}
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)  # a killed server leaves no half-dead connection
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        yield World(url, session, keys)
+
+
+@asynccontextmanager
+async def administrator(database: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A look past row-level security."""
+    connection = await asyncpg.connect(database.superuser_dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def free_partitions(connection: asyncpg.Connection) -> None:
+    """Spare the next server the wait for the lease of one that was killed (3 s)."""
+    await connection.execute("UPDATE partition SET owner = NULL, until = NULL")
+
+
+async def until(condition: Callable[[], Awaitable[bool] | bool], within_s: float = 15.0, *, why: str = "") -> None:
+    """Wait for what can be seen from outside."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while True:
+        seen = condition()
+        if not isinstance(seen, bool):
+            seen = await seen
+        if seen:
+            return
+        assert loop.time() < deadline, f"not within {within_s} s: {why}"
+        await asyncio.sleep(0.02)
+
+
+async def assert_each_once(connection: asyncpg.Connection) -> None:
+    """What no crash may break: every visit and transition decided at most once, every offer reserved and told once."""
+    doubled = await connection.fetch(
+        "SELECT device, fence, entered_at FROM visit GROUP BY device, fence, entered_at HAVING count(*) > 1"
+    )
+    assert doubled == []
+    # A decision belongs to the transitions of one turn; two decisions on one transition would both name it.
+    twice = await connection.fetch(
+        """SELECT t.value ->> 'visit' AS visit, t.value ->> 'type' AS type, count(*) AS decisions FROM decision d
+        CROSS JOIN LATERAL jsonb_array_elements(convert_from(d.receipt, 'UTF8')::jsonb -> 'transitions') t
+        GROUP BY 1, 2 HAVING count(*) > 1"""
+    )
+    assert twice == []
+    unequal = await connection.fetchval(
+        """SELECT count(*) FROM decision d FULL JOIN offer o ON o.decision = d.id
+        FULL JOIN reservation r ON r.offer = o.id
+        WHERE (d.outcome = 'offer') IS DISTINCT FROM (o.id IS NOT NULL) OR (o.id IS NULL) <> (r.offer IS NULL)"""
+    )
+    assert unequal == 0
+
+
+# ---------------------------------------------------------------------------------------------- the push gateway
+@dataclass(slots=True)
+class Gateway:
+    """Verifies what it gets, answers as told, and keeps what a phone would show: by replace key, never when expired."""
+
+    attempts: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))  # by webhook-id
+    screens: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # device -> replace key -> id
+    faults: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+    url: str = ""
+    before_answer: Callable[[str], Awaitable[None]] | None = None
+    answer_with: Callable[[], web.Response] = web.Response
+    under_way: int = 0
+
+    async def take(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        self.bodies.append(raw.decode())
+        try:
+            event = Webhook(SECRET).verify(raw, dict(request.headers))
+        except Exception as error:  # noqa: BLE001  whatever is wrong with it is the test's to see
+            self.faults.append(repr(error))
+            return web.Response(status=400)
+        now, data, ident = from_us(now_us()), event["data"], request.headers["webhook-id"]
+        if ident != data["offer"]:
+            self.faults.append(f"webhook-id {ident} names another offer than {data['offer']}")
+        if datetime.fromisoformat(data["expires_at"]) <= now:
+            self.faults.append(f"{ident} was sent after its expiry")
+        self.attempts[ident].append(now)
+        self.screens[data["device"]][data["replace_key"]] = ident
+        self.under_way += 1
+        try:
+            if self.before_answer is not None:
+                await self.before_answer(ident)
+        finally:
+            self.under_way -= 1
+        return self.answer_with()
+
+    def visible(self) -> Counter[str]:
+        """How many messages each offer has on screens: a copy under the same key took the first one's place."""
+        return Counter(ident for screen in self.screens.values() for ident in screen.values())
+
+
+@asynccontextmanager
+async def gateway() -> AsyncIterator[Gateway]:
+    made = Gateway()
+    app = web.Application()
+    app.router.add_post("/push", made.take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/push"
+        yield made
+    finally:
+        await runner.cleanup()

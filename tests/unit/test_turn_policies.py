@@ -1,0 +1,109 @@
+"""Two turns that read a workspace's policies at once: each decides by what its own transaction has seen, or newer."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.offers.rendering import Text
+from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.people.rhythm import Rhythm
+from geo_offers.pipeline.catalog import Catalog, Policies
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.partitions import Ownership
+from geo_offers.pipeline.ports import DeviceRow, LockedUser, Read
+from geo_offers.pipeline.requests import Arrival, Part, Request
+from geo_offers.pipeline.turn import DecisionTurn
+from geo_offers.places.fences import Detect, FenceId, Geofence
+from geo_offers.places.geometry import Circle
+from geo_offers.presence.machine import Transition, TransitionType
+
+WORKSPACE = uuid.UUID(int=1)
+NOW_US = 1_800_000_000_000_000
+FENCE = Geofence(FenceId("town/a"), 1, "A", Circle(1.0, 1.0, 100.0), None, (), True, Detect())
+ROLLS = Campaign(
+    id=uuid.UUID(int=2),
+    name="Rolls",
+    version=1,
+    state=CampaignState.APPROVED,
+    trigger_on=TransitionType.ENTER,
+    fences=FenceSelector(set="town"),
+    texts={"en": Text("Warm rolls", "Until noon", None)},
+)
+AGREED = Consents({purpose: Consent(granted=True, text_version="1", at_us=NOW_US) for purpose in Purpose})
+
+
+def policies(version, state):
+    campaign = replace(ROLLS, state=state)
+    return Policies(version, WorkspacePolicy("w", ZoneInfo("UTC"), place_gap_s=0, store_gap_s=0), [campaign])
+
+
+class Database:
+    """The turn's store; `now` is what is committed, and what a turn has read of it may be held back."""
+
+    def __init__(self):
+        self.now = policies(5, CampaignState.APPROVED)
+        self.slow = None
+        self.reasons = []
+
+    @asynccontextmanager
+    async def open(self, _workspaces, _owner, _epochs):
+        yield self
+
+    async def lock(self, users):
+        rhythm = Rhythm(quiet=())
+        return {user: LockedUser(user, WORKSPACE, AGREED, rhythm, frozenset(), "en", None, NOW_US) for user in users}
+
+    async def catalog_versions(self, workspaces):
+        return dict.fromkeys(workspaces, self.now.version)
+
+    async def policies(self, _workspace):
+        found, slow, self.slow = self.now, self.slow, None
+        if slow is not None:
+            await slow.wait()
+        return found
+
+    async def read(self, _since_us, _visits, devices):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return Read({}, {}, {}, {device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
+
+    async def write(self, writes):
+        self.reasons += [decision.reason for decision in writes.decisions]
+
+
+def arriving():
+    user, device, visit = (uuid.uuid4() for _ in range(3))
+    edge = Transition(TransitionType.ENTER, FENCE.id, 1, NOW_US, visit, NOW_US, 5.0, distance_m=-10.0)
+    request = Request(WORKSPACE, NOW_US, [], asyncio.get_running_loop().create_future())
+    return Part(request, user, 0, [], arrivals=[Arrival(device, edge, FENCE)])
+
+
+async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_turn_has_read():
+    database = Database()
+    turn = DecisionTurn(
+        store=database,
+        catalog=Catalog(),
+        ownership=Ownership(None, "me"),
+        figures=Figures(),
+        live=LiveFeed(),
+        wake=lambda: None,
+        lanes=frozenset(),
+        tz_version="1",
+    )
+    database.slow = asyncio.Event()
+    gate = database.slow
+    slower = asyncio.create_task(turn([arriving()]))
+    await asyncio.sleep(0.01)  # it has read version 5, and the answer is on its way
+    database.now = policies(6, CampaignState.PAUSED)
+    later = asyncio.create_task(turn([arriving()]))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(slower, later)
+    assert database.reasons == ["not_live", "not_live"]
+    assert turn.catalog.policies[WORKSPACE].version == 6
