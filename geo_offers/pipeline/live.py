@@ -62,6 +62,14 @@ class LiveFeed:
         for reader in readers:
             reader.push(event)
 
+    def forget(self, workspace: UUID, name: str) -> None:
+        """Drops what is remembered of a person; their device's events name them too."""
+        history = self._history.get(workspace)
+        if history is not None:
+            kept = [event for event in history if name.encode() not in event.data]
+            history.clear()
+            history.extend(kept)
+
     def watched(self) -> list[UUID]:
         """Workspaces with an open feed."""
         return [workspace for workspace, readers in self._readers.items() if readers]

@@ -85,11 +85,12 @@ class Offers(Protocol):
         ...
 
 
-async def rotate(people: People, engine: Engine, refresh_token: str) -> tuple[UUID, Issued]:
-    """New tokens. A reused token revokes its family at once: the engine forgets what it held of the device."""
+async def rotate(people: People, engine: Engine, streams: DeviceStreams, refresh_token: str) -> tuple[UUID, Issued]:
+    """New tokens. A reused token revokes its family at once, and ends the streams that were opened under it."""
     rotated = await people.rotate(refresh_token)
     if isinstance(rotated, Revoked):
         async with engine.exclusive(rotated.user):
+            streams.end(rotated.user)
             raise Unauthenticated(
                 "this refresh token was used before; all tokens of the device are revoked, enrol again"
             )
@@ -133,6 +134,7 @@ async def erase(people: People, engine: Engine, streams: DeviceStreams, caller: 
     streams.clear(caller.user)
     async with engine.exclusive(caller.user):
         await people.erase(caller)
+    streams.end(caller.user, caller.confined_to)
 
 
 async def _wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:

@@ -35,6 +35,7 @@ class Stream:
         self.device = device
         self.user = user
         self.displaced = False
+        self.revoked = False
         self._queue = queue
         self._now_us = now_us
         self._on_close = closed
@@ -125,6 +126,13 @@ class DeviceStreams:
         """Drop what waits to be written to the person's phones: they have withdrawn."""
         for stream in self._of_user.get(user, ()):
             stream.clear()
+
+    def end(self, user: UUID, device: UUID | None = None) -> None:
+        """End the person's streams, or that of one device: what they were opened by is good no more."""
+        for stream in tuple(self._of_user.get(user, ())):
+            if device is None or stream.device == device:
+                stream.revoked = True
+                stream.close()
 
     def close(self) -> None:
         """End all streams; the service stops."""

@@ -71,7 +71,9 @@ async def _enrolled(services: Services, given: Given, issued: Issued) -> Enrolle
 
 async def rotate(services: Services, given: Given) -> Reply:
     """New tokens for a refresh token; the old one stays good until the new one is first used."""
-    workspace, issued = await people.rotate(services.people, services.engine, given.body.refresh_token)
+    workspace, issued = await people.rotate(
+        services.people, services.engine, services.streams, given.body.refresh_token
+    )
     access = await services.tokens.issue(workspace, issued.device, issued.user, issued.epoch, now_us())
     return Reply(Tokens(access_token=access, expires_in=ACCESS_S, refresh_token=issued.refresh_token))
 

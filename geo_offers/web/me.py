@@ -68,6 +68,7 @@ async def export(services: Services, given: Given) -> Reply:
 
 async def erase(services: Services, given: Given) -> Reply:
     await people.erase(services.people, services.engine, services.streams, given.caller)
+    services.live.forget(given.caller.workspace, str(given.caller.user))
     return Reply(status=204)
 
 

@@ -125,8 +125,7 @@ class _Line:
                 await self._send(frame.encode())
         except ConnectionError:
             return  # the phone is gone: the reading end hears of it as well
-        reason = b"a newer stream of this device took over" if offers.displaced else b"the service stops"
-        code = WSCloseCode.POLICY_VIOLATION if offers.displaced else WSCloseCode.GOING_AWAY
+        code, reason = _farewell(offers)
         await self._socket.close(code=code, message=reason)
 
     async def _read(self, caller: Caller) -> None:
@@ -210,3 +209,11 @@ class _Line:
             if self._transport is not None:
                 self._transport.abort()
             raise ConnectionResetError("the phone does not read") from error
+
+
+def _farewell(offers: Stream) -> tuple[WSCloseCode, bytes]:
+    if offers.displaced:
+        return WSCloseCode.POLICY_VIOLATION, b"a newer stream of this device took over"
+    if offers.revoked:
+        return WSCloseCode.POLICY_VIOLATION, b"authenticate again"
+    return WSCloseCode.GOING_AWAY, b"the service stops"
