@@ -75,6 +75,8 @@ CREATE TABLE device (
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 70);
 CREATE INDEX device_user ON device (user_id);
+-- A push token that turns up again is looked for among all phones, at every enrolment.
+CREATE INDEX device_push ON device (push_token) WHERE push_token IS NOT NULL;
 
 CREATE TABLE refresh_token (
     hash       bytea PRIMARY KEY,                   -- SHA-256
@@ -196,7 +198,8 @@ CREATE TABLE visit (
     -- each (visit, transition) belongs to exactly one decision: one column each, set once
     enter_decision  uuid,
     dwell_decision  uuid,
-    exit_decision   uuid
+    exit_decision   uuid,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 75);
 CREATE INDEX visit_open ON visit (user_id) WHERE left_at IS NULL;
 CREATE INDEX visit_user ON visit (user_id, entered_at);
@@ -210,7 +213,8 @@ CREATE TABLE decision (
     outcome   text NOT NULL CHECK (outcome IN ('offer', 'suppressed')),
     reason    text,
     offer     uuid,
-    receipt   bytea NOT NULL                        -- JSON
+    receipt   bytea NOT NULL,                       -- JSON
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX decision_user ON decision (user_id, at);
 CREATE INDEX decision_list ON decision (workspace, id);
@@ -226,6 +230,7 @@ CREATE TABLE reservation (
     tags      text[] NOT NULL DEFAULT '{}',
     visit     uuid,
     state     smallint NOT NULL DEFAULT 0,          -- 0 held, 1 kept, 2 released
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (user_id, at, offer)
 );
 
@@ -249,6 +254,13 @@ CREATE TABLE offer (
     finished_at timestamptz
 ) WITH (fillfactor = 75);
 CREATE INDEX offer_user ON offer (user_id, created_at);
+
+-- What is kept is kept for a time of ours: a recorded trip's `at` is years ago, and its rows are not old for that. Rows are
+-- written in the order of these instants and never change them: some pages of index for a million rows.
+CREATE INDEX visit_age ON visit USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX decision_age ON decision USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX reservation_age ON reservation USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX offer_age ON offer USING brin (created_at) WITH (pages_per_range = 32, autosummarize = on);
 
 CREATE TABLE offer_event (
     offer     uuid NOT NULL,

@@ -47,11 +47,11 @@ async def test_what_a_recorded_trip_caused_is_kept_as_long_as_what_happens_now(a
     await api.shop()
     phone = await api.phone("replay")
     await phone.good("PUT", "/v1/me/rhythm", LOOSE | {"max": 1})
-    year_ago = before(days=800)
-    assert len((await phone.at(SHOP, at=year_ago)).body["offers"]) == 1
+    then = before(days=800).replace(hour=12)
+    assert len((await phone.at(SHOP, at=then)).body["offers"]) == 1
     await retention.PostgresRetention(api.pool).sweep({}, 0.0)
-    await phone.at(AWAY, at=year_ago + timedelta(minutes=10))
-    assert (await phone.at(SHOP, at=year_ago + timedelta(minutes=20))).body[
+    await phone.at(AWAY, at=then + timedelta(minutes=10))
+    assert (await phone.at(SHOP, at=then + timedelta(minutes=20))).body[
         "offers"
     ] == []  # the one of the day is used
     decisions = (await api.good("GET", "/v1/decisions", "owner"))["items"]
