@@ -44,6 +44,8 @@ cells around its middle."""
 LEG_DEG = 0.02
 """A long way is looked up box by box of about this size, or its one box would propose half a country."""
 MAX_LEGS = 256
+NEAR_M = 1_000_000.0
+"""Up to here an arc is at most 0.2 % longer than its chord."""
 
 Hit: TypeAlias = tuple[Geofence, bool]
 """A fence filed under a cell, and whether the cell lies wholly inside it."""
@@ -184,17 +186,17 @@ class GeofenceIndex:
             return []
         point = ecef(lat, lon)
         seeds = set(self._tree.nearest((lon, lat, lon, lat), 2 * limit))  # a fence may have two boxes
-        ceilings = sorted(_distance_range(self._by_number[number].geometry, point)[1] for number in seeds)
+        ceilings = sorted(_at_most_m(self._by_number[number].geometry, point) for number in seeds)
         if len(ceilings) >= limit:
             around = bounds(Circle(lat, lon, ceilings[limit - 1] * 1.02 + 1.0))  # far away, distances are 1 % off
             seeds.update(*(self._tree.intersection(_xy(box)) for box in around))
         return self._measure(seeds, lat, lon, limit)
 
     def _measure(self, numbers: Iterable[int], lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
-        """Rank the nearest of these fences; an area is measured only if the circle around it is near enough."""
+        """Rank the nearest of these fences; only what can be near enough, by the circle around it, is measured."""
         point = ecef(lat, lon)
         fences = [self._by_number[number] for number in numbers]
-        floors = sorted((_distance_range(fence.geometry, point)[0], fence.id, fence) for fence in fences)
+        floors = sorted((_at_least_m(fence.geometry, point), fence.id, fence) for fence in fences)
         ranked: list[tuple[float, FenceId, Geofence, float]] = []
         for least_m, fence_id, fence in floors:
             if len(ranked) >= limit and least_m > ranked[limit - 1][0]:
@@ -281,13 +283,20 @@ def _truly_inside(
                 yield number, fence
 
 
-def _distance_range(geometry: Geometry, point: Ecef) -> tuple[float, float]:
-    """Metres that the border is away at least and at most: exact for a circle, by the circle around it for an area."""
+def _at_least_m(geometry: Geometry, point: Ecef) -> float:
+    """No border is nearer: the straight line through the Earth to the circle around it, shorter than any way there."""
     circle = enclosing(geometry)
-    away_m = arc_m(math.dist(point, circle.centre), circle.earth_m) - circle.radius_m
+    return max(0.0, math.dist(point, circle.centre) - circle.radius_m) * 0.98
+
+
+def _at_most_m(geometry: Geometry, point: Ecef) -> float:
+    """Some border is as near: exact to 0.2 % for a circle, by the circle around it for an area."""
+    circle = enclosing(geometry)
+    chord = math.dist(point, circle.centre)
+    arc = chord * 1.002 if chord < NEAR_M else arc_m(chord, circle.earth_m)
     if isinstance(geometry, Circle):
-        return abs(away_m), abs(away_m)
-    return max(0.0, away_m * 0.98), away_m + 2 * circle.radius_m + 0.02 * abs(away_m)
+        return max(arc - circle.radius_m, circle.radius_m - chord)
+    return arc * 1.02 + circle.radius_m
 
 
 def _length_at_most(lat0: float, lon0: float, lat1: float, lon1: float, limit_m: float) -> bool:
