@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
+import structlog
+
 from geo_offers import wire
 from geo_offers.errors import Unauthenticated
 from geo_offers.pipeline.callers import Caller
@@ -17,6 +19,9 @@ from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.streams import DeviceStreams
 
 UNDER_WAY_S: Final = 5.0
+STOPS_SENDS: Final = frozenset[wire.PurposeName]({"locate", "offers"})
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,8 @@ class People(Protocol):
         """Sends to the device (None: to any of the person's) whose bytes have left without an answer yet."""
         ...
 
-    async def give_up(self, caller: Caller, device: UUID | None) -> None:
-        """Marks those as ambiguous; they are not repeated."""
+    async def end_sends(self, caller: Caller, device: UUID | None) -> None:
+        """Cancels what came back to be sent again; what is still under way becomes ambiguous. Neither is repeated."""
         ...
 
 
@@ -108,11 +113,12 @@ async def change_consent(
 ) -> wire.ConsentState:
     """In force before it returns: queued sends are cancelled, one under way is waited for (at most 5 s)."""
     assert caller.user is not None
+    stops_sends = not change.granted and purpose in STOPS_SENDS
     async with engine.exclusive(caller.user):
         state = await people.set_consent(caller, purpose, change)
-        if not change.granted:
+        if stops_sends:
             streams.clear(caller.user)
-    if not change.granted:
+    if stops_sends:
         await _wait_for_sends(people, caller, None)
         streams.clear(caller.user)  # of what was being sent, what no phone has taken yet
     return state
@@ -138,9 +144,11 @@ async def erase(people: People, engine: Engine, streams: DeviceStreams, caller: 
 
 
 async def _wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
+    """Whatever becomes of them, they are not repeated: what would be sent again after its answer is cancelled too."""
     try:
         async with asyncio.timeout(UNDER_WAY_S):
             while await people.under_way(caller, device):  # noqa: ASYNC110 - the sends end in the database, maybe by another process
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        await people.give_up(caller, device)
+        _log.warning("a send under way was not waited for any longer")
+    await people.end_sends(caller, device)

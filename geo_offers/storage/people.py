@@ -13,7 +13,7 @@ from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.people import Issued, Revoked
+from geo_offers.pipeline.people import STOPS_SENDS, Issued, Revoked
 from geo_offers.storage import cursors, enrolment, ledger, rows
 from geo_offers.storage.decisions import decision_answer
 from geo_offers.storage.pool import Connection, Pool, transaction
@@ -21,7 +21,6 @@ from geo_offers.storage.queries import sql
 
 _NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 MAX_PAGE: Final = 1_000
-_STOPS_SENDS = frozenset({Purpose.LOCATE, Purpose.OFFERS})
 
 
 class PostgresPeople:
@@ -60,7 +59,7 @@ class PostgresPeople:
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
             if not change.granted and asked is Purpose.LOCATE:
                 await _wipe(connection, user["id"])
-            if not change.granted and asked in _STOPS_SENDS:
+            if not change.granted and purpose in STOPS_SENDS:
                 await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             await ledger.append(
                 connection,
@@ -147,9 +146,10 @@ class PostgresPeople:
             count: int = await connection.fetchval(sql("sends_under_way"), caller.user, device)
             return count
 
-    async def give_up(self, caller: Caller, device: UUID | None) -> None:
+    async def end_sends(self, caller: Caller, device: UUID | None) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _user(connection, caller, "user_lock")
+            await connection.execute(sql("sends_cancel"), caller.user, "withdrawn", device)
             await connection.execute(sql("sends_give_up"), caller.user, device)
 
 

@@ -307,6 +307,7 @@ CREATE TABLE audit (
     action    text NOT NULL,
     subject   text NOT NULL
 );
+CREATE INDEX audit_subject ON audit (workspace, subject);
 
 CREATE TABLE partition (
     id    smallint PRIMARY KEY CHECK (id BETWEEN 0 AND 255),

@@ -1,5 +1,6 @@
 """What a person's calls may reach and leave behind: tokens, the sends of other phones, recorded trips."""
 
+import asyncio
 import uuid
 from datetime import timedelta
 
@@ -36,11 +37,29 @@ async def test_an_unproven_device_gives_up_on_its_own_sends_only(api):
     )
     assert caller.confined_to == caller.device
     assert await people.under_way(caller, caller.confined_to) == 1
-    await people.give_up(caller, caller.confined_to)
+    await people.end_sends(caller, caller.confined_to)
     left = await api.rows.fetch(
         "SELECT f.device FROM outbox o JOIN offer f ON f.id = o.offer WHERE o.workspace = $1", api.workspace
     )
     assert [str(row["device"]) for row in left] == [proven.device]
+
+
+@pytest.mark.parametrize("purpose", ["locate", "offers"])
+async def test_a_send_that_would_be_repeated_after_its_answer_is_cancelled_before_the_withdrawal_returns(api, purpose):
+    await api.shop()
+    phone = await api.buyer()
+    (offer,) = (await phone.at(SHOP)).body["offers"]
+    await api.waiting(offer)
+    moved = "UPDATE outbox SET state = $2, token = token + 1, due = clock_timestamp() + interval '1 h' WHERE offer = $1"
+    await api.rows.execute(moved, uuid.UUID(offer["id"]), "sending")
+    withdrawal = asyncio.create_task(phone.consent(purpose, granted=False))
+    await asyncio.sleep(0.1)
+    assert not withdrawal.done()
+    await api.rows.execute(moved, uuid.UUID(offer["id"]), "due")  # the gateway answered: not now
+    assert (await withdrawal).status == 200
+    state = "SELECT f.state, r.state FROM offer f JOIN reservation r ON r.offer = f.id WHERE f.id = $1"
+    assert tuple(await api.rows.fetchrow(state, uuid.UUID(offer["id"]))) == ("cancelled", 2)
+    assert await api.rows.fetchval("SELECT count(*) FROM outbox WHERE workspace = $1", api.workspace) == 0
 
 
 async def test_what_a_recorded_trip_caused_is_kept_as_long_as_what_happens_now(api):
@@ -51,9 +70,7 @@ async def test_what_a_recorded_trip_caused_is_kept_as_long_as_what_happens_now(a
     assert len((await phone.at(SHOP, at=then)).body["offers"]) == 1
     await retention.PostgresRetention(api.pool).sweep({}, 0.0)
     await phone.at(AWAY, at=then + timedelta(minutes=10))
-    assert (await phone.at(SHOP, at=then + timedelta(minutes=20))).body[
-        "offers"
-    ] == []  # the one of the day is used
+    assert (await phone.at(SHOP, at=then + timedelta(minutes=20))).body["offers"] == []  # the one of the day is used
     decisions = (await api.good("GET", "/v1/decisions", "owner"))["items"]
     assert [one.get("reason") for one in decisions] == ["rhythm_max", None]
     visits = (await phone.good("GET", "/v1/me/export"))["visits"]
