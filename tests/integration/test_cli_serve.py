@@ -4,12 +4,14 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from geo_offers.client import Client
+from geo_offers.storage.embedded import APP, OWNER
 from tests.support.commands import command
 from tests.support.databases import Database
 from tests.support.running import Served, serving
@@ -154,3 +156,21 @@ async def test_the_installed_program_is_the_same_command_line() -> None:
     for name in ("serve", "demo", "migrate", "import", "replay", "keys"):
         assert f"\n    {name} " in ended.out
     assert (await command("fly", program=(str(program),))).code == 2
+
+
+async def test_an_own_server_is_migrated_by_its_owner_and_never_by_serving(
+    empty_database: Callable[[str], str],
+) -> None:
+    ours, owners = {"DATABASE_URL": empty_database(APP)}, {"MIGRATE_URL": empty_database(OWNER)}
+    refused = await command("serve", settings=ours | {"PORT": "0"})
+    assert (refused.code, refused.out, len(refused.complaints)) == (1, "", 1)
+    assert "geo-offers migrate" in refused.err
+    without = await command("migrate", settings=ours)
+    assert (without.code, len(without.complaints)) == (1, 1)
+    assert "GEO_OFFERS_MIGRATE_URL" in without.err
+    first = await command("migrate", settings=ours | owners)
+    assert (first.code, first.out.splitlines()[0]) == (0, "applied 0001_foundation.sql")
+    again = await command("migrate", settings=ours | owners)
+    assert (again.code, again.out) == (0, "the schema is up to date\n")
+    made = await command("keys", "create", "--kind", "app", "--workspace", "w", settings=ours)
+    assert (made.code, bool(KEY.fullmatch(made.out))) == (0, True)
