@@ -13,6 +13,8 @@ from geo_offers.errors import Fault, Invalid, Malformed, TooLarge
 _PATH: Final = re.compile(r" - at (?:`key` in )?`\$?([^`]*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _BATCH: Final = re.compile(r"`array` of length <= \d{4,}$")
+DEPTH: Final = 64
+_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 _NUMBER: Final = re.compile(r"^(Number|Integer value) out of range")
 
 
@@ -53,6 +55,22 @@ def refuse_duplicates(data: bytes) -> None:
         raise Malformed("the body is not JSON") from error
 
 
+def _too_deep(data: bytes) -> bool:
+    """Whether objects and arrays nest past the bound: how deep a reader follows depends on the Python under it.
+
+    Brackets are taken out in pairs, a level a pass; those that stand in texts count where they do not pair up.
+    """
+    if data.count(b"[") + data.count(b"{") <= DEPTH:
+        return False
+    rest = data.translate(None, _NO_BRACKET)
+    for _ in range(DEPTH):
+        less = rest.replace(b"[]", b"").replace(b"{}", b"")
+        if len(less) == len(rest):
+            break
+        rest = less
+    return rest.count(b"[") + rest.count(b"{") > DEPTH
+
+
 def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = False) -> Any:
     """The typed value. Malformed where it is no JSON, Invalid with the fault's place where it is of another shape.
 
@@ -60,6 +78,8 @@ def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = Fa
     """
     if not data.strip():
         raise Malformed("the body is empty; send JSON")
+    if _too_deep(data):
+        raise Malformed(f"the body nests deeper than {DEPTH} levels")
     if data.lstrip()[:1] not in {b"{", b"["}:
         raise Malformed("the body is no JSON object or array")
     try:

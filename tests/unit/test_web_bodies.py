@@ -87,9 +87,16 @@ def test_what_is_no_json_is_malformed(body):
         bodies.decode(CAMPAIGN, body)
 
 
-def test_endless_nesting_is_malformed():
-    with pytest.raises(Malformed):
-        bodies.decode(ANYTHING, b"[" * 5000 + b"]" * 5000)
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_endless_nesting_is_malformed(opening):
+    closing = b"]" if opening == b"[" else b"}"
+    with pytest.raises(Malformed, match="nests deeper"):
+        bodies.decode(ANYTHING, opening * 5000 + b"0" + closing * 5000)
+
+
+def test_what_is_wide_and_not_deep_is_taken():
+    rows = b"[" + b",".join([b'{"a":[[[1,2],[3,4]]]}'] * 2000) + b"]"
+    assert len(bodies.decode(ANYTHING, rows)) == 2000
 
 
 @pytest.mark.parametrize(
