@@ -94,7 +94,7 @@ class _Line:
             message = await asyncio.wait_for(self._socket.receive(), AUTH_S)
             self._seq += 1
             if message.type is WSMsgType.TEXT:
-                said = bodies.decode(_said, message.data)
+                said = bodies.decode(_said, message.data.encode())
                 if isinstance(said, wire.StreamAuth):
                     caller = await self._auth.bearer(said.token)
                     self._bearer = said.token
