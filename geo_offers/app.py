@@ -166,7 +166,7 @@ class _Parts:
         limits = Limits(
             queued_points=settings.queue_points, rate_per_s=settings.device_rate_per_s, burst=settings.device_burst
         )
-        engine = Engine(catalog, PostgresDevices(pool), turn, figures, limits=limits)
+        engine = Engine(catalog, PostgresDevices(pool), turn, figures, self.ownership, limits=limits)
         self._tokens = AccessTokens(PostgresServiceKeys(pool))
         self.services = Services(
             engine=engine,
@@ -222,8 +222,9 @@ class _Parts:
             for workspace in watched:
                 pings = services.figures.pings(workspace)
                 rate = (pings - before[workspace]) / STATS_S if workspace in before else 0.0
-                told = {"pings_per_s": rate, "streams": len(services.streams)} | services.figures.stats(workspace)
-                told |= services.engine.sizes() | {"fences": len(services.catalog.index(workspace))}
+                told = {"pings_per_s": rate, "streams": services.streams.count(workspace)}
+                told |= services.figures.stats(workspace) | services.engine.sizes(workspace)
+                told |= {"fences": len(services.catalog.index(workspace))}
                 services.live.publish(workspace, "stats", told, keep=False)
             before = {workspace: services.figures.pings(workspace) for workspace in watched}
 
@@ -231,9 +232,9 @@ class _Parts:
         started = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(SWEEP_S)
-            self.services.engine.forget_idle()
+            await self.services.engine.forget_idle()
             alive_s = asyncio.get_running_loop().time() - started
-            await self._retention.sweep(self.services.engine.heard(), alive_s)
+            await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
 
     async def let_go(self) -> None:
         """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""

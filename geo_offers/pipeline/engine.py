@@ -15,9 +15,9 @@ hops in and out of fences takes turns with everybody else.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from traceback import format_tb
 from typing import Final, Protocol
@@ -26,36 +26,31 @@ from uuid import UUID
 import structlog
 
 from geo_offers import clock
-from geo_offers.errors import Forbidden, GeoOffersError, NotFound, TooManyRequests, Unavailable
+from geo_offers.errors import GeoOffersError, NotFound, Unavailable
+from geo_offers.pipeline.admission import Admission, unlocatable
 from geo_offers.pipeline.advice import advise
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.rates import Bucket
 from geo_offers.pipeline.requests import Part, Point, Request, Result, Seen
 from geo_offers.pipeline.stepping import step_parts
-from geo_offers.places.regions import Next, Outlook, look
-from geo_offers.presence.fixes import Fix, check
+from geo_offers.places.regions import Next, look
+from geo_offers.presence.fixes import Fix
 
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
 TURN_PARTS: Final = 512
 COMMITS: Final = 3
 HOG_S: Final = 0.005  # so long may a turn keep the sockets waiting
-IDLE_US: Final = 3_600 * 1_000_000
-SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent
-
-_FORBIDDEN: Final = {
-    "consent_required": "this person has not agreed to be located; ask for the purpose `locate` first",
-    "age": "this person may not be located: their age is not given as adult",
-}
 
 _log = structlog.get_logger()
 
 
 class Turn(Protocol):
-    """Decides and commits parts of distinct users; answers with the users whose rows are gone (erased meanwhile)."""
+    """Decides and commits parts of distinct users; answers with those it had to refuse, and the points' reason."""
 
-    def __call__(self, parts: Sequence[Part]) -> Awaitable[Collection[UUID]]: ...
+    def __call__(self, parts: Sequence[Part]) -> Awaitable[Mapping[UUID, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +69,9 @@ class _Hold:
 
 
 @dataclass(slots=True, eq=False)
-class _Tracked:
-    device: KnownDevice
-    heard_us: int
-    bucket: Bucket | None = None
-    outlook: Outlook | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Load:
-    """A read of devices that is under way, with the users forgotten since it began: what it finds of them is old."""
-
-    forgotten: set[UUID] = field(default_factory=set)
-
-
-@dataclass(slots=True, eq=False)
 class _Queue:
     work: deque[Part | _Hold] = field(default_factory=deque)
     busy: bool = False
-
-
-def _unlocatable(device: KnownDevice) -> str | None:
-    """Why the device's person may not be located, or None."""
-    if not device.locate:
-        return "consent_required"
-    return None if device.of_age else "age"
 
 
 async def answered(request: Request) -> None:
@@ -115,26 +88,26 @@ class Engine:
         store: DeviceStore,
         turn: Turn,
         figures: Figures,
+        ownership: Ownership,
         *,
         limits: Limits = Limits(),
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
+        self.devices = Devices(store, ownership, bound=limits.devices, now_us=now_us)
+        self._admission = Admission(self.devices, rate_per_s=limits.rate_per_s, burst=limits.burst)
         self._catalog = catalog
-        self._store = store
+        self._ownership = ownership
         self._commit_turn = turn
         self._figures = figures
         self._limits = limits
         self._now_us = now_us
-        self._tracked: dict[UUID, _Tracked] = {}
-        self._of_user: dict[UUID, set[UUID]] = {}
         self._queues: dict[UUID, _Queue] = {}
         self._ready: deque[UUID] = deque()
         self._wake = asyncio.Event()
         self._due: deque[Part] = deque()
         self._commits: set[asyncio.Task[None]] = set()
         self._reloads: set[asyncio.Task[None]] = set()
-        self._queued = 0
-        self._loads: set[_Load] = set()
+        self._queued: Counter[UUID] = Counter()
 
     # ------------------------------------------------------------------------------------------ requests
     async def submit(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
@@ -146,15 +119,15 @@ class Engine:
         its rate, Forbidden for one that may not be located, Unavailable where the queue is full; `done` raises
         Unavailable where points could not be taken now: what of them was applied answers duplicate or late next time.
         """
-        if self._queued + len(points) > self._limits.queued_points:
+        if self._queued.total() + len(points) > self._limits.queued_points:
             raise Unavailable("too many pings are waiting; send the same request again", 1.0)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         request = Request(workspace, self._now_us(), [None] * len(points), done)
-        self._queued += len(points)  # from here on: those whose devices are being loaded wait as well
+        self._queued[workspace] += len(points)  # from here on: those whose devices are being loaded wait as well
         done.add_done_callback(lambda _: self._answered(request))
         try:
-            await self._know(workspace, {point.device for point in points})
-            parts = self._sort_out(request, points, caller)
+            await self.devices.know(workspace, {point.device for point in points}, busy=self._queues)
+            parts = self._admission.sort_out(request, points, caller)
         except BaseException:
             done.cancel()
             raise
@@ -166,7 +139,9 @@ class Engine:
         return request
 
     def _answered(self, request: Request) -> None:
-        self._queued -= len(request.results)
+        self._queued[request.workspace] -= len(request.results)
+        if not self._queued[request.workspace]:
+            del self._queued[request.workspace]
         for status, count in Counter(result.status for result in request.results if result is not None).items():
             self._figures.points.labels(status).inc(count)
 
@@ -178,15 +153,15 @@ class Engine:
 
     async def known_or_gone(self, workspace: UUID, device: UUID) -> KnownDevice | None:
         """As `known`, None where there is no such device."""
-        tracked = self._tracked.get(device)
+        tracked = self.devices.get(device)
         if tracked is None:
-            await self._know(workspace, {device})
-            tracked = self._tracked.get(device)
+            await self.devices.know(workspace, {device}, busy=self._queues)
+            tracked = self.devices.get(device)
         return tracked.device if tracked is not None and tracked.device.workspace == workspace else None
 
     def advise(self, device: UUID, fix: Fix) -> Next | None:
         """What the phone may do until its next ping; what was found around it before serves while it holds."""
-        tracked = self._tracked.get(device)
+        tracked = self.devices.get(device)
         if tracked is None:
             return None
         index, outlook = self._catalog.index(tracked.device.workspace), tracked.outlook
@@ -194,110 +169,12 @@ class Engine:
             outlook = tracked.outlook = look(index, fix.lat, fix.lon)
         return advise(index, tracked.device, fix, outlook)
 
-    def _device_of(self, device: UUID) -> KnownDevice:
-        return self._tracked[device].device
-
     async def known(self, workspace: UUID, device: UUID) -> KnownDevice:
         """The device as the owner knows it, loaded if need be; NotFound where there is none."""
         found = await self.known_or_gone(workspace, device)
         if found is None:
             raise NotFound("no such device")
         return found
-
-    def _sort_out(self, request: Request, points: Sequence[Point], caller: UUID | None) -> list[Part]:
-        """Refuses what is refused for good, and gathers the rest by device: who arrives is who gets the offer."""
-        parts: dict[UUID, Part] = {}
-        rated: dict[UUID, bool] = {}
-        for number, point in enumerate(points):
-            tracked = self._tracked.get(point.device)
-            reason = self._refusal(request, point, tracked, caller, rated)
-            if reason is not None or tracked is None:
-                request.results[number] = Result("refused", reason or "unknown_device")
-                continue
-            device = tracked.device
-            part = parts.get(device.id)
-            if part is None:
-                part = parts[device.id] = Part(request, device.user, device.partition, [])
-            part.points.append((number, point))
-        request.parts = len(parts)
-        return list(parts.values())
-
-    def _refusal(
-        self, request: Request, point: Point, tracked: _Tracked | None, caller: UUID | None, rated: dict[UUID, bool]
-    ) -> str | None:
-        if tracked is None or tracked.device.workspace != request.workspace:
-            return "unknown_device"
-        device = tracked.device
-        reason = _unlocatable(device)
-        if reason is not None:
-            if caller is not None:
-                raise Forbidden(_FORBIDDEN[reason], reason)
-            return reason
-        if point.device not in rated:
-            rated[point.device] = device.replay or self._within_rate(tracked, request.received_us)
-        if not rated[point.device]:
-            if caller is not None:
-                raise TooManyRequests("one request a second is enough", 1.0 / self._limits.rate_per_s)
-            return "rate"
-        tracked.heard_us = request.received_us
-        lat, lon = (0.0, 0.0) if point.region is not None else (point.lat, point.lon)
-        if lat is None or lon is None:
-            return "out_of_range"
-        return check(point.at_us, lat, lon, now_us=request.received_us, replay=device.replay)
-
-    def _within_rate(self, tracked: _Tracked, now_us: int) -> bool:
-        if tracked.bucket is None:
-            tracked.bucket = Bucket(self._limits.rate_per_s, self._limits.burst, now_us)
-        return tracked.bucket.take(now_us)
-
-    # ------------------------------------------------------------------------------------------ what the owner knows
-    async def _know(self, workspace: UUID, devices: Collection[UUID]) -> None:
-        """Loads the devices that are not in memory. A user forgotten meanwhile (consent, erasure) is loaded again."""
-        strangers: set[UUID] = set()
-        while missing := [device for device in devices if device not in self._tracked and device not in strangers]:
-            if len(self._tracked) + len(missing) > self._limits.devices:
-                self.forget_idle()
-                if len(self._tracked) + len(missing) > self._limits.devices:
-                    raise Unavailable("too many devices are live here", 5.0)
-            load = _Load()
-            self._loads.add(load)
-            try:
-                found = await self._store.load(workspace, missing)
-            finally:
-                self._loads.discard(load)
-            strangers.update(set(missing) - {device.id for device in found})
-            self._install(device for device in found if device.user not in load.forgotten)
-
-    def _install(self, devices: Iterable[KnownDevice]) -> None:
-        now_us = self._now_us()
-        for device in devices:
-            if device.id not in self._tracked:
-                self._tracked[device.id] = _Tracked(device, now_us)
-                self._of_user.setdefault(device.user, set()).add(device.id)
-
-    def _forget(self, user: UUID) -> None:
-        for load in self._loads:
-            load.forgotten.add(user)
-        for device in self._of_user.pop(user, ()):
-            del self._tracked[device]
-
-    def forget_idle(self) -> None:
-        """Drops devices not heard of for an hour; those inside a fence for most of a day."""
-        now_us = self._now_us()
-        for user in [user for user in self._of_user if user not in self._queues]:
-            devices = self._of_user[user]
-            for device in [device for device in devices if self._is_idle(self._tracked[device], now_us)]:
-                del self._tracked[device]
-                devices.remove(device)
-            if not devices:
-                del self._of_user[user]
-
-    def _is_idle(self, tracked: _Tracked, now_us: int) -> bool:
-        return tracked.heard_us < now_us - (SILENT_US if tracked.device.state.inside else IDLE_US)
-
-    def heard(self) -> dict[UUID, int]:
-        """When each device that is inside something was last heard of, for the stale-visit close."""
-        return {d: tracked.heard_us for d, tracked in self._tracked.items() if tracked.device.state.inside}
 
     # ------------------------------------------------------------------------------------------ queues
     def _push(self, user: UUID, work: Part | _Hold) -> None:
@@ -330,7 +207,7 @@ class Engine:
         try:
             yield
         finally:
-            self._forget(user)
+            self.devices.forget(user)
             self._release(user)
 
     async def run(self) -> None:
@@ -361,17 +238,18 @@ class Engine:
             self._launch()
 
     def _may_step(self, part: Part) -> bool:
-        """Asks again what may have changed while the part waited: its devices may be forgotten, its person withdrawn.
+        """Asks again what may have changed while the part waited: devices forgotten, partition lost, consent withdrawn.
 
-        A part whose devices were forgotten goes round again, to be loaded first.
+        A part whose devices are not known, or known from an earlier ownership, goes round again, to be loaded first.
         """
         devices = {point.device for _, point in part.points}
-        if not devices <= self._tracked.keys():
+        if not all(self.devices.is_current(device) for device in devices):
             task = asyncio.create_task(self._reload(part, devices), name="reload")
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
             return False
-        reasons = {device: _unlocatable(self._tracked[device].device) for device in devices}
+        part.epoch = self._ownership.epochs.get(part.partition, -1)
+        reasons = {device: unlocatable(self.devices.device_of(device)) for device in devices}
         part.refuse({device: reason for device, reason in reasons.items() if reason is not None})
         if not part.points:
             part.request.part_done()
@@ -380,12 +258,16 @@ class Engine:
 
     async def _reload(self, part: Part, devices: Collection[UUID]) -> None:
         """Loads the part's devices anew and puts it back where it was, first in its user's queue."""
+        self.devices.forget(part.user)
+        if part.partition not in self._ownership.epochs:
+            self._fail(part, Unavailable("another process owns this user's partition now; send the same request again"))
+            return
         try:
-            await self._know(part.request.workspace, devices)
+            await self.devices.know(part.request.workspace, devices, busy=self._queues)
         except Exception as error:  # noqa: BLE001 - whatever failed, the request must be answered
             self._fail(part, error)
             return
-        part.refuse({device: "unknown_device" for device in devices if device not in self._tracked})
+        part.refuse({device: "unknown_device" for device in devices if self.devices.get(device) is None})
         self._queues[part.user].work.appendleft(part)
         self._release(part.user)
 
@@ -394,7 +276,7 @@ class Engine:
         taken_us, since = self._now_us(), perf_counter()
         for part in parts:
             part.taken_us = taken_us
-        for part, error in step_parts(parts, self._device_of, self._catalog, self._figures):
+        for part, error in step_parts(parts, self.devices.device_of, self._catalog, self._figures):
             if error is not None:
                 trace = "".join(format_tb(error.__traceback__))  # without the message: it may name the place
                 _log.error("a request could not be stepped", error=type(error).__name__, trace=trace)
@@ -422,13 +304,13 @@ class Engine:
 
     async def _commit(self, batch: Sequence[Part]) -> None:
         try:
-            gone = await self._commit_turn(batch)
+            refused = await self._commit_turn(batch)
         except Exception as error:  # noqa: BLE001 - every part of the batch must be answered, whatever failed
             await self._commit_failed(batch, error)
             return
         for part in batch:
-            if part.user in gone:
-                self._refuse_gone(part)
+            if part.user in refused:
+                self._refuse(part, refused[part.user])
             else:
                 self._finish(part)
 
@@ -447,8 +329,7 @@ class Engine:
     def _finish(self, part: Part) -> None:
         """Installs the part's states and lets the user's next part in."""
         for device, state in part.states.items():
-            tracked = self._tracked[device]
-            tracked.device = replace(tracked.device, state=state)
+            self.devices.install(device, state)
         part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
         for arrival in part.arrivals:
             self._figures.transitions.labels(arrival.transition.type.value).inc()
@@ -458,10 +339,10 @@ class Engine:
         part.request.part_done()
         self._release(part.user)
 
-    def _refuse_gone(self, part: Part) -> None:
+    def _refuse(self, part: Part, reason: str) -> None:
         for number, _ in (*part.points, *part.rest):
-            part.request.results[number] = Result("refused", "unknown_device")
-        self._forget(part.user)
+            part.request.results[number] = Result("refused", reason)
+        self.devices.forget(part.user)
         part.request.part_done()
         self._release(part.user)
 
@@ -469,7 +350,7 @@ class Engine:
         if not isinstance(error, GeoOffersError):
             error = Unavailable("something failed here; send the same request again", 1.0)
         part.request.failure = error
-        self._forget(part.user)
+        self.devices.forget(part.user)
         part.request.part_done()
         self._release(part.user)
 
@@ -478,12 +359,16 @@ class Engine:
         while self._queues:  # noqa: ASYNC110 - once, at the end: an event for it would have to be kept at every turn
             await asyncio.sleep(0.01)
 
-    def sizes(self) -> dict[str, int]:
-        """How much is held, for the live feed."""
-        return {"devices": len(self._tracked), "queued": self._queued}
+    async def forget_idle(self) -> None:
+        """Drops devices that nobody has heard of for long."""
+        await self.devices.forget_idle(self._queues)
+
+    def sizes(self, workspace: UUID) -> dict[str, int]:
+        """How much is held of a workspace, for its live feed."""
+        return {"devices": self.devices.count(workspace), "queued": self._queued[workspace]}
 
     def observe(self) -> None:
         """Sets the gauges."""
-        self._figures.queued.set(self._queued)
-        self._figures.devices.set(len(self._tracked))
+        self._figures.queued.set(self._queued.total())
+        self._figures.devices.set(len(self.devices))
         self._figures.fences.set(self._catalog.size())

@@ -1,4 +1,9 @@
-"""Counters and latencies of the running service: over its life for `/metrics`, of late for the live feed."""
+"""Counters and latencies of the running service: over its life for `/metrics`, of late for the live feed.
+
+`/metrics` is the operator's and counts the whole process. The live feed is the workspaces', and a workspace is told its
+own: pings, decisions and their latency are counted by workspace, of which there are as many as have keys. One figure is
+the machine's: what a look-up takes. It says how fast the process is, and nothing of who keeps it busy.
+"""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -54,7 +59,7 @@ class Figures:
         self._reasons: dict[UUID, Counter[str]] = {}
 
     def looked_up(self, points: int, seconds: float) -> None:
-        """One vectorised look-up: the time of each of its points."""
+        """One vectorised look-up, of whatever workspace: the time of each of its points."""
         self._lookup_us.append(seconds / points * 1e6)
 
     def received(self, workspace: UUID, points: int) -> None:
@@ -71,7 +76,7 @@ class Figures:
         return self._pings[workspace]
 
     def stats(self, workspace: UUID) -> dict[str, Any]:
-        """Recent latencies, and decisions by reason since the start."""
+        """What a workspace may see: the machine's look-ups, its own decisions of late and by reason since the start."""
         return {
             "lookup_us": quantiles(self._lookup_us),
             "decision_ms": quantiles(self._decision_ms.get(workspace, ())),

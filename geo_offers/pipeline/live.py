@@ -1,11 +1,11 @@
 """The live feed: what happens now, fanned out to whoever looks, without coordinates.
 
 A slow reader loses its own oldest events and nothing else; how many were dropped is told with the next event that it
-gets.
+gets. Events are numbered by workspace: gaps would tell one how busy the others are.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,15 +48,15 @@ class LiveFeed:
     def __init__(self) -> None:
         self._readers: dict[UUID, set[Reader]] = {}
         self._history: dict[UUID, deque[Event]] = {}
-        self._seq = 0
+        self._seq: Counter[UUID] = Counter()
 
     def publish(self, workspace: UUID, name: str, data: dict[str, Any], *, keep: bool = True) -> None:
         """Tells all readers of the workspace; costs next to nothing when nobody has looked yet."""
         readers = self._readers.get(workspace)
         if readers is None:
             return
-        self._seq += 1
-        event = Event(self._seq, name, msgspec.json.encode(data))
+        self._seq[workspace] += 1
+        event = Event(self._seq[workspace], name, msgspec.json.encode(data))
         if keep:
             self._history[workspace].append(event)
         for reader in readers:

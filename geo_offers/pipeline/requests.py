@@ -89,6 +89,7 @@ class Part:
     """One request's points of one device: the unit of a turn. A user takes part in a turn with one part at a time.
 
     rest: points that this part leaves to the next, since it has made many transitions.
+    epoch: of the partition's ownership under which the states were loaded; no other may commit them.
     """
 
     request: Request
@@ -99,6 +100,7 @@ class Part:
     arrivals: list[Arrival] = field(default_factory=list)
     rest: list[tuple[int, Point]] = field(default_factory=list)
     taken_us: int = 0
+    epoch: int = -1
     leaps: int = 0
 
     def refuse(self, reasons: Mapping[UUID, str]) -> None:

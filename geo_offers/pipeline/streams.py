@@ -6,7 +6,7 @@ about to be written, and lets go of it when it expires or when the person withdr
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +25,7 @@ class Stream:
 
     def __init__(
         self,
+        workspace: UUID,
         device: UUID,
         user: UUID | None,
         *,
@@ -32,6 +33,7 @@ class Stream:
         now_us: Callable[[], int],
         closed: Callable[["Stream"], None],
     ) -> None:
+        self.workspace = workspace
         self.device = device
         self.user = user
         self.displaced = False
@@ -94,9 +96,14 @@ class DeviceStreams:
         self._now_us = now_us
         self._open: dict[UUID, Stream] = {}
         self._of_user: dict[UUID, set[Stream]] = {}
+        self._of_workspace: Counter[UUID] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def count(self, workspace: UUID) -> int:
+        """How many of them are of that workspace."""
+        return self._of_workspace[workspace]
 
     def attach(self, workspace: UUID, device: UUID, *, user: UUID | None = None) -> Stream:
         """Open a stream of the device, to be closed by its holder (`with`); an older one of the device ends.
@@ -107,8 +114,9 @@ class DeviceStreams:
         if older is not None:
             older.displaced = True
             older.close()
-        stream = Stream(device, user, queue=self._queue, now_us=self._now_us, closed=self._forget)
+        stream = Stream(workspace, device, user, queue=self._queue, now_us=self._now_us, closed=self._forget)
         self._open[device] = stream
+        self._of_workspace[workspace] += 1
         if user is not None:
             self._of_user.setdefault(user, set()).add(stream)
         self.on_attach(workspace, device)
@@ -141,6 +149,9 @@ class DeviceStreams:
 
     def _forget(self, stream: Stream) -> None:
         del self._open[stream.device]  # a displaced one is closed before its successor is put in
+        self._of_workspace[stream.workspace] -= 1
+        if not self._of_workspace[stream.workspace]:
+            del self._of_workspace[stream.workspace]
         if stream.user is not None:
             streams = self._of_user[stream.user]
             streams.remove(stream)

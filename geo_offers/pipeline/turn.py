@@ -6,49 +6,34 @@ reserves nothing twice.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import msgspec
-
-from geo_offers import clock, instants
-from geo_offers.offers.decide import Decision, OfferDraft, decide, offer_id, receipt
+from geo_offers import clock
+from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
+from geo_offers.people.consent import Purpose
+from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import (
-    DecisionRow,
     DeviceRow,
     KnownVisit,
     LockedUser,
-    OfferRow,
     Read,
-    SeenRow,
     TurnStore,
     TurnTransaction,
-    VisitRow,
-    Writes,
 )
-from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
+from geo_offers.pipeline.records import Outcome
+from geo_offers.pipeline.requests import Arrival, Part
 from geo_offers.presence.machine import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What one part comes to: the arrivals that are news, its decision, and the rows of both."""
-
-    part: Part
-    arrivals: Sequence[Arrival]
-    decision: Decision | None = None
-    row: DecisionRow | None = None
-    visits: Sequence[VisitRow] = ()
 
 
 @dataclass(slots=True)
@@ -66,15 +51,18 @@ class DecisionTurn:
     now_us: Callable[[], int] = field(default=clock.now_us)
     stopwatch: Callable[[], float] = field(default=perf_counter)
 
-    async def __call__(self, parts: Sequence[Part]) -> Collection[UUID]:
-        """Commits the parts' transitions and what they decide; answers with the users that are gone."""
+    async def __call__(self, parts: Sequence[Part]) -> Mapping[UUID, str]:
+        """Commits the parts' transitions and what they decide; answers with the users refused, and why.
+
+        Refused are those who are gone, and those who, as their locked row says, may not be located any more.
+        """
         workspaces = {part.request.workspace for part in parts}
-        epochs = {part.partition: self.ownership.epochs.get(part.partition, -1) for part in parts}
         started = self.stopwatch()
-        async with self.store.open(workspaces, self.ownership.owner, epochs) as turn:
+        async with self.store.open(workspaces, self.ownership.owner, _epochs(parts)) as turn:
             users = await turn.lock(sorted(part.user for part in parts))
             policies = await self._policies(turn, workspaces)
-            present = [part for part in parts if part.user in users]
+            refused = {part.user: reason for part in parts if (reason := _refusal(users.get(part.user)))}
+            present = [part for part in parts if part.user not in refused]
             locked = self.stopwatch()
             read = await turn.read(*self._wanted(present, users))
             known = self.stopwatch()
@@ -82,13 +70,13 @@ class DecisionTurn:
             outcomes = [
                 self._decide(part, users[part.user], read, policies[part.request.workspace], ms) for part in present
             ]
-            await turn.write(_writes(outcomes))
+            await turn.write(records.writes(outcomes))
         self.figures.turn_seconds.observe(self.stopwatch() - started)
         for outcome in outcomes:
             self._tell(outcome)
         if any(outcome.row and outcome.row.offer for outcome in outcomes):
             self.wake()
-        return {part.user for part in parts} - users.keys()
+        return refused
 
     async def _policies(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> Mapping[UUID, Policies]:
         """What this turn decides by: at least as new as what its transaction saw, whatever other turns hold."""
@@ -112,24 +100,20 @@ class DecisionTurn:
         return since, sorted(visits), sorted(devices)
 
     # ------------------------------------------------------------------------------------------ deciding
-    def _decide(
-        self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]
-    ) -> _Outcome:
+    def _decide(self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]) -> Outcome:
         arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, read.known)]
-        outcome = _Outcome(part, arrivals)
         part.arrivals = arrivals
         started = self.stopwatch()
         snapshot = self._snapshot(arrivals, user, read, policies)
-        outcome.decision = decide(snapshot) if snapshot else None
-        if snapshot and outcome.decision:
-            took = {
-                "wait": (part.taken_us - part.request.received_us) / 1e3,
-                **ms,
-                "decide": (self.stopwatch() - started) * 1e3,
-            }
-            outcome.row = _decision_row(outcome.decision, snapshot, part, user, took)
-        outcome.visits = _visit_rows(part, arrivals, outcome)
-        return outcome
+        decision = decide(snapshot) if snapshot else None
+        if snapshot is None or decision is None:
+            return Outcome(part, arrivals)
+        took = {
+            "wait": (part.taken_us - part.request.received_us) / 1e3,
+            **ms,
+            "decide": (self.stopwatch() - started) * 1e3,
+        }
+        return Outcome(part, arrivals, decision, records.decision_row(decision, snapshot, part, user, took))
 
     def _snapshot(
         self, arrivals: Sequence[Arrival], user: LockedUser, read: Read, policies: Policies
@@ -176,18 +160,33 @@ class DecisionTurn:
         return (*push, "inapp")
 
     # ------------------------------------------------------------------------------------------ telling
-    def _tell(self, outcome: _Outcome) -> None:
+    def _tell(self, outcome: Outcome) -> None:
         workspace, part = outcome.part.request.workspace, outcome.part
         for arrival in outcome.arrivals:
-            self.live.publish(workspace, "transition", _live_transition(part, arrival))
+            self.live.publish(workspace, "transition", records.live_transition(part, arrival))
         row, decision = outcome.row, outcome.decision
         if row is None or decision is None:
             return
         ms = (self.now_us() - part.request.received_us) / 1e3
         self.figures.decided(workspace, row.reason or row.outcome, ms)
-        self.live.publish(workspace, "decision", _live_decision(outcome, row, decision, ms))
+        self.live.publish(workspace, "decision", records.live_decision(outcome, row, decision, ms))
         if row.offer is not None:
-            part.request.offers.append(_made(row.offer))
+            part.request.offers.append(records.made(row.offer))
+
+
+def _epochs(parts: Sequence[Part]) -> Mapping[int, int]:
+    """The ownership that each partition's states are from; where two differ, the older: it is refused."""
+    epochs: dict[int, int] = {}
+    for part in parts:
+        epochs[part.partition] = min(part.epoch, epochs.get(part.partition, part.epoch))
+    return epochs
+
+
+def _refusal(user: LockedUser | None) -> str | None:
+    """Why nothing of this user's may be written, in the points' words; None where it may."""
+    if user is None:
+        return "unknown_device"
+    return None if user.consents.granted(Purpose.LOCATE) else "consent_required"
 
 
 def _committed(arrival: Arrival, known: Mapping[UUID, KnownVisit]) -> bool:
@@ -204,128 +203,3 @@ def _committed(arrival: Arrival, known: Mapping[UUID, KnownVisit]) -> bool:
             return seen.closed
         case TransitionType.CROSS:
             return False
-
-
-# ------------------------------------------------------------------------------------------------ rows
-def _visit_rows(part: Part, arrivals: Sequence[Arrival], outcome: _Outcome) -> list[VisitRow]:
-    """One row a visit, however many of its transitions the turn holds; each names the decision it belongs to."""
-    decided = _decided_transitions(outcome)
-    rows: dict[UUID, VisitRow] = {}
-    for arrival in arrivals:
-        edge = arrival.transition
-        if edge.visit is None or edge.entered_us is None:
-            continue
-        row = rows.get(edge.visit) or VisitRow(
-            id=edge.visit,
-            workspace=part.request.workspace,
-            user=part.user,
-            device=arrival.device,
-            fence=edge.fence,
-            fence_version=edge.fence_version,
-            entered_us=edge.entered_us,
-            opened=False,
-        )
-        by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
-        match edge.type:
-            case TransitionType.ENTER:
-                row = replace(row, opened=True, enter_decision=by)
-            case TransitionType.DWELL:
-                row = replace(row, dwelt_us=edge.at_us, dwell_decision=by)
-            case TransitionType.EXIT:
-                row = replace(row, left_us=edge.at_us, exit_decision=by)
-            case TransitionType.CROSS:
-                continue
-        rows[edge.visit] = row
-    return list(rows.values())
-
-
-def _decided_transitions(outcome: _Outcome) -> set[tuple[UUID | None, TransitionType]]:
-    return {(edge.visit, edge.type) for edge in outcome.decision.transitions} if outcome.decision else set()
-
-
-def _decision_row(
-    decision: Decision, snapshot: Snapshot, part: Part, user: LockedUser, took: Mapping[str, float]
-) -> DecisionRow:
-    draft = decision.offer
-    return DecisionRow(
-        id=decision.id,
-        workspace=user.workspace,
-        user=user.id,
-        campaign=decision.campaign,
-        at_us=decision.at_us,
-        outcome=decision.outcome,
-        reason=decision.reason,
-        receipt=receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()}),
-        offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
-    )
-
-
-def _offer_row(decision: UUID, draft: OfferDraft, snapshot: Snapshot, part: Part, user: LockedUser) -> OfferRow:
-    """The offer's life runs on the server's time, its reservation on the decision's clock."""
-    message: dict[str, Any] = {"title": draft.title, "body": draft.body}
-    if draft.link:
-        message["link"] = draft.link
-    if draft.data:
-        message["data"] = draft.data
-    return OfferRow(
-        id=offer_id(decision),
-        at_us=snapshot.now_us,
-        device=snapshot.device.id,
-        partition=part.partition,
-        campaign=draft.campaign,
-        fence=draft.fence,
-        store=draft.store,
-        tags=tuple(sorted(draft.tags)),
-        visit=draft.visit,
-        trigger=draft.trigger.value,
-        lane=draft.lane,
-        message=msgspec.json.encode(message),
-        created_us=user.now_us,
-        expires_us=user.now_us + draft.expires_us - snapshot.now_us,
-    )
-
-
-def _writes(outcomes: Sequence[_Outcome]) -> Writes:
-    return Writes(
-        visits=[row for outcome in outcomes for row in outcome.visits],
-        decisions=[outcome.row for outcome in outcomes if outcome.row is not None],
-        seen=[
-            SeenRow(device, state, outcome.part.request.received_us)
-            for outcome in outcomes
-            for device, state in outcome.part.states.items()
-        ],
-    )
-
-
-# ------------------------------------------------------------------------------------------------ the live feed
-def _live_transition(part: Part, arrival: Arrival) -> dict[str, Any]:
-    return {
-        "device": arrival.device,
-        "user": part.user,
-        "fence": arrival.transition.fence,
-        "type": arrival.transition.type.value,
-        "at": instants.text(arrival.transition.at_us),
-    }
-
-
-def _live_decision(outcome: _Outcome, row: DecisionRow, decision: Decision, ms: float) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "id": row.id,
-        "user": row.user,
-        "device": outcome.arrivals[-1].device,
-        "outcome": row.outcome,
-        "reason": row.reason,
-        "campaign": row.campaign,
-        "fence": decision.primary.fence,
-        "ms": round(ms, 2),
-    }
-    if row.offer is not None:
-        told["store"] = row.offer.store
-        told["offer"] = {"id": row.offer.id} | msgspec.json.decode(row.offer.message)
-    return told
-
-
-def _made(offer: OfferRow) -> MadeOffer:
-    return MadeOffer(
-        offer.id, offer.campaign, offer.fence, offer.message, offer.lane, offer.created_us, offer.expires_us
-    )

@@ -208,6 +208,7 @@ class PostgresDevices:
 
     async def load(self, workspace: UUID, devices: Collection[UUID]) -> Sequence[KnownDevice]:
         async with transaction(self._pool, [workspace]) as connection:
+            await connection.execute(sql("load_devices_lock"), list(devices))
             found = await connection.fetch(sql("load_devices"), list(devices))
         return [
             KnownDevice(

@@ -93,6 +93,11 @@ RETURNING id, epoch;
 -- $1 owner.
 UPDATE partition SET owner = NULL, until = NULL WHERE owner = $1;
 
+-- name: load_devices_lock
+-- $1 devices. Waits for a commit of these people that is still under way: its connection may have broken, and whoever sent it
+-- does not know what became of it. What it wrote is seen by the statement after this one, not by this one.
+SELECT id FROM app_user WHERE id IN (SELECT user_id FROM device WHERE id = ANY ($1::uuid[])) ORDER BY id FOR SHARE;
+
 -- name: load_devices
 -- $1 devices. What the partition's owner keeps in memory of each.
 SELECT d.id, d.user_id, d.workspace, u.partition, d.replay, d.proven, d.token_epoch, d.presence, u.consents, u.age

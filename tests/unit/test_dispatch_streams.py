@@ -54,6 +54,16 @@ async def test_a_waiting_reader_is_woken(streams):
     assert await asyncio.wait_for(reading, 1) == "a"
 
 
+def test_open_streams_are_counted_by_workspace(streams):
+    elsewhere = UUID(int=9)
+    with streams.attach(WORKSPACE, DEVICE), streams.attach(WORKSPACE, OTHER), streams.attach(elsewhere, UUID(int=4)):
+        streams.attach(WORKSPACE, DEVICE)  # takes over: a device has one stream
+        assert (streams.count(WORKSPACE), streams.count(elsewhere), len(streams)) == (2, 1, 3)
+    assert (streams.count(WORKSPACE), streams.count(elsewhere), len(streams)) == (1, 0, 1)
+    streams.close()
+    assert streams.count(WORKSPACE) == 0
+
+
 async def test_a_device_without_a_stream_takes_nothing(streams):
     assert not streams.offer(DEVICE, "a", until_us=LATER_US)
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from geo_offers.errors import Forbidden, TooManyRequests, Unavailable
+from geo_offers.pipeline import devices as devices_module
 from geo_offers.pipeline import engine as engine_module
 from geo_offers.pipeline import stepping
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.engine import Engine, Limits
 from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.partitions import PARTITIONS, Ownership
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Point
 from geo_offers.places.fences import Detect, FenceId, Geofence
@@ -78,7 +80,8 @@ class Turn:
         self.held = {}  # user -> event that a commit with this user waits for
         self.poison = set()
         self.fails = []  # one error a commit, taken in order
-        self.gone = set()
+        self.refused = {}
+        self.epochs = []
         self.under_way = 0
         self.most_under_way = 0
 
@@ -88,6 +91,7 @@ class Turn:
 
     async def __call__(self, parts):
         self.batches.append([part.user for part in parts])
+        self.epochs += {part.epoch for part in parts}
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
@@ -105,12 +109,12 @@ class Turn:
             for device, state in part.states.items():
                 kept = machine.load(machine.dump(state))
                 self.store.devices[device] = replace(self.store.devices[device], state=kept)
-        return self.gone & {part.user for part in parts}
+        return {part.user: self.refused[part.user] for part in parts if part.user in self.refused}
 
 
 class House:
-    def __init__(self, engine, store, turn):
-        self.engine, self.store, self.turn = engine, store, turn
+    def __init__(self, engine, store, turn, ownership):
+        self.engine, self.store, self.turn, self.ownership = engine, store, turn, ownership
 
     async def send(self, device, *fixes, caller=True):
         points = [Point(device, NOW_US + at * 1_000_000, *where) for at, where in fixes]
@@ -125,8 +129,14 @@ class House:
 
     def is_empty(self):
         engine = self.engine
-        held = (engine._queues, engine._ready, engine._due, engine._commits, engine._reloads, engine._loads)
-        return not any(held) and engine._queued == 0
+        held = (engine._queues, engine._ready, engine._due, engine._commits, engine._reloads, engine.devices._loads)
+        return not any(held) and not engine._queued
+
+
+def owning(epoch=1):
+    ownership = Ownership(None, "me")
+    ownership.epochs = dict.fromkeys(range(PARTITIONS), epoch)
+    return ownership
 
 
 @asynccontextmanager
@@ -136,11 +146,12 @@ async def a_house(**limits):
     catalog = Catalog()
     catalog.put(WORKSPACE, [FENCE])
     limits = Limits(**({"rate_per_s": 1.0, "burst": 1e6} | limits))
-    engine = Engine(catalog, store, turn, Figures(), limits=limits, now_us=lambda: NOW_US)
+    ownership = owning()
+    engine = Engine(catalog, store, turn, Figures(), ownership, limits=limits, now_us=lambda: NOW_US)
     running = asyncio.create_task(engine.run())
     try:
         with capture_logs():
-            yield House(engine, store, turn)
+            yield House(engine, store, turn, ownership)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -244,7 +255,7 @@ async def test_after_a_failed_commit_the_state_is_the_stores_and_the_same_reques
         house.turn.fails.append(Unavailable("the database is away", 2.0))
         with pytest.raises(Unavailable):
             await house.send(device, (1, AWAY), (2, HOME))
-        assert device not in house.engine._tracked
+        assert device not in house.engine.devices._tracked
         request = await house.send(device, (1, AWAY), (2, HOME))
         assert statuses(request) == [("accepted", None)] * 2
         assert types(request) == ["enter"]
@@ -303,11 +314,11 @@ async def test_a_part_that_cannot_be_stepped_does_not_take_its_turn_along(monkey
 async def test_a_user_who_is_gone_at_the_commit_is_refused_and_forgotten():
     async with a_house() as house:
         device = house.store.add(user := uuid.uuid4())
-        house.turn.gone.add(user)
+        house.turn.refused[user] = "unknown_device"
         request = await house.send(device, (1, HOME))
         assert statuses(request) == [("refused", "unknown_device")]
         assert types(request) == []
-        assert device not in house.engine._tracked
+        assert device not in house.engine.devices._tracked
 
 
 # ---------------------------------------------------------------------------------------------- holds
@@ -485,7 +496,7 @@ async def test_a_caller_who_stops_waiting_leaves_its_points_counted_until_they_a
         for leaver in leavers:
             leaver.cancel()
         await asyncio.gather(*leavers, return_exceptions=True)
-        assert house.engine.sizes()["queued"] == 10
+        assert house.engine.sizes(WORKSPACE)["queued"] == 10
         with pytest.raises(Unavailable):
             await house.send(device, (100, HOME))
         release.set()
@@ -563,11 +574,9 @@ async def test_only_so_many_devices_are_held_and_idle_ones_make_room():
     async with a_house(devices=1) as house:
         first, second = house.store.add(uuid.uuid4()), house.store.add(uuid.uuid4())
         await house.send(first, (1, AWAY))
-        with pytest.raises(Unavailable):
-            await house.send(second, (1, AWAY))
-        house.engine._tracked[first].heard_us -= engine_module.IDLE_US + 1
+        house.engine.devices.get(first).heard_us -= devices_module.IDLE_US + 1
         assert statuses(await house.send(second, (1, AWAY))) == [("accepted", None)]
-        assert first not in house.engine._tracked
+        assert first not in house.engine.devices._tracked
 
 
 async def test_a_phone_inside_a_fence_is_kept_for_most_of_a_day_and_one_outside_for_an_hour():
@@ -576,19 +585,85 @@ async def test_a_phone_inside_a_fence_is_kept_for_most_of_a_day_and_one_outside_
         inside, outside, fresh = (house.store.add(user) for _ in range(3))
         await house.send(inside, (0, HOME))
         await house.send(outside, (0, AWAY))
-        now_us = NOW_US + engine_module.IDLE_US + 1
-        house.engine._now_us = lambda: now_us
+        now_us = NOW_US + devices_module.IDLE_US + 1
+        house.engine._now_us = house.engine.devices._now_us = lambda: now_us
         await house.send(fresh, (0, AWAY))
-        house.engine.forget_idle()
-        assert [device in house.engine._tracked for device in (inside, outside, fresh)] == [True, False, True]
-        now_us = NOW_US + engine_module.SILENT_US + 1
-        house.engine.forget_idle()
-        assert [device in house.engine._tracked for device in (inside, outside, fresh)] == [False] * 3
-        assert house.engine._of_user == {}
+        await house.engine.forget_idle()
+        assert [device in house.engine.devices._tracked for device in (inside, outside, fresh)] == [True, False, True]
+        now_us = NOW_US + devices_module.SILENT_US + 1
+        await house.engine.forget_idle()
+        assert [device in house.engine.devices._tracked for device in (inside, outside, fresh)] == [False] * 3
+        assert house.engine.devices._of_user == {}
         assert statuses(await house.send(inside, (1, HOME))) == [
             ("accepted", None)
         ]  # from the store it is still inside
         assert len(house.turn.batches) == 1
+
+
+async def test_a_look_for_idle_devices_in_full_memory_is_not_made_at_every_ping():
+    async with a_house(devices=1) as house:
+        first, second = house.store.add(uuid.uuid4()), house.store.add(uuid.uuid4())
+        await house.send(first, (1, AWAY))
+        with pytest.raises(Unavailable):
+            await house.send(second, (1, AWAY))
+        house.engine.devices.get(first).heard_us -= devices_module.IDLE_US + 1
+        with pytest.raises(Unavailable):
+            await house.send(second, (1, AWAY))
+        now_us = NOW_US + devices_module.LOOK_US + 1
+        house.engine.devices._now_us = lambda: now_us
+        assert statuses(await house.send(second, (1, AWAY))) == [("accepted", None)]
+
+
+async def test_a_workspace_is_told_of_its_own_devices_only():
+    async with a_house() as house:
+        device = house.store.add(user := uuid.uuid4())
+        await house.send(device, (1, AWAY))
+        assert house.engine.sizes(WORKSPACE) == {"devices": 1, "queued": 0}
+        assert house.engine.sizes(uuid.uuid4()) == {"devices": 0, "queued": 0}
+        async with house.engine.exclusive(user):
+            pass
+        assert house.engine.sizes(WORKSPACE) == {"devices": 0, "queued": 0}
+
+
+# ---------------------------------------------------------------------------------------------- ownership
+async def test_a_commit_names_the_ownership_that_its_states_are_from():
+    async with a_house() as house:
+        device = house.store.add(uuid.uuid4())
+        await house.send(device, (1, HOME))
+        assert house.turn.epochs == [1]
+
+
+async def test_what_was_known_before_a_partition_was_lost_is_loaded_anew_when_it_is_ours_again():
+    async with a_house() as house:
+        device = house.store.add(uuid.uuid4())
+        await house.send(device, (1, AWAY))
+        stay = machine.Stay(FENCE.id, FENCE.version, uuid.uuid4(), NOW_US + 2_000_000)
+        walked_in = machine.PresenceState(newest_us=NOW_US + 2_000_000, inside={FENCE.id: stay})
+        house.store.devices[device] = replace(house.store.devices[device], state=walked_in)  # seen by the other owner
+        house.ownership.epochs = owning(3).epochs
+        assert types(await house.send(device, (5, HOME))) == []
+        assert types(await house.send(device, (6, AWAY))) == ["exit"]
+        assert house.turn.epochs == [3]
+
+
+async def test_a_ping_of_a_partition_that_another_process_owns_is_not_taken():
+    async with a_house() as house:
+        device = house.store.add(uuid.uuid4())
+        await house.send(device, (1, AWAY))
+        house.ownership.epochs = {}
+        with pytest.raises(Unavailable, match="another process owns"):
+            await house.send(device, (2, HOME))
+        assert house.turn.batches == []
+        assert house.is_empty()
+
+
+async def test_a_user_whom_the_turn_refuses_is_answered_with_its_reason_and_loaded_anew():
+    async with a_house() as house:
+        device = house.store.add(user := uuid.uuid4())
+        house.turn.refused[user] = "consent_required"
+        assert statuses(await house.send(device, (1, HOME))) == [("refused", "consent_required")]
+        assert house.engine.devices.get(device) is None
+        assert house.is_empty()
 
 
 # ---------------------------------------------------------------------------------------------- many transitions
@@ -643,7 +718,7 @@ async def test_a_failure_between_the_turns_of_one_request_fails_it_and_a_resend_
 async def test_a_user_who_is_gone_is_refused_with_all_that_was_left_for_later_turns():
     async with a_house() as house:
         device = house.store.add(user := uuid.uuid4())
-        house.turn.gone.add(user)
+        house.turn.refused[user] = "unknown_device"
         request = await house.engine.take(WORKSPACE, hopping(device, 100), caller=device)
         assert statuses(request) == [("refused", "unknown_device")] * 100
         assert house.is_empty()
@@ -732,7 +807,7 @@ async def test_in_any_order_of_requests_failures_holds_and_leavers_every_point_h
         assert house.is_empty()
         for batch in house.turn.batches:
             assert len(set(batch)) == len(batch), "a user twice in one turn"
-        for device, tracked in house.engine._tracked.items():  # memory agrees with what was committed
+        for device, tracked in house.engine.devices._tracked.items():  # memory agrees with what was committed
             assert dict(tracked.device.state.inside) == dict(house.store.devices[device].state.inside)
 
 

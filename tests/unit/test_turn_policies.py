@@ -48,15 +48,31 @@ class Database:
     def __init__(self):
         self.now = policies(5, CampaignState.APPROVED)
         self.slow = None
+        self.withdrawn = set()
         self.reasons = []
+        self.visits = []
+        self.epochs = []
 
     @asynccontextmanager
-    async def open(self, _workspaces, _owner, _epochs):
+    async def open(self, _workspaces, _owner, epochs):
+        self.epochs.append(epochs)
         yield self
 
     async def lock(self, users):
         rhythm = Rhythm(quiet=())
-        return {user: LockedUser(user, WORKSPACE, AGREED, rhythm, frozenset(), "en", None, NOW_US) for user in users}
+        return {
+            user: LockedUser(
+                user,
+                WORKSPACE,
+                Consents() if user in self.withdrawn else AGREED,
+                rhythm,
+                frozenset(),
+                "en",
+                None,
+                NOW_US,
+            )
+            for user in users
+        }
 
     async def catalog_versions(self, workspaces):
         return dict.fromkeys(workspaces, self.now.version)
@@ -74,6 +90,7 @@ class Database:
 
     async def write(self, writes):
         self.reasons += [decision.reason for decision in writes.decisions]
+        self.visits += writes.visits
 
 
 def arriving():
@@ -83,9 +100,8 @@ def arriving():
     return Part(request, user, 0, [], arrivals=[Arrival(device, edge, FENCE)])
 
 
-async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_turn_has_read():
-    database = Database()
-    turn = DecisionTurn(
+def a_turn(database):
+    return DecisionTurn(
         store=database,
         catalog=Catalog(),
         ownership=Ownership(None, "me"),
@@ -95,6 +111,11 @@ async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_tu
         lanes=frozenset(),
         tz_version="1",
     )
+
+
+async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_turn_has_read():
+    database = Database()
+    turn = a_turn(database)
     database.slow = asyncio.Event()
     gate = database.slow
     slower = asyncio.create_task(turn([arriving()]))
@@ -107,3 +128,21 @@ async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_tu
     await asyncio.gather(slower, later)
     assert database.reasons == ["not_live", "not_live"]
     assert turn.catalog.policies[WORKSPACE].version == 6
+
+
+async def test_nothing_is_written_of_a_person_whose_locked_row_says_that_they_may_not_be_located():
+    database = Database()
+    turn = a_turn(database)
+    withdrawn, agreed = arriving(), arriving()
+    database.withdrawn = {withdrawn.user}
+    assert await turn([withdrawn, agreed]) == {withdrawn.user: "consent_required"}
+    assert database.reasons == [None]
+    assert len(database.visits) == 1
+
+
+async def test_a_commit_is_made_under_the_ownership_that_its_states_are_from_the_oldest_where_they_differ():
+    database = Database()
+    first, second, other = arriving(), arriving(), arriving()
+    first.epoch, second.epoch, other.epoch, other.partition = 3, 4, 7, 9
+    await a_turn(database)([first, second, other])
+    assert database.epochs == [{0: 3, 9: 7}]

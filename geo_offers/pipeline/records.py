@@ -1,0 +1,150 @@
+"""What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import instants
+from geo_offers.offers.decide import Decision, OfferDraft, offer_id, receipt
+from geo_offers.offers.snapshot import Snapshot
+from geo_offers.pipeline.ports import DecisionRow, LockedUser, OfferRow, SeenRow, VisitRow, Writes
+from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
+from geo_offers.presence.machine import TransitionType
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one part comes to: the arrivals that are news, and what was decided of them."""
+
+    part: Part
+    arrivals: Sequence[Arrival]
+    decision: Decision | None = None
+    row: DecisionRow | None = None
+
+
+# ------------------------------------------------------------------------------------------------ rows
+def _visit_rows(outcome: Outcome) -> list[VisitRow]:
+    """One row a visit, however many of its transitions the turn holds; each names the decision it belongs to."""
+    part, decided = outcome.part, _decided_transitions(outcome)
+    rows: dict[UUID, VisitRow] = {}
+    for arrival in outcome.arrivals:
+        edge = arrival.transition
+        if edge.visit is None or edge.entered_us is None:
+            continue
+        row = rows.get(edge.visit) or VisitRow(
+            id=edge.visit,
+            workspace=part.request.workspace,
+            user=part.user,
+            device=arrival.device,
+            fence=edge.fence,
+            fence_version=edge.fence_version,
+            entered_us=edge.entered_us,
+            opened=False,
+        )
+        by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
+        match edge.type:
+            case TransitionType.ENTER:
+                row = replace(row, opened=True, enter_decision=by)
+            case TransitionType.DWELL:
+                row = replace(row, dwelt_us=edge.at_us, dwell_decision=by)
+            case TransitionType.EXIT:
+                row = replace(row, left_us=edge.at_us, exit_decision=by)
+            case TransitionType.CROSS:
+                continue
+        rows[edge.visit] = row
+    return list(rows.values())
+
+
+def _decided_transitions(outcome: Outcome) -> set[tuple[UUID | None, TransitionType]]:
+    return {(edge.visit, edge.type) for edge in outcome.decision.transitions} if outcome.decision else set()
+
+
+def decision_row(
+    decision: Decision, snapshot: Snapshot, part: Part, user: LockedUser, took: Mapping[str, float]
+) -> DecisionRow:
+    draft = decision.offer
+    return DecisionRow(
+        id=decision.id,
+        workspace=user.workspace,
+        user=user.id,
+        campaign=decision.campaign,
+        at_us=decision.at_us,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        receipt=receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()}),
+        offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
+    )
+
+
+def _offer_row(decision: UUID, draft: OfferDraft, snapshot: Snapshot, part: Part, user: LockedUser) -> OfferRow:
+    """The offer's life runs on the server's time, its reservation on the decision's clock."""
+    message: dict[str, Any] = {"title": draft.title, "body": draft.body}
+    if draft.link:
+        message["link"] = draft.link
+    if draft.data:
+        message["data"] = draft.data
+    return OfferRow(
+        id=offer_id(decision),
+        at_us=snapshot.now_us,
+        device=snapshot.device.id,
+        partition=part.partition,
+        campaign=draft.campaign,
+        fence=draft.fence,
+        store=draft.store,
+        tags=tuple(sorted(draft.tags)),
+        visit=draft.visit,
+        trigger=draft.trigger.value,
+        lane=draft.lane,
+        message=msgspec.json.encode(message),
+        created_us=user.now_us,
+        expires_us=user.now_us + draft.expires_us - snapshot.now_us,
+    )
+
+
+def writes(outcomes: Sequence[Outcome]) -> Writes:
+    return Writes(
+        visits=[row for outcome in outcomes for row in _visit_rows(outcome)],
+        decisions=[outcome.row for outcome in outcomes if outcome.row is not None],
+        seen=[
+            SeenRow(device, state, outcome.part.request.received_us)
+            for outcome in outcomes
+            for device, state in outcome.part.states.items()
+        ],
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the live feed
+def live_transition(part: Part, arrival: Arrival) -> dict[str, Any]:
+    return {
+        "device": arrival.device,
+        "user": part.user,
+        "fence": arrival.transition.fence,
+        "type": arrival.transition.type.value,
+        "at": instants.text(arrival.transition.at_us),
+    }
+
+
+def live_decision(outcome: Outcome, row: DecisionRow, decision: Decision, ms: float) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "id": row.id,
+        "user": row.user,
+        "device": outcome.arrivals[-1].device,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "campaign": row.campaign,
+        "fence": decision.primary.fence,
+        "ms": round(ms, 2),
+    }
+    if row.offer is not None:
+        told["store"] = row.offer.store
+        told["offer"] = {"id": row.offer.id} | msgspec.json.decode(row.offer.message)
+    return told
+
+
+def made(offer: OfferRow) -> MadeOffer:
+    return MadeOffer(
+        offer.id, offer.campaign, offer.fence, offer.message, offer.lane, offer.created_us, offer.expires_us
+    )
