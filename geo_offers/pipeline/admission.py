@@ -45,7 +45,7 @@ class Admission:
             device = tracked.device
             part = parts.get(device.id)
             if part is None:
-                part = parts[device.id] = Part(request, device.user, device.partition, [])
+                part = parts[device.id] = Part(request, device.user, device.id, device.partition, [])
             part.points.append((number, point))
         request.parts = len(parts)
         return list(parts.values())

@@ -15,12 +15,12 @@ hops in and out of fences takes turns with everybody else.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from traceback import format_tb
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 from uuid import UUID
 
 import structlog
@@ -34,7 +34,7 @@ from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.requests import Part, Point, Request, Result, Seen
+from geo_offers.pipeline.requests import Part, Point, Request, Seen
 from geo_offers.pipeline.stepping import step_parts
 from geo_offers.places.regions import Next, look
 from geo_offers.presence.fixes import Fix
@@ -72,6 +72,10 @@ class _Hold:
 class _Queue:
     work: deque[Part | _Hold] = field(default_factory=deque)
     busy: bool = False
+
+
+def _is_of(work: Part | _Hold, device: UUID) -> TypeGuard[Part]:
+    return isinstance(work, Part) and work.device == device
 
 
 async def answered(request: Request) -> None:
@@ -238,36 +242,35 @@ class Engine:
             self._launch()
 
     def _may_step(self, part: Part) -> bool:
-        """Asks again what may have changed while the part waited: devices forgotten, partition lost, consent withdrawn.
+        """Asks again what may have changed while the part waited: device forgotten, partition lost, consent withdrawn.
 
-        A part whose devices are not known, or known from an earlier ownership, goes round again, to be loaded first.
+        A part whose device is not known, or known from an earlier ownership, goes round again, to be loaded first.
         """
-        devices = {point.device for _, point in part.points}
-        if not all(self.devices.is_current(device) for device in devices):
-            task = asyncio.create_task(self._reload(part, devices), name="reload")
+        if not self.devices.is_current(part.device):
+            task = asyncio.create_task(self._reload(part), name="reload")
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
             return False
-        part.epoch = self._ownership.epochs.get(part.partition, -1)
-        reasons = {device: unlocatable(self.devices.device_of(device)) for device in devices}
-        part.refuse({device: reason for device, reason in reasons.items() if reason is not None})
-        if not part.points:
-            part.request.part_done()
-            self._release(part.user)
-        return bool(part.points)
+        part.epoch = self._ownership.epochs[part.partition]
+        reason = unlocatable(self.devices.device_of(part.device))
+        if reason is not None:
+            self._refuse(part, reason)
+        return reason is None
 
-    async def _reload(self, part: Part, devices: Collection[UUID]) -> None:
-        """Loads the part's devices anew and puts it back where it was, first in its user's queue."""
+    async def _reload(self, part: Part) -> None:
+        """Loads the part's device anew and puts it back where it was, first in its user's queue."""
         self.devices.forget(part.user)
         if part.partition not in self._ownership.epochs:
             self._fail(part, Unavailable("another process owns this user's partition now; send the same request again"))
             return
         try:
-            await self.devices.know(part.request.workspace, devices, busy=self._queues)
+            await self.devices.know(part.request.workspace, [part.device], busy=self._queues)
         except Exception as error:  # noqa: BLE001 - whatever failed, the request must be answered
             self._fail(part, error)
             return
-        part.refuse({device: "unknown_device" for device in devices if self.devices.get(device) is None})
+        if self.devices.get(part.device) is None:
+            self._refuse(part, "unknown_device")
+            return
         self._queues[part.user].work.appendleft(part)
         self._release(part.user)
 
@@ -327,9 +330,9 @@ class Engine:
             self._fail(part, error)
 
     def _finish(self, part: Part) -> None:
-        """Installs the part's states and lets the user's next part in."""
-        for device, state in part.states.items():
-            self.devices.install(device, state)
+        """Installs the part's state and lets the user's next part in."""
+        if part.state is not None:
+            self.devices.install(part.device, part.state)
         part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
         for arrival in part.arrivals:
             self._figures.transitions.labels(arrival.transition.type.value).inc()
@@ -340,18 +343,22 @@ class Engine:
         self._release(part.user)
 
     def _refuse(self, part: Part, reason: str) -> None:
-        for number, _ in (*part.points, *part.rest):
-            part.request.results[number] = Result("refused", reason)
+        part.refuse(reason)
         self.devices.forget(part.user)
         part.request.part_done()
         self._release(part.user)
 
     def _fail(self, part: Part, error: Exception) -> None:
+        """Fails the part and what its phone has sent since: were that taken, the part would come again too late."""
         if not isinstance(error, GeoOffersError):
             error = Unavailable("something failed here; send the same request again", 1.0)
-        part.request.failure = error
         self.devices.forget(part.user)
-        part.request.part_done()
+        queue = self._queues[part.user]
+        later = [work for work in queue.work if _is_of(work, part.device)]
+        queue.work = deque(work for work in queue.work if not _is_of(work, part.device))
+        for failed in (part, *later):
+            failed.request.failure = error
+            failed.request.part_done()
         self._release(part.user)
 
     async def drain(self) -> None:

@@ -109,9 +109,9 @@ def writes(outcomes: Sequence[Outcome]) -> Writes:
         visits=[row for outcome in outcomes for row in _visit_rows(outcome)],
         decisions=[outcome.row for outcome in outcomes if outcome.row is not None],
         seen=[
-            SeenRow(device, state, outcome.part.request.received_us)
-            for outcome in outcomes
-            for device, state in outcome.part.states.items()
+            SeenRow(part.device, part.state, part.request.received_us)
+            for part in (outcome.part for outcome in outcomes)
+            if part.state is not None
         ],
     )
 

@@ -1,7 +1,6 @@
 """One request of pings on its way through the engine: points in, one result each out, in the request's order."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
@@ -88,30 +87,29 @@ class Arrival:
 class Part:
     """One request's points of one device: the unit of a turn. A user takes part in a turn with one part at a time.
 
+    state: of the device after the points; None before they are stepped.
     rest: points that this part leaves to the next, since it has made many transitions.
-    epoch: of the partition's ownership under which the states were loaded; no other may commit them.
+    epoch: of the partition's ownership under which the device was loaded; no other may commit them.
     """
 
     request: Request
     user: UUID
+    device: UUID
     partition: int
     points: list[tuple[int, Point]]
-    states: dict[UUID, PresenceState] = field(default_factory=dict)
+    state: PresenceState | None = None
     arrivals: list[Arrival] = field(default_factory=list)
     rest: list[tuple[int, Point]] = field(default_factory=list)
     taken_us: int = 0
     epoch: int = -1
     leaps: int = 0
 
-    def refuse(self, reasons: Mapping[UUID, str]) -> None:
-        """Refuses the points of these devices for good; nothing of them is stepped."""
-        if not reasons:
-            return
-        for number, point in self.points:
-            if point.device in reasons:
-                self.request.results[number] = Result("refused", reasons[point.device])
-        self.points = [(number, point) for number, point in self.points if point.device not in reasons]
+    def refuse(self, reason: str) -> None:
+        """Refuses all points for good, those left to the next part too."""
+        for number, _ in (*self.points, *self.rest):
+            self.request.results[number] = Result("refused", reason)
+        self.points, self.rest = [], []
 
     def next(self) -> "Part":
         """The part that takes the rest."""
-        return Part(self.request, self.user, self.partition, self.rest, leaps=self.leaps)
+        return Part(self.request, self.user, self.device, self.partition, self.rest, leaps=self.leaps)

@@ -90,19 +90,17 @@ def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> 
 
 
 def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], known: DeviceLookup, index: GeofenceIndex) -> None:
-    workspace, results = part.request.workspace, part.request.results
+    workspace, results, state = part.request.workspace, part.request.results, known(part.device).state
     for done, ((number, point), inside) in enumerate(zip(part.points, located, strict=True)):
         if len(part.arrivals) >= ENOUGH:
             part.points, part.rest = part.points[:done], part.points[done:]
             break
-        device = known(point.device)
-        state = part.states.get(point.device, device.state)
         if point.region is not None:
             results[number], state, edges = _step_region(point, state, index, workspace)
         else:
             results[number], state, edges = _step_fix(part, point, state, inside, index)
-        part.states[point.device] = state
         part.arrivals += [Arrival(point.device, edge, index.get(edge.fence)) for edge in edges]
+    part.state = state
 
 
 def _step_fix(

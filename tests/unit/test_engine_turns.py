@@ -106,9 +106,8 @@ class Turn:
         finally:
             self.under_way -= 1
         for part in parts:
-            for device, state in part.states.items():
-                kept = machine.load(machine.dump(state))
-                self.store.devices[device] = replace(self.store.devices[device], state=kept)
+            kept = machine.load(machine.dump(part.state))
+            self.store.devices[part.device] = replace(self.store.devices[part.device], state=kept)
         return {part.user: self.refused[part.user] for part in parts if part.user in self.refused}
 
 
@@ -263,14 +262,33 @@ async def test_after_a_failed_commit_the_state_is_the_stores_and_the_same_reques
         assert house.is_empty()
 
 
-async def test_a_failed_commit_fails_what_its_user_sent_later_no_more_than_that():
+async def test_a_failed_commit_fails_what_its_phone_has_sent_since_so_that_a_resend_in_order_is_not_late():
     async with a_house() as house:
         device = house.store.add(user := uuid.uuid4())
         release = house.turn.hold(user)
         house.turn.fails.append(Unavailable("the database is away"))
+        failing = house.sending(device, (1, HOME), (2, AWAY))
+        await house.settle()
+        later = house.sending(device, (3, HOME))
+        await house.settle()
+        release.set()
+        for sent in (failing, later):
+            with pytest.raises(Unavailable):
+                await sent
+        assert types(await house.send(device, (1, HOME), (2, AWAY))) == ["enter", "exit"]
+        assert types(await house.send(device, (3, HOME))) == ["enter"]
+        assert house.is_empty()
+
+
+async def test_a_failed_commit_fails_nothing_of_the_users_other_phones():
+    async with a_house() as house:
+        user = uuid.uuid4()
+        device, other = house.store.add(user), house.store.add(user)
+        release = house.turn.hold(user)
+        house.turn.fails.append(Unavailable("the database is away"))
         failing = house.sending(device, (1, HOME))
         await house.settle()
-        later = house.sending(device, (2, HOME))
+        later = house.sending(other, (2, HOME))
         release.set()
         with pytest.raises(Unavailable):
             await failing

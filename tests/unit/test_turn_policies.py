@@ -97,7 +97,7 @@ def arriving():
     user, device, visit = (uuid.uuid4() for _ in range(3))
     edge = Transition(TransitionType.ENTER, FENCE.id, 1, NOW_US, visit, NOW_US, 5.0, distance_m=-10.0)
     request = Request(WORKSPACE, NOW_US, [], asyncio.get_running_loop().create_future())
-    return Part(request, user, 0, [], arrivals=[Arrival(device, edge, FENCE)])
+    return Part(request, user, device, 0, [], arrivals=[Arrival(device, edge, FENCE)])
 
 
 def a_turn(database):
