@@ -22,9 +22,10 @@ from bench.lines import HttpLine, Line, StreamLine
 from bench.load import PING_EVERY_S, SET, Devices, collection, make_devices, make_fences
 from bench.openloop import Outcome, Record, WallPace, climb, drain, schedule, send_on_schedule
 from bench.report import Report, Row, Tail, Value, Yardstick
-from bench.service import Service, enrol, running
+from bench.service import WORKSPACE, cpu_s, enrol, resident_mb, running
 from geo_offers import clock, instants
 from geo_offers.client import Client
+from geo_offers.demo.service import Service
 
 LIMIT_MS: Final = 50.0
 STEP_S: Final = 1.5
@@ -128,7 +129,7 @@ async def run(options: Options) -> Report:
     with _own_core() as server_core:
         async with running(server_core) as service:
             upload_s = await _load(service, options)
-            app = await service.key("app", "--replay")
+            app = await service.create_key("app", WORKSPACE, "--replay")
             rows: list[Row] = []
             limits: dict[str, Value] = {}
             for number, (kind, name, first) in enumerate(
@@ -143,7 +144,7 @@ async def run(options: Options) -> Report:
                 limits[f"{name}_highest_pings/s_at_p99_50_ms"] = round(highest)
                 for line in lines:
                     line.close()
-            found: dict[str, Value] = {**limits, "upload_s": upload_s, "server_resident_mb": service.resident_mb()}
+            found: dict[str, Value] = {**limits, "upload_s": upload_s, "server_resident_mb": resident_mb(service)}
     load: dict[str, Value] = {
         "sender": "open loop, exponential gaps",
         "rate": "half the highest with p99 <= 50 ms",
@@ -162,7 +163,7 @@ async def _load(service: Service, options: Options) -> float:
     """Import the fences through the API; seconds until they are applied."""
     fences = make_fences(options.fences, options.seed)
     started = WallPace().now()
-    async with Client(service.url, await service.key("manager", "--role", "owner")) as client:
+    async with Client(service.url, await service.create_key("manager", WORKSPACE, "--role", "owner")) as client:
         for start in range(0, len(fences), IMPORT_FENCES):
             document = msgspec.json.encode(collection(fences[start : start + IMPORT_FENCES]))
             applied = await client.manager.create_import(document, set_id=SET, dry_run=False)
@@ -177,9 +178,9 @@ async def _measure(service: Service, sender: Sender, first: float, options: Opti
     rate = max(highest / 2, 10.0)
     await sender.run(rate, WARM_S)
     sender.yardstick = Yardstick()
-    before = service.cpu_s()
+    before = cpu_s(service)
     records = [await sender.run(rate, options.seconds) for _ in range(options.repeats)]
-    after = service.cpu_s()
+    after = cpu_s(service)
     sent = sum(len(record.due_s) for record in records)
     late_ms = [late * 1e3 for record in records for late in record.late_s]
     p99_ms = [record.p99_ms() for record in records]

@@ -3,27 +3,22 @@
 One fresh data folder: the first run loads the town, the others find it in place.
 """
 
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from bench.report import Report, Row, Tail, Yardstick
+from bench.service import fresh_folder
 
 
 def run(repeats: int, phones: int) -> Report:
     """The first run alone, then `repeats` second ones."""
-    folder = Path(tempfile.mkdtemp(prefix="geo-offers-bench-"))
-    folder.chmod(0o711)  # PostgreSQL gives up root's rights and must still get through
     yardstick = Yardstick()
-    try:
+    with fresh_folder() as folder:
         first_s, _ = _once(folder, phones)
         seconds = [(yardstick.spin(), *_once(folder, phones))[1:] for _ in range(repeats)]
-    finally:
-        shutil.rmtree(folder)
     rows = [
         Row("second run, until the address", len(seconds), "runs", yardstick, Tail.of("s", [s for s, _ in seconds])),
         Row("Ctrl-C, until the end", len(seconds), "runs", yardstick, Tail.of("s", [s for _, s in seconds])),

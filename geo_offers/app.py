@@ -18,6 +18,7 @@ from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine, Limits
+from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
@@ -168,6 +169,7 @@ class _Parts:
         )
         engine = Engine(catalog, PostgresDevices(pool), turn, figures, self.ownership, limits=limits)
         self._tokens = AccessTokens(PostgresServiceKeys(pool))
+        geofences = PostgresGeofences(pool, self.ownership.owner)
         self.services = Services(
             engine=engine,
             catalog=catalog,
@@ -180,8 +182,9 @@ class _Parts:
             offers=PostgresOffers(pool),
             workspaces=PostgresWorkspaces(pool),
             stores=PostgresStores(pool),
-            geofences=PostgresGeofences(pool),
-            imports=PostgresImports(pool),
+            geofences=geofences,
+            fence_memory=FenceMemory(catalog, geofences),
+            imports=PostgresImports(pool, self.ownership.owner),
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
         )
@@ -208,6 +211,7 @@ class _Parts:
             task.add_done_callback(watch.over)
         named = {
             "engine": self.services.engine.run(),
+            "geofences": self.services.fence_memory.run(),
             "ownership": self.ownership.keep(),
             "stats": self._tell_stats(),
             "retention": self._sweep(),

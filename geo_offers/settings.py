@@ -1,15 +1,18 @@
 """Settings: `GEO_OFFERS_…` variables, checked once at the start; an unknown one is refused."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from platformdirs import user_data_path
 
+from geo_offers import signing
 from geo_offers.errors import Misconfigured
+from geo_offers.web.sentences import sentence
 
 PREFIX: Final = "GEO_OFFERS_"
 FOR_OTHERS: Final = frozenset({"REAL_DATA", "REQUIRE_ALL", "PICTURE"})  # read by tests, known here
@@ -33,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     device_rate_per_s: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
     device_burst: Annotated[float, Meta(ge=1, le=100_000)] = 20.0
     allowed_origins: str = ""
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def folder(self) -> Path:
@@ -67,13 +70,57 @@ def read(environment: Mapping[str, str]) -> Settings:
         raise Misconfigured(_sentence(str(error))) from error
     if (settings.webhook_url is None) != (settings.webhook_secret is None):
         raise Misconfigured("GEO_OFFERS_WEBHOOK_URL and GEO_OFFERS_WEBHOOK_SECRET go together")
+    for name, good, said in _TEXTS:
+        value = getattr(settings, name)
+        if value is not None and not good(value):
+            raise Misconfigured(f"{PREFIX}{name.upper()}: {said}")
     return settings
 
 
+def _is_gateway(address: str) -> bool:
+    """An http or https URL with a host, and no user or password in it: the signature proves who sends."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return False
+    whole = address.isprintable() and " " not in address and port != 0
+    return whole and parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+
+
+def _are_secrets(text: str) -> bool:
+    secrets = text.split()
+    return bool(secrets) and all(_is_secret(secret) for secret in secrets)
+
+
+def _is_secret(text: str) -> bool:
+    """As Standard Webhooks has them: `whsec_` and the base64 of 24 to 64 bytes."""
+    try:
+        return text.startswith("whsec_") and 24 <= len(signing.key(text)) <= 64
+    except Misconfigured:
+        return False
+
+
+_TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
+    (
+        "webhook_url",
+        _is_gateway,
+        "give an http or https address with a host and without a user name, such as https://push.example/offers",
+    ),
+    (
+        "webhook_secret",
+        _are_secrets,
+        "give whsec_ and the base64 of 24 to 64 random bytes; while one is replaced, two with a space between",
+    ),
+)
+"""What a text has to be beyond being there, and what is said where it is not: never the text, which may be a secret."""
+
+
 def _sentence(fault: str) -> str:
-    """Msgspec's words with our variables' names."""
+    """Msgspec's words as ours, with our variables' names."""
     told, _, place = fault.partition(" - at `$.")
     if place:
-        return f"{PREFIX}{place.rstrip('`').upper()}: {told}"
+        name = place.rstrip("`")
+        return f"{PREFIX}{name.upper()}: {sentence(told, Settings, [name])}"
     name = told.partition("`")[2].rstrip("`")
     return f"there is no setting {PREFIX}{name.upper()}"

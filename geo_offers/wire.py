@@ -4,19 +4,37 @@ Our own bodies refuse unknown fields. Instants are RFC 3339 text; lengths are me
 angles degrees. Answers omit fields that have nothing to say. (`kw_only` is not inherited: msgspec wants it on each.)
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+# Digits are named: \d takes those of every script. `$` alone would let a line break through.
+_LOCALE: Final = r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$(?!\n)"
+_TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)"
+_END_OF_INTERVAL: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)"
+_LINK: Final = r"^https://"
+_EVENT_NAMES: Final = r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$(?!\n)"
+
+FORMS: Final[Mapping[str, str]] = {
+    _LOCALE: "a locale, such as en or pt-BR",
+    _TIME_OF_DAY: "a time of day as HH:MM, 00:00 to 23:59",
+    _END_OF_INTERVAL: "a time of day as HH:MM, 00:00 to 24:00",
+    _LINK: "an address that begins with https://",
+    _EVENT_NAMES: "names of events with commas between, such as decision,delivery",
+}
+"""What a text that has to match a pattern is, in words."""
+
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
-Locale = Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)]
+Locale = Annotated[str, Meta(pattern=_LOCALE, max_length=35)]
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
-TimeOfDay = Annotated[str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$(?!\n)", max_length=5)]
+TimeOfDay = Annotated[str, Meta(pattern=_TIME_OF_DAY, max_length=5)]
+EndOfInterval = Annotated[str, Meta(pattern=_END_OF_INTERVAL, max_length=5)]
 PurposeName = Literal["locate", "offers", "profile", "measure"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 TransitionName = Literal["enter", "dwell", "exit", "cross"]
@@ -76,7 +94,7 @@ class Enrolment(Request, frozen=True, kw_only=True):
     user_proof: Annotated[str, Meta(max_length=128)] | None = None
     platform: Literal["ios", "android", "web", "other"]
     push: PushAddress | None = None
-    locale: Locale = "en"
+    locale: Locale | None = None
     time_zone: Zone | None = None
     age: Literal["adult", "minor", "unknown"] | None = None
     consents: dict[PurposeName, TextVersion] = {}
@@ -123,7 +141,7 @@ class RollingHours(Request, frozen=True, kw_only=True):
 class QuietHours(Request, frozen=True, kw_only=True):
     days: Annotated[list[Day], Meta(min_length=1, max_length=7)]
     start: TimeOfDay
-    end: TimeOfDay
+    end: EndOfInterval
 
 
 _EVERY_DAY: list[Day] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -261,9 +279,7 @@ class Visit(Answer, frozen=True, kw_only=True):
 class ExportedDevice(Answer, frozen=True, kw_only=True):
     id: UUID
     platform: str
-    locale: str
     created_at: datetime
-    time_zone: str | None = None
     push_lane: str | None = None
     push_token: str | None = None
 
@@ -333,7 +349,7 @@ class WorkspaceState(Workspace, frozen=True, kw_only=True):
 class OpeningHours(Request, frozen=True, kw_only=True):
     days: Annotated[list[Day], Meta(min_length=1, max_length=7)]
     start: TimeOfDay
-    end: TimeOfDay
+    end: EndOfInterval
 
 
 class StoreBody(Request, frozen=True, kw_only=True):
@@ -453,7 +469,7 @@ class Import(Answer, frozen=True, kw_only=True):
 class Text(Request, frozen=True, kw_only=True):
     title: Annotated[str, Meta(min_length=1, max_length=100)]
     body: Annotated[str, Meta(min_length=1, max_length=400)]
-    link: Annotated[str, Meta(max_length=2000, pattern=r"^https://")] | None = None
+    link: Annotated[str, Meta(max_length=2000, pattern=_LINK)] | None = None
 
 
 class FenceSelector(Request, frozen=True, kw_only=True):
@@ -563,7 +579,7 @@ class DecisionQuery(ListQuery, frozen=True, kw_only=True):
 
 
 class LiveQuery(Request, frozen=True, kw_only=True):
-    types: Annotated[str, Meta(pattern=r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$", max_length=700)] | None = None
+    types: Annotated[str, Meta(pattern=_EVENT_NAMES, max_length=700)] | None = None
 
 
 # ------------------------------------------------------------------------------------------------ push gateway

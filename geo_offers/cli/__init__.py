@@ -26,16 +26,18 @@ _MODULES: Final = {
 def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The grammar of the wanted command, or of all: loading one takes a third of the time of loading all."""
     root = argparse.ArgumentParser(prog="geo-offers", description="Real-time proximity offers.")
-    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
     for name in [wanted] if wanted in _MODULES else _MODULES:
         import_module(f"geo_offers.cli.{_MODULES[name]}").add(commands)
+    for command in commands.choices.values():
+        command.set_defaults(command=command)
     return root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the answer is its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    given = parser(words[0] if words else None).parse_args(words)
+    given = _parsed(words)
     try:
         read = settings.read(os.environ)
         from geo_offers import logs  # noqa: PLC0415 - after the grammar: wrong usage is answered at once
@@ -51,6 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Ends the program with 2 and the command's usage where the words are none of its."""
+    root = parser(words[0] if words else None)
+    given, unknown = root.parse_known_args(words)
+    if unknown:
+        given.command.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return given
 
 
 def _loop_run(work: Coroutine[Any, Any, int]) -> int:

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from geo_offers.errors import NotFound
+from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.pipeline.callers import Role
+from geo_offers.pipeline.tokens import parse_key
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, keys, migrate
 from geo_offers.storage.pool import Pool, open_pool
@@ -20,7 +21,7 @@ def add(commands: Any) -> None:
     create = group.add_parser(
         "create", help="make a key, and its workspace where it is new; prints the key and nothing else"
     )
-    create.add_argument("--kind", required=True, choices=["app", "server", "manager"])
+    create.add_argument("--kind", required=True, choices=["app", "server", "manager"], help="who will call with it")
     create.add_argument("--workspace", required=True, metavar="NAME")
     create.add_argument(
         "--role", choices=["viewer", "editor", "approver", "owner"], help="of a manager (default: editor)"
@@ -34,7 +35,7 @@ def add(commands: Any) -> None:
     listing.set_defaults(run=run_list)
     revoke = group.add_parser("revoke", help="end a key; refused everywhere within 5 s")
     revoke.add_argument("--workspace", required=True, metavar="NAME")
-    revoke.add_argument("id", help="the key's id, as `keys list` shows it")
+    revoke.add_argument("key", metavar="KEY", help="the key, or its id as `keys list` shows it")
     revoke.set_defaults(run=run_revoke)
     rotate = group.add_parser("rotate", help="a new service key; tokens under the old one are good for 15 minutes more")
     rotate.set_defaults(run=run_rotate)
@@ -80,16 +81,28 @@ def _wrong(given: argparse.Namespace) -> str | None:
 
 async def run_list(given: argparse.Namespace, settings: Settings) -> int:
     async with _pool(settings) as pool:
-        for line in await keys.list_keys(pool, given.workspace):
-            print(line)
+        lines = await keys.list_keys(pool, given.workspace)
+    for line in lines:
+        print(line)
+    if not lines:
+        print(f"geo-offers: workspace {given.workspace!r} has no keys", file=sys.stderr)
     return 0
 
 
 async def run_revoke(given: argparse.Namespace, settings: Settings) -> int:
     async with _pool(settings) as pool:
-        if not await keys.revoke_key(pool, given.workspace, given.id):
-            raise NotFound(f"workspace {given.workspace!r} has no good key {given.id!r}")
+        ident = _id(given.key)
+        if not await keys.revoke_key(pool, given.workspace, ident):
+            raise NotFound(f"workspace {given.workspace!r} has no good key {ident!r}")
     return 0
+
+
+def _id(key: str) -> str:
+    """The id that a whole key holds, so that its secret is not repeated; anything else is an id."""
+    try:
+        return parse_key(key).id
+    except Unauthenticated:
+        return key
 
 
 async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:

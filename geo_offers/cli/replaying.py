@@ -13,14 +13,16 @@ from geo_offers.settings import Settings
 def add(commands: Any) -> None:
     command = commands.add_parser("replay", help="play recorded trips as phones; prints device,at,type,fence")
     command.add_argument("file", type=Path, metavar="FILE", help=".csv, also gzipped")
-    command.add_argument("--url", required=True, metavar="U")
+    command.add_argument("--url", required=True, metavar="U", help="the server, such as http://127.0.0.1:8080")
     command.add_argument("--key", required=True, metavar="pk_…", help="an app key made with --replay")
     command.add_argument(
         "--speed", type=_speed, default=None, metavar="N|max", help="times as fast as recorded (default: max)"
     )
     command.add_argument("--json", action="store_true", help="one JSON object a line")
-    command.add_argument("--transport", choices=["http", "stream"], default="http")
-    command.add_argument("--batch", type=_batch, default=500, metavar="N", help="most pings a request")
+    command.add_argument(
+        "--transport", choices=["http", "stream"], default="http", help="how pings go up (default: http)"
+    )
+    command.add_argument("--batch", type=_batch, default=500, metavar="N", help="most pings a request (default: 500)")
     command.set_defaults(run=run)
 
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from geo_offers import app
@@ -12,22 +13,34 @@ from geo_offers.web.server import url_of
 
 
 def add(commands: Any) -> None:
-    command = commands.add_parser("serve", help="run the service")
+    command = commands.add_parser(
+        "serve",
+        help="run the service",
+        usage="[GEO_OFFERS_NAME=VALUE ...] geo-offers serve [-h]",
+        description="Settings are environment variables, such as GEO_OFFERS_PORT=8080; the README has them all.",
+    )
     command.set_defaults(run=run)
 
 
 async def run(_given: argparse.Namespace, settings: Settings) -> int:
     """Prints `listening on http://HOST:PORT` once it answers; 1 where a part of it failed for good."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    watch = app.Watch()
-    async with app.database(settings, watch) as dsn, app.service(settings, dsn, watch) as listener:
-        gc.freeze()  # what is loaded now lives as long as the process: the collector need not look at it again
-        print(f"listening on {url_of(listener.host, listener.port)}", flush=True)
-        waits = [asyncio.create_task(event.wait()) for event in (stop, watch.failed)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    stop, watch, starting = asyncio.Event(), app.Watch(), asyncio.current_task()
+    assert starting is not None
+    _when_asked_to_end(starting.cancel)  # nothing runs yet that could be drained
+    try:
+        async with app.database(settings, watch) as dsn, app.service(settings, dsn, watch) as listener:
+            _when_asked_to_end(stop.set)
+            gc.freeze()  # what is loaded now lives as long as the process: the collector need not look at it again
+            print(f"listening on {url_of(listener.host, listener.port)}", flush=True)
+            waits = [asyncio.create_task(event.wait()) for event in (stop, watch.failed)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+    except asyncio.CancelledError:
+        return 0
     return 1 if watch.failed.is_set() else 0
+
+
+def _when_asked_to_end(act: Callable[[], object]) -> None:
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, act)

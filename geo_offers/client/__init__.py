@@ -14,9 +14,9 @@ from geo_offers.client.errors import ApiError, ClientError, ConnectionFailed, Un
 from geo_offers.client.live import LiveEvent
 from geo_offers.client.manager import Manager
 from geo_offers.client.retry import Patience
-from geo_offers.client.seen import FileSeenStore, SeenStore
+from geo_offers.client.seen import FileSeenStore, MemorySeenStore, SeenStore
 from geo_offers.client.stream import Stream
-from geo_offers.wire import Enrolment, Ping, PingsAnswer
+from geo_offers.wire import Enrolment, Ping, PingsAnswer, Rhythm
 
 __all__ = [
     "ApiError",
@@ -28,9 +28,11 @@ __all__ = [
     "FileSeenStore",
     "LiveEvent",
     "Manager",
+    "MemorySeenStore",
     "Patience",
     "Ping",
     "PingsAnswer",
+    "Rhythm",
     "SeenStore",
     "Stream",
     "UnreadableAnswer",

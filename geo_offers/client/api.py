@@ -1,5 +1,6 @@
 """The way in: a client for one server and one key."""
 
+import re
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,21 +12,26 @@ import msgspec
 from geo_offers import wire
 from geo_offers.client import pings as batches
 from geo_offers.client.device import Device, OnTokens, TokenKeeper
+from geo_offers.client.errors import ClientError
 from geo_offers.client.http import Call, Caller, KeyBearer, given, path
 from geo_offers.client.manager import Manager
 from geo_offers.client.retry import Patience
 
 T = TypeVar("T")
 MAX_ENROLMENTS = 1_000
+_KEY = re.compile("[!-~]+")
 
 
 class Client:
     """`async with Client("https://offers.example", key) as client`; key pk_, sk_ or mk_, or None to resume a device.
 
-    patience: how often and how long each request is tried again.
+    patience: how often and how long each request is tried again. Raises ClientError where the address or the key cannot
+    be one.
     """
 
     def __init__(self, url: str, key: str | None = None, *, patience: Patience | None = None) -> None:
+        if key is not None and not _KEY.fullmatch(key):
+            raise ClientError("the key is empty, or holds a character that no key has: give it as it was printed")
         self._caller = Caller(url, patience or Patience())
         self._bearer = KeyBearer(key)
 

@@ -12,7 +12,7 @@ from geo_offers import wire
 from geo_offers.client import pings as batches
 from geo_offers.client.http import NOBODY, Call, Caller, path
 from geo_offers.client.retry import Patience
-from geo_offers.client.seen import SeenStore
+from geo_offers.client.seen import FileSeenStore, SeenStore
 from geo_offers.client.stream import STREAM_PATIENCE, Stream
 
 T = TypeVar("T")
@@ -127,30 +127,36 @@ class Device:
         return await self._ask("GET", path("me", "export"), wire.Export)
 
     async def erase(self) -> None:
-        """Erase the person, or what this device caused; its tokens are dead afterwards.
+        """Erase the person, or what this device caused; its tokens are dead afterwards, its file of ids is gone.
 
         An ApiError 401 means that an earlier try, whose answer was lost, had done it.
         """
         await self._caller.send(Call("DELETE", path("me")), self._tokens)
+        await asyncio.to_thread(FileSeenStore.of(self.device_id).forget)
 
     def stream(
         self,
         *,
         seen: SeenStore | None = None,
-        in_flight: int = 4,
+        in_flight: int = 1,
         auto_shown: bool = True,
         heartbeat_s: float = 20.0,
         patience: Patience = STREAM_PATIENCE,
     ) -> Stream:
         """Open a line for pings and offers, to be used as `async with device.stream() as stream`.
 
-        in_flight: frames sent and not yet answered. With 1 no frame overtakes one that the server asks to have again.
+        seen: keeps the ids of the offers handed over, so that none is shown twice. By default a file of this device in
+        the user's state folder; `FileSeenStore(path)` puts it elsewhere, `MemorySeenStore()` forgets at a restart.
+        Where the file cannot be read or written, entering the stream or `Stream.offers` raises OSError.
+        in_flight: sends that wait for their answers at a time. With 1 none overtakes: when the server asks for a frame
+        again (503), no later one has been applied, behind which it would be `late` and cause nothing. More are faster
+        on a slow line, where the order does not matter.
         auto_shown: say `shown` for each offer handed over; otherwise the app calls `Stream.shown`.
         """
         return Stream(
             self._caller,
             self._tokens,
-            seen=seen,
+            seen=FileSeenStore.of(self.device_id) if seen is None else seen,
             in_flight=in_flight,
             auto_shown=auto_shown,
             heartbeat_s=heartbeat_s,

@@ -6,6 +6,9 @@ stays the same.
 """
 
 import io
+import os
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -83,8 +86,7 @@ class Caller:
     """The connections of one client. Requests and streams have separate ones: a stream holds its own for hours."""
 
     def __init__(self, url: str, patience: Patience) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        if not _is_address(url):
             raise ClientError(f"the server's address must look like http://host:port, not {url[:64]!r}")
         self._base = url.rstrip("/")
         self._patience = patience
@@ -129,7 +131,7 @@ class Caller:
                 outcome = await self._once(call, token)
             except LOST as error:
                 if not await backoff.again():
-                    raise ConnectionFailed(f"{call.method} {call.path} had no answer: {_reason(error)}") from error
+                    raise ConnectionFailed(f"{call.method} {call.path} had no answer: {reason(error)}") from error
                 continue
             if not isinstance(outcome, ApiError):
                 return outcome
@@ -147,7 +149,7 @@ class Caller:
                 await self._once(Call("GET", "/livez", timeout_s=5.0), None)
             except LOST as error:
                 if not await backoff.again():
-                    raise ConnectionFailed(f"no server answers at {self._base}: {_reason(error)}") from error
+                    raise ConnectionFailed(f"no server answers at {self._base}: {reason(error)}") from error
             else:
                 return
 
@@ -167,6 +169,19 @@ class Caller:
         ) as response:
             body = await response.read()
             return body if response.status < 300 else problem(response.status, body, response.headers, call.path)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0  # reading it raises ValueError where it is no port
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        return False
 
 
 def _session(limit: int) -> aiohttp.ClientSession:
@@ -222,5 +237,11 @@ def _worth_another_try(error: ApiError) -> bool:
     return error.status in AGAIN_STATUS or (error.status == 409 and error.retry_after_s is not None)
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def reason(error: BaseException) -> str:
+    """Why a connection failed, in the system's words where it has any."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLError | socket.gaierror):
+        return cause.strerror or str(cause)  # their numbers are not the system's
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return os.strerror(cause.errno)
+    return str(cause) or ("it took too long" if isinstance(cause, TimeoutError) else type(cause).__name__)

@@ -203,7 +203,7 @@ def read_document(file: Path) -> bytes:
     except FileNotFoundError:
         raise UnreadableFileError(f"there is no file {file}") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableFileError(f"{file} cannot be read: {error}") from error
+        raise UnreadableFileError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(document) > MAX_BYTES:
         raise UnreadableFileError(f"{file} holds more than {MAX_BYTES // 2**20} MB; split it into several files")
     return document

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from geo_offers.client.errors import ApiError, ClientError, ConnectionFailed, UnreadableAnswer
-from geo_offers.client.http import LOST, Bearer, Caller, authorization, decoded, path, problem
+from geo_offers.client.http import LOST, Bearer, Caller, authorization, decoded, path, problem, reason
 from geo_offers.client.retry import AGAIN_STATUS, Backoff, Patience
 
 LIVE_PATIENCE = Patience(attempts=200, longest_s=15.0, total_s=900.0)
@@ -74,7 +74,7 @@ async def follow(
                 last_id = event.id
                 yield event
         except LOST as error:
-            failure = ConnectionFailed(f"the live feed was lost: {str(error) or type(error).__name__}")
+            failure = ConnectionFailed(f"the live feed was lost: {reason(error)}")
         except ApiError as error:
             if error.status not in AGAIN_STATUS:
                 raise

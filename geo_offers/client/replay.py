@@ -22,6 +22,7 @@ from geo_offers.client.api import Client
 from geo_offers.client.errors import ClientError, UnreadableAnswer
 from geo_offers.client.pings import MAX_POINTS
 from geo_offers.client.retry import Patience
+from geo_offers.client.seen import MemorySeenStore
 from geo_offers.client.terminal import Bar, Console, Say, bar, printable, to_stderr, to_stdout
 from geo_offers.client.trips import Row, Trips, UnreadableTripsError, read_trips
 
@@ -137,7 +138,7 @@ class _Replay:
         device = await self._client.enrol(wire.Enrolment(platform="other", consents=consents))
         if self._options.transport == "http":
             return device.send
-        return (await stack.enter_async_context(device.stream(in_flight=1))).send
+        return (await stack.enter_async_context(device.stream(seen=MemorySeenStore()))).send
 
     async def _batches(self, rows: Sequence[Row]) -> AsyncIterator[list[Row]]:
         """Rows as they come due: each wait ends with the next row, and takes along what is due with it."""

@@ -1,12 +1,17 @@
-"""Which offers this phone has shown: each once, however often the server sends it, across reconnects and restarts."""
+"""Which offers this phone has shown: each once, however often the server sends it, across reconnects and restarts.
+
+Unless the app says otherwise a device's newest 256 ids are kept in a file of its own in the user's state folder.
+"""
 
 import asyncio
 import os
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 from uuid import UUID
+
+from platformdirs import user_state_path
 
 from geo_offers import instants, wire
 from geo_offers.clock import now_us
@@ -27,11 +32,32 @@ class SeenStore(Protocol):
         ...
 
 
+class MemorySeenStore:
+    """Keeps them no longer than itself: for devices that live no longer than the program."""
+
+    def __init__(self) -> None:
+        self._ids: tuple[UUID, ...] = ()
+
+    def load(self) -> Sequence[UUID]:
+        return self._ids
+
+    def save(self, ids: Sequence[UUID]) -> None:
+        self._ids = tuple(ids)
+
+
 class FileSeenStore:
-    """A text file with one id a line, replaced whole; lines that are no ids are passed over."""
+    """A text file with one id a line, replaced whole; lines that are no ids are passed over. Its folder may be absent.
+
+    A program killed at any moment leaves the file as it was or as it was to be.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
+
+    @classmethod
+    def of(cls, device: UUID) -> Self:
+        """Make the store that a device has by default."""
+        return cls(user_state_path("geo-offers") / "seen" / str(device))
 
     def load(self) -> Sequence[UUID]:
         try:
@@ -41,12 +67,17 @@ class FileSeenStore:
         return [found for line in lines if (found := _uuid(line)) is not None]
 
     def save(self, ids: Sequence[UUID]) -> None:
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = self._file.with_name(self._file.name + ".new")
         with beside.open("w", encoding="ascii") as out:
             out.writelines(f"{offer}\n" for offer in ids)
             out.flush()
             os.fsync(out.fileno())  # else a power cut may leave the new name with nothing under it
         beside.replace(self._file)
+
+    def forget(self) -> None:
+        """Remove the file."""
+        self._file.unlink(missing_ok=True)
 
 
 def _uuid(text: str) -> UUID | None:
@@ -59,7 +90,7 @@ def _uuid(text: str) -> UUID | None:
 class OfferBox:
     """Offers between the socket and the app."""
 
-    def __init__(self, store: SeenStore | None) -> None:
+    def __init__(self, store: SeenStore) -> None:
         self._store = store
         self._seen: deque[UUID] = deque(maxlen=REMEMBERED)
         self._waiting: OrderedDict[UUID, wire.Offer] = OrderedDict()
@@ -68,8 +99,7 @@ class OfferBox:
         self._closed = False
 
     async def load(self) -> None:
-        if self._store is not None:
-            self._seen.extend(await asyncio.to_thread(self._store.load))
+        self._seen.extend(await asyncio.to_thread(self._store.load))
 
     def arrived(self, offer: wire.Offer) -> bool:
         """Whether it is new here; False for one that was handed over before."""
@@ -102,7 +132,6 @@ class OfferBox:
 
     async def _remember(self, offer: UUID) -> None:
         # kept before it is shown: a crash in between loses one offer, the other order would show it twice
-        if self._store is not None:
-            await asyncio.to_thread(self._store.save, [*self._seen, offer][-REMEMBERED:])
+        await asyncio.to_thread(self._store.save, [*self._seen, offer][-REMEMBERED:])
         self._seen.append(offer)
         self._waiting.pop(offer, None)

@@ -20,12 +20,13 @@ from geo_offers import wire
 from geo_offers.client import pings as batches
 from geo_offers.client.errors import ApiError, ClientError, ConnectionFailed
 from geo_offers.client.frames import Frames
-from geo_offers.client.http import LOST, Bearer, Caller, authorization, decoded, path, problem
+from geo_offers.client.http import LOST, Bearer, Caller, authorization, decoded, path, problem, reason
 from geo_offers.client.retry import AGAIN_STATUS, Backoff, Patience
 from geo_offers.client.seen import REMEMBERED, OfferBox, SeenStore
 
 STREAM_PATIENCE = Patience(attempts=200, longest_s=15.0, total_s=900.0)
 FLUSH_S = 1.0
+CLOSE_S = 2.0  # for the server to read what was sent before, and to say so
 
 _ENDS = {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
 
@@ -40,7 +41,7 @@ class _Head(msgspec.Struct):
 
 
 class Stream:
-    """Made by `Device.stream`. Entering it connects; leaving it sends what was shown, and closes.
+    """Made by `Device.stream`. Entering it connects; leaving it sends what was shown, and closes once that was read.
 
     A stream that cannot be made again, or that a newer one of the same device has displaced, ends: senders and `offers`
     get the reason (ApiError, ConnectionFailed).
@@ -51,7 +52,7 @@ class Stream:
         caller: Caller,
         bearer: Bearer,
         *,
-        seen: SeenStore | None,
+        seen: SeenStore,
         in_flight: int,
         auto_shown: bool,
         heartbeat_s: float,
@@ -103,15 +104,12 @@ class Stream:
     async def send(self, pings: Sequence[wire.Ping]) -> wire.PingsAnswer:
         """Send pings, any number; waits for the answer, whose results stand in the order given.
 
-        Raises ApiError where the server refused the frame, ConnectionFailed where the stream ended before an answer.
+        Those past 64 KB go in several frames, each after the answer to the one before: none overtakes one that failed.
+        Raises ApiError where the server refused a frame, ConnectionFailed where the stream ended before an answer.
         """
         parts = batches.split(pings, batches.MAX_FRAME_BYTES)
-        sending = [asyncio.create_task(self._send_frame(part.array.decode())) for part in parts]
-        try:
-            return batches.merged(parts, await asyncio.gather(*sending))
-        finally:
-            for task in sending:
-                task.cancel()
+        async with self._slots:
+            return batches.merged(parts, [await self._send_frame(part.array.decode()) for part in parts])
 
     async def offers(self) -> AsyncIterator[wire.Offer]:
         """Offers to show now, each id once; ends when the stream is left, raises when it could not be kept up."""
@@ -133,15 +131,14 @@ class Stream:
 
     # ------------------------------------------------------------------------------------------ frames
     async def _send_frame(self, text: str) -> wire.PingsAnswer:
-        async with self._slots:
-            if self._over is not None:
-                raise self._over
-            frame = self._frames.add(text)
-            self._wake.set()
-            try:
-                return await frame.answer
-            finally:
-                self._frames.forget(frame)
+        if self._over is not None:
+            raise self._over
+        frame = self._frames.add(text)
+        self._wake.set()
+        try:
+            return await frame.answer
+        finally:
+            self._frames.forget(frame)
 
     def _received(self, text: str) -> None:
         head = decoded(text, _Head)
@@ -220,7 +217,7 @@ class Stream:
             except (ApiError, ConnectionFailed) as error:  # while renewing
                 failure = error
             except LOST as error:
-                failure = ConnectionFailed(f"the stream cannot be opened: {str(error) or type(error).__name__}")
+                failure = ConnectionFailed(f"the stream cannot be opened: {reason(error)}")
             if isinstance(failure, ApiError):
                 if failure.status == 401 and token is not None and not renewed:
                     self._stale = token
@@ -236,20 +233,23 @@ class Stream:
                 self._caller.url(path("stream")),
                 headers=authorization(token),
                 heartbeat=self._heartbeat_s,
-                timeout=aiohttp.ClientWSTimeout(ws_close=2.0),
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),
             )
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Read and write until the connection is lost. Raises only what ends the stream."""
         self._wake.set()
-        tasks = {asyncio.create_task(self._read(socket)), asyncio.create_task(self._write(socket))}
+        reading, writing = asyncio.create_task(self._read(socket)), asyncio.create_task(self._write(socket))
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-            await socket.close()
+            writing.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await socket.close()  # with a reader still at it: a cancelled one would cut the handshake short
+                    await asyncio.wait({reading})
+            reading.cancel()
+            ends = await asyncio.gather(reading, writing, return_exceptions=True)
         for end in ends:
             if isinstance(end, Exception) and not isinstance(end, LOST):
                 raise end

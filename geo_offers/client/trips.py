@@ -71,7 +71,7 @@ def read_trips(file: Path) -> Trips:
     except FileNotFoundError:
         raise UnreadableTripsError(f"there is no file {file}") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableTripsError(f"{file} cannot be read: {error}") from error
+        raise UnreadableTripsError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def parse_trips(source: TextIO) -> Trips:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import secrets
 import signal
 import sys
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -17,6 +19,7 @@ from geo_offers.client import ApiError, Client, ClientError, Manager
 from geo_offers.demo import loader, site, town
 from geo_offers.demo.crowd import Crowd, TokenFile
 from geo_offers.demo.feed import Feed
+from geo_offers.demo.keys import keys_of
 from geo_offers.demo.service import Service, running
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.walking import StreetMap
@@ -24,6 +27,13 @@ from geo_offers.errors import GeoOffersError, Misconfigured, Unavailable
 from geo_offers.storage.files import store_data_folder
 
 LEAST_PHONES, MOST_PHONES = 1, 1_000
+_STOP_S = 3.0  # of the five in which Ctrl-C ends everything
+_NOT_OURS = {  # the demo has a database of its own, and bothers nobody's push gateway
+    "GEO_OFFERS_DATABASE_URL",
+    "GEO_OFFERS_MIGRATE_URL",
+    "GEO_OFFERS_WEBHOOK_URL",
+    "GEO_OFFERS_WEBHOOK_SECRET",
+}
 
 
 async def run(data_dir: Path, *, phones: int = 240) -> int:
@@ -54,8 +64,8 @@ async def _show(folder: Path, phones: int) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(_alone(folder))
         _say("starting the service and its database")
-        service = await stack.enter_async_context(running(folder))
-        keys = await service.keys(plan.workspace.name)
+        service = await stack.enter_async_context(running(folder, _environment(), stop_s=_STOP_S))
+        keys = await keys_of(service, plan.workspace.name)
         manager = (await stack.enter_async_context(Client(service.url, keys.manager))).manager
         await loader.load(manager, plan, _say)
         client = await stack.enter_async_context(Client(service.url, keys.server))
@@ -106,14 +116,7 @@ async def _site(
     """Serve the page on a free port of the loopback address; answers its address."""
 
     async def about(n: int) -> Mapping[str, Any] | None:
-        person = crowd.about(n)
-        decided = stage.last_decision(n)
-        if person is None or decided is None:
-            return person
-        try:
-            return {**person, "decision": await manager.decision(decided)}
-        except ApiError:
-            return person
+        return await _about(crowd.about(n), stage.last_decision(n), manager)
 
     runner = web.AppRunner(site.build(feed, stage, picture, about), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -124,6 +127,19 @@ async def _site(
     finally:
         feed.close()
         await runner.cleanup()
+
+
+async def _about(
+    person: Mapping[str, Any] | None, told: Mapping[str, Any] | None, manager: Manager
+) -> Mapping[str, Any] | None:
+    """A person with their last decision as it is on record, and with the title of the offer that it made."""
+    if person is None or told is None:
+        return person
+    try:
+        decision = await manager.decision(UUID(told["id"]))
+    except ApiError:
+        return person  # they were erased meanwhile
+    return {**person, "decision": decision, "title": told.get("offer", {}).get("title")}
 
 
 @contextmanager
@@ -158,6 +174,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _environment() -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
 
 
 def _seed() -> int:

@@ -87,10 +87,9 @@ class Stage:
         elif event == "decision":
             self._decision(n, data)
 
-    def last_decision(self, n: int) -> UUID | None:
-        """Its id; None while nothing was decided for that person."""
-        told = self._last_decision.get(n)
-        return None if told is None else UUID(str(told["id"]))
+    def last_decision(self, n: int) -> Mapping[str, Any] | None:
+        """As the service told it; None while nothing was decided for that person."""
+        return self._last_decision.get(n)
 
     def hello(self) -> bytes:
         """All that a page needs to start from; changes follow."""

@@ -1,17 +1,20 @@
 """What a workspace has set up, held in memory: fences in the index, and the policy values that a decision reads.
 
-Fences change through `Catalog.put` and `Catalog.drop`, at once and in whole. Policies (settings, campaigns, stores)
-carry the workspace's catalog version; a turn that reads a newer version in its own transaction loads them again
-before it decides, so that a paused campaign decides nothing more, whichever process paused it.
+Fences change through `Catalog.put` and `Catalog.drop`, at once and in whole; `fences.FenceMemory` sees to their order.
+Policies (settings, campaigns, stores) carry the workspace's catalog version; a turn that reads a newer version in its
+own transaction loads them again before it decides, so that a paused campaign decides nothing more, whichever process
+paused it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
 
@@ -52,13 +55,13 @@ class Catalog:
             held = self.policies[workspace] = policies
         return held
 
-    def put(self, workspace: UUID, fences: Iterable[Geofence]) -> None:
-        """Installs new and changed fences; an older version than the one held is left out."""
+    def put(
+        self, workspace: UUID, fences: Iterable[Geofence], covers: Mapping[FenceId, Cover] = MappingProxyType({})
+    ) -> None:
+        """Installs new and changed fences; a cover that is not given is computed here."""
         index = self._indexes.setdefault(workspace, GeofenceIndex())
         for fence in fences:
-            held = index.get(fence.id)
-            if held is None or held.version < fence.version:
-                index.put(fence)
+            index.put(fence, covers.get(fence.id))
 
     def drop(self, workspace: UUID, fences: Iterable[FenceId]) -> None:
         index = self.index(workspace)

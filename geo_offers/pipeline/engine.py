@@ -320,12 +320,12 @@ class Engine:
     async def _commit_failed(self, batch: Sequence[Part], error: Exception) -> None:
         """A fault of ours in a batch is tried again one by one, so that one bad row takes nobody along."""
         if len(batch) > 1 and not isinstance(error, GeoOffersError):
-            _log.warning("a turn failed and is taken apart", users=len(batch), error=repr(error))
+            _log.warning("a turn failed and is taken apart", users=len(batch), error=type(error).__name__)
             for part in batch:
                 await self._commit([part])
             return
         if not isinstance(error, GeoOffersError):
-            _log.error("a turn failed", error=repr(error), exc_info=error)
+            _log.error("a turn failed", error=type(error).__name__, exc_info=error)
         for part in batch:
             self._fail(part, error)
 

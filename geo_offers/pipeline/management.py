@@ -1,19 +1,13 @@
 """The managers' side: ports to what a workspace sets up and to what was decided, and the rules that hold at any edge.
 
 A change of settings, campaigns or stores raises the workspace's catalog version in its own transaction. A change of
-geofences is installed in memory (`install`) while `Geofences.changing` is held, and to its end (`unbroken`), so that
-memory ends where the database does.
+geofences goes through `fences.FenceMemory.change`.
 """
 
-import asyncio
 import hmac
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from time import perf_counter
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Final, Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
 from geo_offers import wire
@@ -23,7 +17,6 @@ from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope
 from geo_offers.offers.rendering import Text
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.catalog import Catalog
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft, Row
@@ -34,8 +27,8 @@ T = TypeVar("T")
 SET_FENCES: Final = 10_000
 WORKSPACE_FENCES: Final = 1_000_000
 STORES: Final = 100_000
+SPOT_FENCES: Final = 500  # filed under one place of the index: what a fix there may cost everybody
 CAMPAIGNS: Final = 1_000
-SLICE_S: Final = 0.005  # how long installing fences may keep the event loop
 
 
 # ------------------------------------------------------------------------------------------------ workspace, stores
@@ -59,20 +52,32 @@ class Stores(Protocol):
 
 # ------------------------------------------------------------------------------------------------ geofences
 @dataclass(frozen=True, slots=True)
+class SetChange(Generic[T]):
+    """What a change of a set answers, and what memory has to follow."""
+
+    answer: T
+    put: Sequence[Geofence] = ()
+    dropped: Sequence[FenceId] = ()
+
+
+class Admit(Protocol):
+    """Asked by a writer before the transaction that writes."""
+
+    async def __call__(self, coming: Sequence[Geofence], going: Collection[FenceId] = ()) -> None:
+        """Conflict where the workspace or one of its places would be too full."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """A geofence as it was written."""
 
     state: wire.GeofenceState
-    fence: Geofence
     created: bool
 
 
 class Geofences(Protocol):
-    def changing(self, workspace: UUID, set_id: str) -> AbstractAsyncContextManager[None]:
-        """Held from a change's transaction until memory has it: one change of a set at a time in this process."""
-        ...
-
-    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft) -> Placed:
+    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft, admit: Admit) -> SetChange[Placed]:
         """Insert or replace. Conflict where the set is full."""
         ...
 
@@ -84,50 +89,18 @@ class Geofences(Protocol):
         """By set and external id; of one set or all, and of those whose box meets `box` (west may be > east)."""
         ...
 
-    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> None: ...
+    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> SetChange[None]: ...
 
+    async def versions(self, workspace: UUID, set_id: str) -> Mapping[FenceId, int]:
+        """All that the set holds, after any commit to it that is still under way."""
+        ...
 
-async def install(
-    catalog: Catalog, workspace: UUID, fences: Iterable[Geofence], dropped: Iterable[FenceId] = ()
-) -> None:
-    """Bring memory up to date, some milliseconds at a time: pings go on meanwhile."""
-    drops = (partial(catalog.drop, workspace, [fence]) for fence in dropped)
-    puts = (partial(catalog.put, workspace, [fence]) for fence in fences)
-    started = perf_counter()
-    for step in chain(drops, puts):
-        step()
-        if perf_counter() - started > SLICE_S:
-            await asyncio.sleep(0)
-            started = perf_counter()
-
-
-_unbroken: set[asyncio.Task[Any]] = set()  # the loop itself holds tasks only weakly
-
-
-async def unbroken(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which runs to its end even where the caller hangs up: a commit and memory stay together."""
-    task = asyncio.create_task(work)
-    _unbroken.add(task)
-    task.add_done_callback(_ended)
-    return await asyncio.shield(task)
-
-
-def _ended(task: asyncio.Task[Any]) -> None:
-    _unbroken.discard(task)
-    if not task.cancelled():
-        task.exception()  # seen: where the caller has gone there is nobody left to tell
+    async def read(self, workspace: UUID, set_id: str, fences: Sequence[FenceId]) -> Sequence[Geofence]:
+        """Those of these that are there."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------ many at once
-@dataclass(frozen=True, slots=True)
-class ImportChange:
-    """What applying or undoing an import did: the report, and what memory has to follow."""
-
-    report: wire.Import
-    put: Sequence[Geofence] = ()
-    dropped: Sequence[FenceId] = ()
-
-
 class Imports(Protocol):
     async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[Row]) -> wire.Import:
         """Keep the rows and tell what they would change; one that is there under this id is answered as it is."""
@@ -135,12 +108,15 @@ class Imports(Protocol):
 
     async def get(self, workspace: UUID, ident: UUID) -> wire.Import: ...
 
-    async def apply(self, workspace: UUID, ident: UUID) -> ImportChange:
+    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
         """Write all rows that are not refused. Changes nothing where it is applied; Conflict where it is undone."""
         ...
 
-    async def undo(self, workspace: UUID, ident: UUID) -> ImportChange:
-        """Put back what was there before, save fences that were changed since. Conflict unless it is applied."""
+    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
+        """Put back what was there before, save fences that were changed since.
+
+        Changes nothing where it is undone; Conflict where it is not applied.
+        """
         ...
 
 
@@ -156,6 +132,13 @@ _NEXT: Final[Mapping[tuple[CampaignState, Move], CampaignState]] = {
     (CampaignState.SUBMITTED, "end"): CampaignState.ENDED,
     (CampaignState.APPROVED, "end"): CampaignState.ENDED,
     (CampaignState.PAUSED, "end"): CampaignState.ENDED,
+    # what is reached already stays: the answer to a move may have been lost, and the move is made again
+    (CampaignState.SUBMITTED, "submit"): CampaignState.SUBMITTED,
+    (CampaignState.APPROVED, "submit"): CampaignState.APPROVED,
+    (CampaignState.APPROVED, "approve"): CampaignState.APPROVED,
+    (CampaignState.PAUSED, "pause"): CampaignState.PAUSED,
+    (CampaignState.APPROVED, "resume"): CampaignState.APPROVED,
+    (CampaignState.ENDED, "end"): CampaignState.ENDED,
 }
 
 
@@ -165,7 +148,10 @@ def risks(caller: Caller) -> list[str]:
 
 
 def moved(state: CampaignState, move: Move, caller: Caller, author: str) -> CampaignState:
-    """The state after a move. Conflict where the state has no such move, Forbidden where an author approves alone."""
+    """The state after a move, the same where it was made before.
+
+    Conflict where the state has no such move, Forbidden where an author approves alone.
+    """
     after = _NEXT.get((state, move))
     if after is None:
         raise Conflict(f"a campaign that is {state} cannot take {move!r}")

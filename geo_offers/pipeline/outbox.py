@@ -44,12 +44,19 @@ class Outbox(Protocol):
         """Apply what still stands under its token; return the offers of those."""
         ...
 
+    async def adopt(self, served: Collection[str], lane: str) -> bool:
+        """Move what is due on lanes that are not served to `lane`; false where some of it is still leased."""
+        ...
+
     async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
         """Make what waits for these devices (device to workspace) due now."""
         ...
 
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
-        """Record that the device has shown its offer: unknown when it is not the device's."""
+        """Record that the device has shown an offer: unknown when it is neither its own nor its person's.
+
+        A device without proof of its person shows its own.
+        """
         ...
 
     async def oldest_due_s(self, lane: str) -> float: ...

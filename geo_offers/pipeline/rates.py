@@ -1,6 +1,12 @@
 """Token buckets: how often a device may ask."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+CALLS_BURST: Final = 60.0
+CALLS_PER_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -20,3 +26,25 @@ class Bucket:
         granted = have >= 1.0
         self.tokens = have - 1.0 if granted else have
         return granted
+
+
+@dataclass(slots=True)
+class Buckets:
+    """A bucket for each device that asked lately; the `most` last ones are kept, and a forgotten one is full again."""
+
+    rate_per_s: float
+    burst: float
+    most: int = 10_000
+    _of: OrderedDict[UUID, Bucket] = field(default_factory=OrderedDict)
+
+    def take(self, device: UUID, now_us: int) -> bool:
+        bucket = self._of.setdefault(device, Bucket(self.rate_per_s, self.burst, now_us))
+        self._of.move_to_end(device)
+        if len(self._of) > self.most:
+            self._of.popitem(last=False)
+        return bucket.take(now_us)
+
+
+def call_rates() -> Buckets:
+    """What bounds a device's calls: 60 at once, then 10 a second."""
+    return Buckets(CALLS_PER_S, CALLS_BURST)

@@ -1,8 +1,8 @@
 """The last look before a send: whether this message may still be shown to this person, now.
 
 A second or half an hour may lie between the decision and the send. Whatever the person, the manager or the clock
-changed since then counts, in this order: expiry, kill switch, consent, campaign, mute, quiet hours, and for what an
-arrival triggered whether the person is still there. A message that fails is finished, not kept for later.
+changed since then counts, in this order: expiry, kill switch, consent, campaign and fence, mute, quiet hours, and for
+what an arrival triggered whether the person is still there. A message that fails is finished, not kept for later.
 """
 
 from collections.abc import Collection
@@ -33,6 +33,7 @@ class Standing:
     zone: ZoneInfo
     campaign: UUID
     campaign_state: str | None  # absent: the campaign is gone
+    fence_live: bool  # it is there and active
     paused: bool
     visit_known: bool
     left_us: int | None
@@ -59,7 +60,7 @@ def _reason(standing: Standing, now_us: int) -> str | None:
         return "kill_switch"
     if not all(standing.consents.granted(purpose) for purpose in _NEEDED):
         return "no_consent"
-    if standing.campaign_state != "approved":
+    if standing.campaign_state != "approved" or not standing.fence_live:
         return "not_live"
     if standing.campaign in standing.muted:
         return "muted"

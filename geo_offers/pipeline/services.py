@@ -1,14 +1,16 @@
 """All that a call may use, as one value made by the composition root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Stores, Workspaces
-from geo_offers.pipeline.people import Offers, People
+from geo_offers.pipeline.people import Offers, People, change_rates
+from geo_offers.pipeline.rates import Buckets, call_rates
 from geo_offers.pipeline.streams import DeviceStreams
 from geo_offers.pipeline.tokens import AccessTokens
 
@@ -27,6 +29,9 @@ class Services:
     workspaces: Workspaces
     stores: Stores
     geofences: Geofences
+    fence_memory: FenceMemory
     imports: Imports
     campaigns: Campaigns
     decisions: DecisionLog
+    changes: Buckets = field(default_factory=change_rates)
+    calls: Buckets = field(default_factory=call_rates)

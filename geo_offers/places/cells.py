@@ -1,10 +1,11 @@
-"""Covers: the H3 cells in which a fence may be met, and those that lie wholly inside it.
+"""Covers: the places under which a fence is filed, and those of them that lie wholly inside it.
 
-Two levels. A fence of store size is covered at resolution 10 (about 130 m across), a larger one at 7 (2.4 km); what is
-larger still, or near a pole, is left to boxes. A point's resolution-7 cell is taken from its resolution-10 cell by bits
-alone, and such a parent is logical, not geometric: its children stick out of its hexagon. So a cell is classified by a
-hull grown by `GROWTH`, which holds every point that can be filed under it (planar bound 1.095; asserted by sampling in
-tests/property/test_places_index.py). A grown hull can only propose too much; exact geometry decides.
+Three levels, with one place of each at every point. A fence of store size is covered with H3 cells of resolution 10
+(about 130 m across), a larger one with those of 7 (2.4 km); what is larger still, or near a pole, with squares of 5
+degrees. A point's resolution-7 cell is taken from its resolution-10 cell by bits alone, and such a parent is logical,
+not geometric: its children stick out of its hexagon. So a cell is classified by a hull grown by `GROWTH`, which holds
+every point that can be filed under it (planar bound 1.095; sampled in tests/property/test_places_index.py). A grown
+hull can only propose too much; exact geometry decides.
 
 The cover is found by flooding outward from the fence itself, so its cost follows the fence and not the fence's box.
 """
@@ -30,23 +31,33 @@ CELL_M2 = {FINE: 15_047.5, COARSE: 5_161_293.0}
 MAX_CELLS = {FINE: 600, COARSE: 8_192}
 """By the box of the fence: about 1.5 km of radius at the fine level, 100 km at the coarse one."""
 POLAR_LAT = 85.0
+SQUARE_DEG = 5.0
+"""Few squares even for half the globe, and few fences of the size of a country in each."""
 SIZE_SLACK = 1.1
 """Cells of one fence differ in size by less than this, as size changes slowly over the globe."""
 
 _DIGITS_BELOW_COARSE = (1 << (3 * (15 - COARSE))) - 1
 _WITHOUT_RESOLUTION = ~(0xF << 52)
+_COLUMNS = round(360 / SQUARE_DEG)
+_SQUARES = _COLUMNS * (round(180 / SQUARE_DEG) + 1)  # the last row is the pole alone
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Cells wholly inside a fence, cells that need the exact test; `boxed`: neither, look it up by its box."""
+    """Places wholly inside a fence, and places where the exact test decides; cells and squares share no number."""
 
     full: tuple[int, ...] = ()
     partial: tuple[int, ...] = ()
-    boxed: bool = False
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        return self.full + self.partial
+
+    @property
+    def in_squares(self) -> bool:
+        return any(place < _SQUARES for place in self.partial[:1])
 
 
-BOXED = Cover(boxed=True)
 Touch: TypeAlias = tuple[bool, bool]
 Classify: TypeAlias = Callable[[Sequence[int]], Iterable[Touch]]
 
@@ -54,6 +65,21 @@ Classify: TypeAlias = Callable[[Sequence[int]], Iterable[Touch]]
 def coarse_of(fine_cell: int) -> int:
     """Name the logical parent at the coarse level: resolution bits set to 7, the digits below it to unused."""
     return (fine_cell & _WITHOUT_RESOLUTION) | (COARSE << 52) | _DIGITS_BELOW_COARSE
+
+
+def square_of(lat: float, lon: float) -> int:
+    """Number the square of a point; 180 degrees west and east are one meridian, and in one square."""
+    return int((lat + 90) // SQUARE_DEG) * _COLUMNS + int((lon + 180) // SQUARE_DEG) % _COLUMNS
+
+
+def squares(boxes: Iterable[Box]) -> set[int]:
+    """Find the squares that meet the boxes; longitudes may pass 180 degrees."""
+    found: set[int] = set()
+    for min_lat, min_lon, max_lat, max_lon in boxes:
+        rows = range(int((min_lat + 90) // SQUARE_DEG), int((max_lat + 90) // SQUARE_DEG) + 1)
+        columns = range(int((min_lon + 180) // SQUARE_DEG), int((max_lon + 180) // SQUARE_DEG) + 1)
+        found.update(row * _COLUMNS + column % _COLUMNS for row in rows for column in columns)
+    return found
 
 
 def estimate(boxes: Iterable[Box], resolution: int) -> float:
@@ -67,14 +93,12 @@ def estimate(boxes: Iterable[Box], resolution: int) -> float:
 
 
 def cover(geometry: Geometry) -> Cover:
-    """Find the cells of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker."""
+    """Find the places of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker."""
     boxes = _part_boxes(geometry)
-    if any(min_lat < -POLAR_LAT or max_lat > POLAR_LAT for min_lat, _, max_lat, _ in boxes):
-        return BOXED
-    for resolution in (FINE, COARSE):
-        if estimate(boxes, resolution) <= MAX_CELLS[resolution]:
-            return _flood(geometry, resolution)
-    return BOXED
+    polar = any(min_lat < -POLAR_LAT or max_lat > POLAR_LAT for min_lat, _, max_lat, _ in boxes)
+    level = next((level for level in (FINE, COARSE) if estimate(boxes, level) <= MAX_CELLS[level]), None)
+    flooded = None if polar or level is None else _flood(geometry, level)
+    return flooded or Cover(partial=tuple(squares(boxes)))
 
 
 def _part_boxes(geometry: Geometry) -> Sequence[Box]:
@@ -85,11 +109,11 @@ def _part_boxes(geometry: Geometry) -> Sequence[Box]:
     return [(min_lat, min_lon, max_lat, max_lon) for min_lon, min_lat, max_lon, max_lat in corners]
 
 
-def _flood(geometry: Geometry, resolution: int) -> Cover:
+def _flood(geometry: Geometry, resolution: int) -> Cover | None:
     """All cells whose grown hull meets the geometry: from a cell of each part on through touching neighbours.
 
     The cells that truly meet a connected part hang together, and a cell that only its growth brings in is next to one
-    of them, so none is missed.
+    of them, so none is missed. None where they are many more than was estimated.
     """
     seeds, classify = (
         _circle_flood(geometry, resolution) if isinstance(geometry, Circle) else _area_flood(geometry.shape, resolution)
@@ -106,7 +130,7 @@ def _flood(geometry: Geometry, resolution: int) -> Cover:
         frontier = list(found - seen)
         seen |= found
         if len(seen) > 4 * MAX_CELLS[resolution]:
-            return BOXED
+            return None
     return Cover(tuple(full), tuple(partial))
 
 

@@ -1,9 +1,9 @@
 """Which fences a point is in: H3 cells propose, exact geometry decides.
 
-Every active fence is filed under the cells of its cover (`cells.py`), either as "wholly inside" (no test needed) or as
-"to be tested". One lookup is one H3 cell, two dictionary probes, and a test for each fence whose border is near.
-What cells serve badly, huge fences and polar ones, is filed by box in an R-tree of its own, asked only when there is
-any. A second R-tree over all active fences answers what has no cell: the nearest fences, and a long way's crossings.
+Every active fence is filed under the places of its cover (`cells.py`), either as "wholly inside" (no test needed) or as
+"to be tested". One lookup is one H3 cell, two or three dictionary probes, and a test for each fence whose border is
+near: it costs no more than what is filed under the fullest place, which `count` and `growth` tell before a change. An
+R-tree over all active fences answers what has no place: the nearest fences, and a long way's crossings.
 
 Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
 `put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
@@ -12,7 +12,8 @@ Changes apply at once, one fence at a time. The slow part of a change is its cov
 import bisect
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ import rtree
 import shapely
 from h3.api import basic_int as h3
 
-from geo_offers.places.cells import FINE, Cover, coarse_of, cover
+from geo_offers.places.cells import FINE, Cover, coarse_of, cover, square_of, squares
 from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, arc_m, ecef, ecef_array
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import (
@@ -48,12 +49,14 @@ NEAR_M = 1_000_000.0
 """Up to here an arc is at most 0.2 % longer than its chord."""
 
 Hit: TypeAlias = tuple[Geofence, bool]
-"""A fence filed under a cell, and whether the cell lies wholly inside it."""
+"""A fence filed under a place, and whether the place lies wholly inside it."""
+
+NOWHERE = Cover()
 
 
 @dataclass(slots=True)
 class _Filed:
-    """Where a fence was filed, to take it out again. `number` is its key in the R-trees."""
+    """Where a fence was filed, to take it out again. `number` is its key in the R-tree."""
 
     fence: Geofence
     number: int
@@ -63,7 +66,7 @@ class _Filed:
 
 def prepare(fence: Geofence) -> Cover:
     """Compute the cover that `GeofenceIndex.put` needs; 0.1 to 100 ms of pure computing, fit for a worker."""
-    return cover(fence.geometry) if fence.active else Cover()
+    return cover(fence.geometry) if fence.active else NOWHERE
 
 
 class GeofenceIndex:
@@ -75,10 +78,10 @@ class GeofenceIndex:
         self._next_number = 0
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
-        self._cells: dict[int, tuple[Hit, ...]] = {}
-        self._boxed: set[int] = set()
-        self._boxed_tree = _tree()
-        self._tree = _tree()
+        self._places: dict[int, tuple[Hit, ...]] = {}
+        self._in_squares = 0  # fences: mostly there is none, and no lookup asks
+        # Small nodes: at the library's default of 100 a delete costs five times as much.
+        self._tree = rtree.index.Index(properties=rtree.index.Property(leaf_capacity=32, index_capacity=32))
         for fence in fences:
             self.put(fence)
 
@@ -93,24 +96,24 @@ class GeofenceIndex:
         filed = self._filed.get(fence)
         return filed.fence if filed else None
 
+    def ids(self) -> tuple[FenceId, ...]:
+        return tuple(self._filed)
+
     def put(self, fence: Geofence, prepared: Cover | None = None) -> None:
         """Insert a fence, or replace the one of that id. `prepared` must be `prepare(fence)`, or is computed here."""
-        cells = prepare(fence) if prepared is None else prepared
+        covered = prepare(fence) if prepared is None else prepared
         self.remove(fence.id)
         self.changes += 1
         self._next_number += 1
-        filed = _Filed(fence, self._next_number, cells, bounds(fence.geometry) if fence.active else ())
+        filed = _Filed(fence, self._next_number, covered, bounds(fence.geometry) if fence.active else ())
         self._filed[fence.id] = filed
         self._by_number[filed.number] = fence
-        for keys, hit in ((cells.full, ((fence, True),)), (cells.partial, ((fence, False),))):
-            for key in keys:
-                self._cells[key] = self._cells.get(key, ()) + hit
-        if cells.boxed:
-            self._boxed.add(filed.number)
+        for places, hit in ((covered.full, ((fence, True),)), (covered.partial, ((fence, False),))):
+            for place in places:
+                self._places[place] = self._places.get(place, ()) + hit
+        self._in_squares += covered.in_squares
         for box in filed.boxes:
             self._tree.insert(filed.number, _xy(box))
-            if cells.boxed:
-                self._boxed_tree.insert(filed.number, _xy(box))
 
     def remove(self, fence: FenceId) -> bool:
         """Take a fence out; False when there was none of that id."""
@@ -119,18 +122,37 @@ class GeofenceIndex:
             return False
         self.changes += 1
         del self._by_number[filed.number]
-        for key in filed.cover.full + filed.cover.partial:
-            rest = tuple(hit for hit in self._cells[key] if hit[0] is not filed.fence)
+        for place in filed.cover.places:
+            rest = tuple([hit for hit in self._places[place] if hit[0] is not filed.fence])
             if rest:
-                self._cells[key] = rest
+                self._places[place] = rest
             else:
-                del self._cells[key]
+                del self._places[place]
+        self._in_squares -= filed.cover.in_squares
         for box in filed.boxes:
             self._tree.delete(filed.number, _xy(box))
-            if filed.cover.boxed:
-                self._boxed_tree.delete(filed.number, _xy(box))
-        self._boxed.discard(filed.number)
         return True
+
+    def cover_of(self, fence: FenceId) -> Cover:
+        """Tell where a fence is filed; nowhere when there is none of that id."""
+        filed = self._filed.get(fence)
+        return filed.cover if filed else NOWHERE
+
+    def count(self, place: int) -> int:
+        """How many fences are filed under a place: a lookup there looks at each."""
+        return len(self._places.get(place, ()))
+
+    def growth(self, coming: Mapping[FenceId, Cover], going: Iterable[FenceId] = ()) -> Mapping[int, int]:
+        """Tell by how many fences places would grow if these were put and those removed; the rest would not grow.
+
+        Like `count` it reads single entries only: a worker may ask while the index goes on changing.
+        """
+        more: Counter[int] = Counter()
+        for covered in coming.values():
+            more.update(covered.places)
+        for fence in itertools.chain(coming, going):
+            more.subtract(self.cover_of(fence).places)
+        return {place: count for place, count in more.items() if count > 0}
 
     def locate_one(self, lat: float, lon: float) -> tuple[Geofence, ...]:
         """Find the active fences that hold the point, sorted by id."""
@@ -170,9 +192,9 @@ class GeofenceIndex:
             [
                 fence
                 for fence in near
-                if crosses(fence.geometry, lat0, lon0, lat1, lon1)
-                and not contains_one(fence.geometry, lat0, lon0, start)
+                if not contains_one(fence.geometry, lat0, lon0, start)
                 and not contains_one(fence.geometry, lat1, lon1, end)
+                and crosses(fence.geometry, lat0, lon0, lat1, lon1)
             ]
         )
 
@@ -207,36 +229,28 @@ class GeofenceIndex:
 
     def _hits(self, cell: int, lat: float, lon: float) -> tuple[Hit, ...]:
         """Everything filed where the point is."""
-        hits = self._cells.get(cell, ()) + self._cells.get(coarse_of(cell), ())
-        if self._boxed:
-            numbers = set(self._boxed_tree.intersection((lon, lat, lon, lat)))
-            if abs(lon) == 180:  # one meridian, two names
-                numbers.update(self._boxed_tree.intersection((-lon, lat, -lon, lat)))
-            hits += tuple((self._by_number[number], False) for number in numbers)
-        return hits
+        hits = self._places.get(cell, ()) + self._places.get(coarse_of(cell), ())
+        return hits + self._places.get(square_of(lat, lon), ()) if self._in_squares else hits
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
-        """Propose all fences that the way may touch: by cells when it is short, else by boxes along it."""
+        """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""
         near: dict[FenceId, Geofence] = {}
-        tree = self._tree
         if _length_at_most(lat0, lon0, lat1, lon1, SHORT_WAY_M):
-            for cell in _cells_along(lat0, lon0, lat1, lon1):
-                near.update((fence.id, fence) for fence, _ in self._cells.get(cell, ()))
-            if not self._boxed:
-                return near.values()
-            tree = self._boxed_tree
+            start, places = ecef(lat0, lon0), _cells_along(lat0, lon0, lat1, lon1)
+            if self._in_squares:
+                places |= squares([(min(lat0, lat1), min(lon0, lon1), max(lat0, lat1), max(lon0, lon1))])
+            for place in places:
+                for fence, _ in self._places.get(place, ()):
+                    if _reaches(enclosing(fence.geometry), start, SHORT_WAY_M):
+                        near[fence.id] = fence
+            return near.values()
         for leg in _legs(lat0, lon0, lat1, lon1):
             for box in _boxes_around(*leg):
-                for number in tree.intersection(box):
+                for number in self._tree.intersection(box):
                     fence = self._by_number[number]
                     if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
                         near[fence.id] = fence
         return near.values()
-
-
-def _tree() -> rtree.index.Index:
-    """Small nodes: at the library's default of 100 a delete costs five times as much."""
-    return rtree.index.Index(properties=rtree.index.Property(leaf_capacity=32, index_capacity=32))
 
 
 def _xy(box: Box) -> tuple[float, float, float, float]:
@@ -281,6 +295,11 @@ def _truly_inside(
         for (number, fence, _), inside in zip(areas, inside_all.tolist(), strict=True):
             if inside:
                 yield number, fence
+
+
+def _reaches(circle: Circle, point: Ecef, away_m: float) -> bool:
+    """Whether any of the circle can be so near, by straight lines through the Earth."""
+    return math.dist(point, circle.centre) <= math.sqrt(circle.chord2_m2) + away_m
 
 
 def _at_least_m(geometry: Geometry, point: Ecef) -> float:

@@ -12,7 +12,7 @@ from geo_offers.instants import EPOCH
 from geo_offers.offers.campaigns import Campaign, CampaignState
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
-from geo_offers.storage import cursors
+from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import audit, raise_catalog
@@ -52,6 +52,8 @@ class PostgresCampaigns:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _one(connection, "campaign_lock", workspace, ident)
             after = moved(CampaignState(held["state"]), move, caller, held["author"])
+            if after == held["state"]:
+                return _answer(held)
             row = await connection.fetchrow(sql("campaign_move"), workspace, ident, after.value)
             await audit(connection, caller, f"campaign.{move}", str(ident))
             await raise_catalog(connection, workspace)
@@ -86,8 +88,9 @@ def _answer(row: Any) -> wire.Campaign:
 
 
 async def read_campaigns(connection: Connection, workspace: UUID) -> list[Campaign]:
-    """All that have not ended, as decisions read them."""
-    return [
-        campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]))
-        for row in await connection.fetch(sql("campaigns_all"), workspace)
-    ]
+    """Those that an arrival may concern, approved or paused, as decisions read them; none that cannot be read."""
+    return rows.each_readable("campaign", await connection.fetch(sql("campaigns_decided"), workspace), _campaign)
+
+
+def _campaign(row: Any) -> Campaign:
+    return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]))

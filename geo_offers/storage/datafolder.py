@@ -1,6 +1,7 @@
-"""The data folder of an embedded PostgreSQL: who owns it, what it holds, where its server's socket is.
+"""The data folder of an embedded PostgreSQL: who runs it, what it holds, where its server's socket is.
 
-<root>/lock             held by the owner, let go of by the system however the owner ends
+<root>/lock             held by the owner, whose PostgreSQL runs here; the system lets go of it however the owner ends
+<root>/lock-host        held by the host, whose server the others share, from before it is the owner
 <root>/pgdata-<major>   PostgreSQL's own folder, which only that major version can open
 <root>/endpoint.json    how other processes reach the server, there while it may be shared
 <root>/postgres.log     what the server says; the one before it in postgres.log.1
@@ -11,7 +12,6 @@ import contextlib
 import json
 import os
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -24,9 +24,12 @@ _SOCKET_NAME = f".s.PGSQL.{PORT}"
 _SOCKET_PATH_BYTES = 100  # 104 on macOS, 108 on Linux, with the closing zero
 _SOCKET_FOLDER = "geo-offers-pg-"
 
+OWNER_LOCK = "lock"
+HOST_LOCK = "lock-host"
+
 
 class AlreadyRunning(Misconfigured):
-    """Another process owns the data folder."""
+    """The data folder has another host, or an owner that does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +49,21 @@ def make_root(root: Path) -> None:
     try:
         root.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise Misconfigured(f"the data folder {root} cannot be made: {error}") from error
+        raise Misconfigured(f"the data folder {root} cannot be made: {error.strerror}") from error
 
 
-def lock(root: Path) -> int:
-    """Become the owner: a descriptor to be closed at the end. Raises AlreadyRunning when another process is."""
-    for _ in range(10):
-        descriptor = _try_lock(root)
-        if descriptor is not None:
-            return descriptor
-        time.sleep(0.02)  # it may be held for an instant only, by one that asks whether it is held
-    raise AlreadyRunning(f"another process already runs PostgreSQL in {root}")
-
-
-def is_locked(root: Path) -> bool:
-    """Whether some process owns the folder."""
-    if not (root / "lock").exists():
-        return False
-    descriptor = _try_lock(root)
-    if descriptor is None:
-        return True
-    os.close(descriptor)
-    return False
-
-
-def _try_lock(root: Path) -> int | None:
+def try_lock(root: Path, name: str) -> int | None:
+    """Take one of the folder's locks: a descriptor to be closed at the end; None where another process holds it."""
     import fcntl  # noqa: PLC0415 - absent on Windows, where this module must still import
 
     try:
-        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError as error:
         raise Misconfigured(
             f"{root} belongs to another user: run geo-offers as that user, or choose another data folder"
         ) from error
+    except OSError as error:
+        raise Misconfigured(f"the data folder {root} cannot be used: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,8 +72,19 @@ def _try_lock(root: Path) -> int | None:
     return descriptor
 
 
+def is_locked(root: Path, name: str) -> bool:
+    """Whether some process holds that lock. Asking holds it for an instant."""
+    if not (root / name).exists():
+        return False
+    descriptor = try_lock(root, name)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
 def publish(root: Path, endpoint: Endpoint) -> None:
-    """Let other processes share the server: the file appears whole or not at all."""
+    """Let other processes share the host's server: the file appears whole or not at all."""
     fresh = root / "endpoint.json.new"
     fresh.write_text(json.dumps({"folder": str(endpoint.folder), "major": endpoint.major}), encoding="utf-8")
     fresh.replace(root / "endpoint.json")

@@ -1,12 +1,14 @@
-"""Devices come in and change their tokens: all of a call's devices in one transaction."""
+"""Devices come in and change their tokens: all of a call's devices in one transaction.
+
+The language, the zone and the age that a phone gives are its person's: decisions look at no device for them.
+"""
 
 import hmac
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 from uuid import UUID, uuid4, uuid5  # noqa: TID251 - an edge makes ids
-
-import msgspec
 
 from geo_offers import wire
 from geo_offers.clock import now_us
@@ -14,11 +16,13 @@ from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.partitions import partition_of
-from geo_offers.pipeline.people import Issued, Revoked
+from geo_offers.pipeline.people import Concerns, Issued
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
 from geo_offers.storage import ledger, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+
+UNSAID_LOCALE: Final = "en"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,27 @@ class _Told:
 
     @property
     def age(self) -> str | None:
-        return next((one.age for one in reversed(self.enrolments) if one.age is not None), None)
+        return _last(one.age for one in self.enrolments)
+
+    @property
+    def locale(self) -> str | None:
+        return _last(one.locale for one in self.enrolments)
 
     @property
     def time_zone(self) -> str | None:
-        return next((one.time_zone for one in reversed(self.enrolments) if one.time_zone is not None), None)
+        return _last(one.time_zone for one in self.enrolments)
+
+
+def _last(given: Iterable[str | None]) -> str | None:
+    return next((value for value in reversed([*given]) if value is not None), None)
 
 
 async def enrol(
-    connection: Connection, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None
+    connection: Connection,
+    caller: Caller,
+    enrolments: Sequence[wire.Enrolment],
+    key_id: UUID | None,
+    concerns: Concerns,
 ) -> Sequence[Issued]:
     """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it.
 
@@ -62,10 +78,11 @@ async def enrol(
     at_us = now_us()
     added = await _add_users(connection, caller.workspace, told, settings, at_us)
     known = ({one.user for one in newcomers if one.repeated} | told.keys()) - added
+    concerns(known)
     held = await _lock_users(connection, known)
     await _follow(connection, {user: what for user, what in told.items() if user in known})
     said = await _agree(connection, told, held, at_us)
-    issued = await _add_devices(connection, caller, newcomers, known)
+    issued = await _add_devices(connection, caller, newcomers)
     await ledger.append(connection, caller.workspace, said)
     return issued
 
@@ -106,7 +123,7 @@ async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Work
     row = await connection.fetchrow(sql("workspace_settings"), workspace)
     assert row is not None  # the caller's key names it
     secret: bytes = await connection.fetchval(sql("user_proof_secret"), workspace)
-    return msgspec.json.decode(row["settings"], type=wire.Workspace), secret
+    return rows.settings(row["settings"], workspace), secret
 
 
 def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment) -> bool:
@@ -137,7 +154,7 @@ async def _add_users(
             what.enrolments[-1].user,
             rows.consents_column(_agreed(user, NONE_GIVEN, what, at_us)[0]),
             what.age or vouched,
-            what.enrolments[-1].locale,
+            what.locale or UNSAID_LOCALE,
             what.time_zone,
         )
         for user, what in sorted(told.items())
@@ -156,10 +173,11 @@ async def _lock_users(connection: Connection, users: Collection[UUID]) -> Mappin
 
 
 async def _follow(connection: Connection, told: Mapping[UUID, _Told]) -> None:
-    """An age or a zone that is given holds from now on; one that is not stays as it is."""
-    values = [(user, what.age, what.time_zone) for user, what in told.items() if what.age or what.time_zone]
+    """What is given of age, language and zone holds from now on; what is not stays as it is."""
+    values = [(user, what.age, what.locale, what.time_zone) for user, what in told.items()]
+    values = [value for value in values if any(value[1:])]
     if values:
-        await connection.execute(sql("users_follow"), *columns(values, 3))
+        await connection.execute(sql("users_follow"), *columns(values, 4))
 
 
 async def _agree(
@@ -192,9 +210,7 @@ def _agreed(user: UUID, before: Consents, told: _Told, at_us: int) -> tuple[Cons
 
 
 # ------------------------------------------------------------------------------------------------ devices and tokens
-async def _add_devices(
-    connection: Connection, caller: Caller, newcomers: Sequence[_Newcomer], known: Collection[UUID]
-) -> list[Issued]:
+async def _add_devices(connection: Connection, caller: Caller, newcomers: Sequence[_Newcomer]) -> list[Issued]:
     values = [
         (
             one.device,
@@ -205,21 +221,21 @@ async def _add_devices(
             caller.replay,
             one.enrolment.push.lane if one.enrolment.push else None,
             one.enrolment.push.token if one.enrolment.push else None,
-            one.enrolment.locale,
-            one.enrolment.time_zone,
         )
         for one in newcomers
     ]
-    made = {row["id"]: row["token_epoch"] for row in await connection.fetch(sql("devices_add"), *columns(values, 10))}
-    pushed = [(value[0], value[6], value[7]) for value in values if value[7] is not None]
-    if pushed:
-        await connection.execute(sql("push_token_owner_moves"), *columns(pushed, 3))
+    pushed = columns(
+        [(one.device, push.lane, push.token) for one in newcomers if (push := one.enrolment.push) and not one.repeated],
+        3,
+    )
+    await connection.execute(sql("push_tokens_lock"), caller.workspace, *pushed[1:])
+    await connection.execute(sql("devices_lock"), [one.device for one in newcomers], *pushed[1:])
+    made = {row["id"]: row["token_epoch"] for row in await connection.fetch(sql("devices_add"), *columns(values, 8))}
+    await connection.execute(sql("push_token_owner_moves"), *pushed)
     await connection.execute(sql("refresh_tokens_drop"), list(made))
     tokens = {one.device: _refresh_token(caller.workspace, one.device) for one in newcomers}
     await _keep_tokens(connection, caller.workspace, [(tokens[device], device, 1) for device in tokens])
-    return [
-        Issued(one.device, one.user, made[one.device], str(tokens[one.device]), one.user in known) for one in newcomers
-    ]
+    return [Issued(one.device, one.user, made[one.device], str(tokens[one.device])) for one in newcomers]
 
 
 def _refresh_token(workspace: UUID, device: UUID) -> KeyText:
@@ -231,10 +247,11 @@ async def _keep_tokens(connection: Connection, workspace: UUID, tokens: Sequence
     await connection.execute(sql("refresh_tokens_add"), *columns(values, 4), REFRESH_S)
 
 
-async def rotate(pool: Pool, presented: str) -> tuple[UUID, Issued] | Revoked:
+async def rotate(pool: Pool, presented: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
     """A token is good until a successor is used; one from before that betrays a copy, and revokes the family.
 
     Of several successors (an answer was lost, or somebody holds a copy) the first one used is the successor.
+    None, and `concerns` told, where the family was revoked.
     """
     token = parse_key(presented)
     if token.prefix != REFRESH:
@@ -245,11 +262,12 @@ async def rotate(pool: Pool, presented: str) -> tuple[UUID, Issued] | Revoked:
             raise Unauthenticated("this refresh token is not good; enrol again")
         device, generation = row["id"], row["generation"]
         if generation < row["refresh_used"]:
+            concerns([row["user_id"]])
             await connection.execute(sql("device_revoke"), device)
             await connection.execute(sql("refresh_tokens_drop"), [device])
-            return Revoked(row["user_id"])
+            return None
         fresh = _refresh_token(token.workspace, device)
         await connection.execute(sql("refresh_used"), device, generation, digest(token.secret))
         await _keep_tokens(connection, token.workspace, [(fresh, device, generation + 1)])
         await connection.execute(sql("refresh_tokens_forget_old"), device, generation)
-        return token.workspace, Issued(device, row["user_id"], row["token_epoch"], str(fresh), user_known=True)
+        return token.workspace, Issued(device, row["user_id"], row["token_epoch"], str(fresh))

@@ -1,18 +1,21 @@
-"""Geofences on PostgreSQL. Every writer of a set holds that set's lock for its transaction, here and in `imports`."""
+"""Geofences on PostgreSQL. Every writer of a set holds that set's lock for its transaction, here and in `imports`.
+
+A writer also holds on to the ownership of the database: who takes it over loads all geofences after the last commit of
+the one before, and what a deposed owner would still write is refused. Else its successor's memory would miss it.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, NotFound
-from geo_offers.pipeline.management import SET_FENCES, Placed
-from geo_offers.places.fences import Geofence, fence_id
+from geo_offers.errors import Conflict, NotFound, Unavailable
+from geo_offers.pipeline.management import SET_FENCES, Admit, Placed, SetChange
+from geo_offers.places.fences import FenceId, Geofence, fence_id, split_fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
 from geo_offers.storage import cursors
@@ -30,26 +33,15 @@ Writing = tuple[str, bytes, Box]
 class PostgresGeofences:
     """`pipeline.management.Geofences`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, owner: str | None = None) -> None:
+        """owner: who holds the partitions in this process; None where nobody does."""
         self._pool = pool
-        self._locks: WeakValueDictionary[tuple[UUID, str], asyncio.Lock] = WeakValueDictionary()
+        self._owner = owner
 
-    @asynccontextmanager
-    async def changing(self, workspace: UUID, set_id: str) -> AsyncIterator[None]:
-        lock = self._locks.setdefault((workspace, set_id), asyncio.Lock())
-        async with lock:
-            yield
-
-    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft) -> Placed:
-        feature = feature_of(draft)
-        async with transaction(self._pool, [workspace]) as connection:
-            await lock_set(connection, workspace, set_id)
-            (row,) = await write(connection, workspace, set_id, [(draft.external_id, feature, box_of(draft.geometry))])
-            if row["created"] and await connection.fetchval(sql("geofences_count"), workspace, set_id) > SET_FENCES:
-                raise full(set_id)
+    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft, admit: Admit) -> SetChange[Placed]:
         fence = Geofence(
             id=fence_id(set_id, draft.external_id),
-            version=row["version"],
+            version=0,
             name=draft.name,
             geometry=draft.geometry,
             store=draft.store,
@@ -57,10 +49,17 @@ class PostgresGeofences:
             active=draft.active,
             detect=draft.detect,
         )
+        await admit([fence])
+        feature = feature_of(draft)
+        async with transaction(self._pool, [workspace]) as connection:
+            await open_set(connection, workspace, set_id, self._owner)
+            (row,) = await write(connection, workspace, set_id, [(draft.external_id, feature, box_of(draft.geometry))])
+            if row["created"] and await connection.fetchval(sql("geofences_count"), workspace, set_id) > SET_FENCES:
+                raise full(set_id)
         state = wire.GeofenceState(
-            fence=fence.id, version=fence.version, updated_at=row["updated_at"], feature=msgspec.Raw(feature)
+            fence=fence.id, version=row["version"], updated_at=row["updated_at"], feature=msgspec.Raw(feature)
         )
-        return Placed(state, fence, created=row["created"])
+        return SetChange(Placed(state, created=row["created"]), put=[replace(fence, version=row["version"])])
 
     async def get(self, workspace: UUID, set_id: str, external_id: str) -> wire.GeofenceState:
         async with transaction(self._pool, [workspace]) as connection:
@@ -83,11 +82,26 @@ class PostgresGeofences:
         more = None if last is None else cursors.encode((last["set_id"], last["external_id"]))
         return wire.GeofencePage(items=[_state(row) for row in found[:limit]], next=more)
 
-    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> None:
+    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> SetChange[None]:
         async with transaction(self._pool, [workspace]) as connection:
-            await lock_set(connection, workspace, set_id)
+            await open_set(connection, workspace, set_id, self._owner)
             if not await connection.fetch(sql("geofences_delete"), workspace, set_id, [external_id]):
                 raise NotFound("there is no such geofence")
+        return SetChange(None, dropped=[fence_id(set_id, external_id)])
+
+    async def versions(self, workspace: UUID, set_id: str) -> Mapping[FenceId, int]:
+        async with transaction(self._pool, [workspace]) as connection:
+            await lock_set(connection, workspace, set_id)
+            found = await read_versions(connection, workspace, set_id)
+        return {fence_id(set_id, external_id): version for external_id, version in found.items()}
+
+    async def read(self, workspace: UUID, set_id: str, fences: Sequence[FenceId]) -> Sequence[Geofence]:
+        names = [split_fence_id(fence)[1] for fence in fences]
+        async with transaction(self._pool, [workspace]) as connection:
+            found = await connection.fetch(sql("geofences_features"), workspace, set_id, names)
+        return await asyncio.to_thread(
+            lambda: [fence_of(set_id, row["external_id"], row["version"], row["feature"]) for row in found]
+        )
 
 
 def _state(row: Any) -> wire.GeofenceState:
@@ -102,6 +116,19 @@ def _state(row: Any) -> wire.GeofenceState:
 # ------------------------------------------------------------------------------------------------ for every writer
 async def lock_set(connection: Connection, workspace: UUID, set_id: str) -> None:
     await connection.execute(sql("geofence_set_lock"), workspace, set_id)
+
+
+async def open_set(connection: Connection, workspace: UUID, set_id: str, owner: str | None) -> None:
+    """Lock the set to write it. Unavailable where another process has taken the database over."""
+    if await connection.fetchval(sql("geofences_owner"), owner) is None:
+        raise Unavailable("another process owns this database now; send the same request again")
+    await lock_set(connection, workspace, set_id)
+
+
+async def read_versions(connection: Connection, workspace: UUID, set_id: str) -> Mapping[str, int]:
+    """By external id."""
+    found = await connection.fetch(sql("geofences_versions"), workspace, set_id)
+    return {row["external_id"]: row["version"] for row in found}
 
 
 async def write(connection: Connection, workspace: UUID, set_id: str, fences: Sequence[Writing]) -> Sequence[Any]:

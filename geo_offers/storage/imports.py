@@ -1,6 +1,7 @@
 """Imports: the rows of a file as they would be written, what writing them changed, and the way back.
 
-Reading a file's features into fences takes long and happens in a thread, before the transaction that holds the set.
+Reading a file's features into fences takes long and happens in a thread, before the transaction that holds the set. So
+does what else has to be known of them before they are written (`admit`).
 """
 
 import asyncio
@@ -15,11 +16,11 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, Fault, NotFound
-from geo_offers.pipeline.management import SET_FENCES, ImportChange
+from geo_offers.pipeline.management import SET_FENCES, Admit, SetChange
 from geo_offers.places.fences import Geofence, fence_id
 from geo_offers.places.importing.geojson import Row
 from geo_offers.storage.features import box_of, feature_of, fence_of
-from geo_offers.storage.geofences import Writing, full, lock_set, write
+from geo_offers.storage.geofences import Writing, full, open_set, read_versions, write
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
@@ -46,8 +47,10 @@ _LEFT: Final = _Report(
 class PostgresImports:
     """`pipeline.management.Imports`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, owner: str | None = None) -> None:
+        """owner: who holds the partitions in this process; None where nobody does."""
         self._pool = pool
+        self._owner = owner
 
     async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[Row]) -> wire.Import:
         read = await asyncio.to_thread(lambda: [_read_row(row) for row in rows])
@@ -70,28 +73,28 @@ class PostgresImports:
             return await _told(connection, workspace, ident)
 
     # ------------------------------------------------------------------------------------------ apply
-    async def apply(self, workspace: UUID, ident: UUID) -> ImportChange:
+    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
-            kept = await connection.fetch(sql("import_rows_to_apply"), workspace, ident)
-        fences = await asyncio.to_thread(_fences, held["set_id"], {row["external_id"]: row["feature"] for row in kept})
-        async with transaction(self._pool, [workspace]) as connection:
-            held = await _held(connection, "import_lock", workspace, ident)
+            if held["state"] == "applied":
+                return SetChange(await _told(connection, workspace, ident))
             if held["state"] == "undone":
                 raise Conflict("this import was undone; import the file anew")
-            if held["state"] == "applied":  # memory may have missed it, where the answer of that commit was lost
-                versions = await _still_live(connection, workspace, held)
-                return ImportChange(await _told(connection, workspace, ident), put=_versioned(fences, versions))
+            kept = await connection.fetch(sql("import_rows_to_apply"), workspace, ident)
+        fences = await asyncio.to_thread(_fences, held["set_id"], {row["external_id"]: row["feature"] for row in kept})
+        await admit(list(fences.values()))
+        async with transaction(self._pool, [workspace]) as connection:
+            held = await _held(connection, "import_lock", workspace, ident)
+            await open_set(connection, workspace, held["set_id"], self._owner)
             versions = await self._write(connection, workspace, held, kept, fences)
             report = await _told(connection, workspace, ident)
-        return ImportChange(report, put=_versioned(fences, versions))
+        return SetChange(report, put=_versioned(fences, versions))
 
     async def _write(
         self, connection: Connection, workspace: UUID, held: Any, kept: Sequence[Any], fences: Mapping[str, Geofence]
     ) -> Mapping[str, int]:
         """Write what differs from what is live now; answers with the versions of what was written."""
         set_id = held["set_id"]
-        await lock_set(connection, workspace, set_id)
         live = await _digests(connection, workspace, set_id)
         statuses = {row["external_id"]: _status(live, row["external_id"], row["feature"]) for row in kept}
         if len(live) + sum(status == "new" for status in statuses.values()) > SET_FENCES:
@@ -120,21 +123,23 @@ class PostgresImports:
         return versions
 
     # ------------------------------------------------------------------------------------------ undo
-    async def undo(self, workspace: UUID, ident: UUID) -> ImportChange:
+    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
+            if held["state"] == "undone":
+                return SetChange(await _told(connection, workspace, ident))
+            if held["state"] == "previewed":
+                raise Conflict("this import is not applied; there is nothing to undo")
             kept = await connection.fetch(sql("import_rows_to_undo"), workspace, ident)
+            ours = await _ours(connection, workspace, held["set_id"], kept)
         set_id = held["set_id"]
         before = {row["external_id"]: row["before"] for row in kept if row["before"] is not None}
         fences = await asyncio.to_thread(_fences, set_id, before)
+        gone = sorted(ours - fences.keys())
+        await admit([fences[key] for key in fences if key in ours], [fence_id(set_id, key) for key in gone])
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_lock", workspace, ident)
-            if held["state"] != "applied":
-                raise Conflict(f"this import is {held['state']}; only one that is applied can be undone")
-            await lock_set(connection, workspace, set_id)
-            live = await _digests(connection, workspace, set_id)
-            ours = {row["external_id"] for row in kept if live.get(row["external_id"], (0, b""))[0] == row["version"]}
-            gone = sorted(ours - fences.keys())
+            await open_set(connection, workspace, set_id, self._owner)
             restored = [(key, before[key], box_of(fences[key].geometry)) for key in fences if key in ours]
             await connection.fetch(sql("geofences_delete"), workspace, set_id, gone)
             written = await write(connection, workspace, set_id, restored)
@@ -143,7 +148,7 @@ class PostgresImports:
             await connection.execute(sql("import_rows_report"), ident, *columns(left, 2))
             await _set_state(connection, workspace, ident, "undone", _counts.decode(held["counts"]))
             report = await _told(connection, workspace, ident)
-        return ImportChange(report, _versioned(fences, versions), [fence_id(set_id, key) for key in gone])
+        return SetChange(report, _versioned(fences, versions), [fence_id(set_id, key) for key in gone])
 
 
 def _fences(set_id: str, features: Mapping[str, bytes]) -> dict[str, Geofence]:
@@ -195,16 +200,10 @@ async def _digests(connection: Connection, workspace: UUID, set_id: str) -> dict
     return {row["external_id"]: (row["version"], row["digest"]) for row in found}
 
 
-async def _still_live(connection: Connection, workspace: UUID, held: Any) -> Mapping[str, int]:
-    """The versions that an applied import made and that nobody has changed since."""
-    await lock_set(connection, workspace, held["set_id"])
-    live = await _digests(connection, workspace, held["set_id"])
-    made = await connection.fetch(sql("import_rows_to_undo"), workspace, held["id"])
-    return {
-        row["external_id"]: row["version"]
-        for row in made
-        if live.get(row["external_id"], (0, b""))[0] == row["version"]
-    }
+async def _ours(connection: Connection, workspace: UUID, set_id: str, kept: Sequence[Any]) -> set[str]:
+    """Those of an applied import's fences that nobody has changed since, by external id."""
+    live = await read_versions(connection, workspace, set_id)
+    return {row["external_id"] for row in kept if live.get(row["external_id"]) == row["version"]}
 
 
 async def _held(connection: Connection, query: str, workspace: UUID, ident: UUID) -> Any:

@@ -78,6 +78,15 @@ class PostgresOutbox:
             applied |= await _move(connection, moves)
         return applied
 
+    async def adopt(self, served: Collection[str], lane: str) -> bool:
+        async with transaction(self._pool, ()) as connection:
+            strays = [row["workspace"] for row in await connection.fetch(sql("outbox_strays"), list(served))]
+        if not strays:
+            return True
+        async with transaction(self._pool, strays) as connection:
+            left: int = await connection.fetchval(sql("outbox_adopt"), list(served), lane)
+        return left == 0
+
     async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
         async with transaction(self._pool, set(devices.values())) as connection:
             await connection.execute(sql("outbox_hasten"), lane, list(devices))
@@ -87,7 +96,7 @@ class PostgresOutbox:
             person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)
             if person is None:
                 return "unknown"
-            news = await connection.fetchval(sql("outbox_shown"), offer, person)
+            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None)
         return "news" if news else "known"
 
     async def oldest_due_s(self, lane: str) -> float:
@@ -166,6 +175,7 @@ def _standing(row: Any) -> Standing:
         zone=ZoneInfo(row["time_zone"] or settings.time_zone),
         campaign=row["campaign"],
         campaign_state=row["campaign_state"],
+        fence_live=row["fence_live"],
         paused=settings.paused,
         visit_known=row["visit_known"],
         left_us=None if left_at is None else instants.to_us(left_at),

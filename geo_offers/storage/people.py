@@ -11,11 +11,10 @@ from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
-from geo_offers.people.consent import Consent, Purpose
+from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.people import STOPS_SENDS, Issued, Revoked
-from geo_offers.storage import cursors, enrolment, ledger, rows
-from geo_offers.storage.decisions import decision_answer
+from geo_offers.pipeline.people import STOPS_SENDS, Concerns, Exported, Issued
+from geo_offers.storage import cursors, enrolment, export, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -30,13 +29,13 @@ class PostgresPeople:
         self._pool = pool
 
     async def enrol(
-        self, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None
+        self, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None, concerns: Concerns
     ) -> Sequence[Issued]:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await enrolment.enrol(connection, caller, enrolments, key_id)
+            return await enrolment.enrol(connection, caller, enrolments, key_id, concerns)
 
-    async def rotate(self, refresh_token: str) -> tuple[UUID, Issued] | Revoked:
-        return await enrolment.rotate(self._pool, refresh_token)
+    async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
+        return await enrolment.rotate(self._pool, refresh_token, concerns)
 
     # ------------------------------------------------------------------------------------------ consent and rhythm
     async def consents(self, caller: Caller) -> Sequence[wire.ConsentState]:
@@ -79,37 +78,8 @@ class PostgresPeople:
             return rhythm
 
     # ------------------------------------------------------------------------------------------ access and erasure
-    async def export(self, caller: Caller) -> wire.Export:
-        only = caller.confined_to
-        async with transaction(self._pool, [caller.workspace]) as connection:
-            user = await _user(connection, caller, "user_read")
-            devices = await connection.fetch(sql("export_devices"), user["id"], only)
-            visits = await connection.fetch(sql("export_visits"), user["id"], only)
-            offers = await connection.fetch(sql("export_offers"), user["id"], only)
-            events = await connection.fetch(sql("export_events"), user["id"], only)
-            decisions = await connection.fetch(sql("export_decisions"), user["id"], only)
-        told: dict[UUID, list[wire.ExportedEvent]] = {}
-        for row in events:
-            event = wire.ExportedEvent(type=row["type"], at=row["at"], reason=row["reason"])
-            told.setdefault(row["offer"], []).append(event)
-        return wire.Export(
-            user=user["id"],
-            created_at=user["created_at"].astimezone(UTC),
-            external_id=user["external_id"],
-            locale=user["locale"],
-            time_zone=user["time_zone"],
-            consents=rows.consent_states(rows.consents(user["consents"])),
-            rhythm=rows.wire_rhythm(user["rhythm"]),
-            muted_campaigns=list(user["muted"]),
-            age=user["age"],
-            devices=[wire.ExportedDevice(**dict(row)) for row in devices],
-            visits=[wire.Visit(**dict(row)) for row in visits],
-            offers=[
-                wire.ExportedOffer(offer=rows.offer(row), state=row["state"], events=told.get(row["id"], []))
-                for row in offers
-            ],
-            decisions=[decision_answer(row, str(user["id"])) for row in decisions],
-        )
+    async def export(self, caller: Caller) -> Exported:
+        return await export.export(self._pool, caller)
 
     async def withdraw_all(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -117,15 +87,8 @@ class PostgresPeople:
             if caller.confined_to is not None:
                 await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
                 return
-            held, at_us = rows.consents(user["consents"]), now_us()
-            said: list[ledger.Said] = []
-            for purpose, consent in held.said.items():
-                if consent.granted:
-                    held = held.having(purpose, Consent(granted=False, text_version=consent.text_version, at_us=at_us))
-                    said.append(
-                        ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us)  # granted
-                    )
-            await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(held)])
+            left, said = _taken_back(user)
+            await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(left)])
             await _wipe(connection, user["id"])
             await connection.execute(sql("sends_cancel"), user["id"], "erased", None)
             await ledger.append(connection, caller.workspace, said)
@@ -134,12 +97,16 @@ class PostgresPeople:
         only = caller.confined_to
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
+            await connection.execute(sql("devices_of_user_lock"), user["id"])
             await connection.execute(sql("sends_cancel"), user["id"], "erased", only)
             if only is not None:
                 others = await connection.fetchval(sql("erase_device"), user["id"], only, caller.workspace)
                 if others:
                     return
+            _, said = _taken_back(user)
             await connection.execute(sql("erase_user"), user["id"], caller.workspace)
+            await ledger.append(connection, caller.workspace, said)
+            await connection.execute(sql("consent_salt_destroy"), user["id"])
 
     async def under_way(self, caller: Caller, device: UUID | None) -> int:
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -160,8 +127,19 @@ async def _user(connection: Connection, caller: Caller, query: str) -> Any:
     return row
 
 
+def _taken_back(user: Any) -> tuple[Consents, list[ledger.Said]]:
+    """The person's consents once an erasure has taken back what was granted, and the ledger's rows of that."""
+    left, said, at_us = rows.consents(user["consents"]), list[ledger.Said](), now_us()
+    for purpose, consent in left.said.items():
+        if consent.granted:
+            left = left.having(purpose, Consent(granted=False, text_version=consent.text_version, at_us=at_us))
+            said.append(ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us))  # granted
+    return left, said
+
+
 async def _wipe(connection: Connection, user: UUID) -> None:
     """Visits end where the device was last seen; where it is now is forgotten."""
+    await connection.execute(sql("devices_of_user_lock"), user)
     await connection.execute(sql("visits_close_withdrawn"), user)
     await connection.execute(sql("presence_wipe"), user)
 
@@ -187,14 +165,13 @@ class PostgresOffers:
         more = cursors.encode((items[-1].created_at, items[-1].id)) if len(found) > limit and items else None
         return wire.OfferPage(items=items, next=more)
 
-    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> None:
+    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> bool:
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _user(connection, caller, "user_lock")  # no event is written behind an erasure
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
-            await connection.execute(
-                sql("offer_event_add"), offer, event.type, caller.workspace, caller.user, event.reason
-            )
+            news: bool = await connection.fetchval(sql("outbox_shown"), offer, caller.user, event.type, event.reason)
             if event.type == "muted":
                 await connection.execute(sql("user_mute_campaign"), caller.user, row["campaign"])
+            return news

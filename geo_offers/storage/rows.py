@@ -1,22 +1,67 @@
-"""JSON columns to values and back: consents, rhythms, zones, quiet hours."""
+"""JSON columns to values and back: consents, rhythms, zones, quiet hours, presence, a workspace's rules.
 
-from collections.abc import Sequence
-from typing import Any
+What was stored may be unreadable later: a hand's change, an older release, a time zone that is gone. That is the fault
+of one row and stays with it. It is read as the strictest value there is (nothing agreed to, no offers, paused) or left
+out of a list, and the log names the row, not what it holds. Writing the value anew mends it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar, get_args
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
+import structlog
 
 from geo_offers import wire
 from geo_offers.instants import from_us, to_us
-from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.presence import machine
+from geo_offers.presence.machine import PresenceState
 
+S = TypeVar("S")
+T = TypeVar("T")
+
+# Not our JSON; an instant without its offset; a name that is no time zone, or only a folder of them. A file that cannot
+# be opened just now is no such fault: it may be read the next time.
+_UNREADABLE: Final = (ValueError, TypeError, LookupError, IsADirectoryError, NotADirectoryError, PermissionError)
+
+_log = structlog.get_logger()
 _CONSENTS = msgspec.json.Decoder(dict[str, wire.ConsentState])
 _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
+_SETTINGS = msgspec.json.Decoder(wire.Workspace)
+_ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
+
+NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS])
+CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
 
-def consents(column: bytes) -> Consents:
+# ------------------------------------------------------------------------------------------------ unreadable rows
+def _read(what: str, of: object, reader: Callable[[S], T], stored: S, strictest: T) -> T:
+    try:
+        return reader(stored)
+    except _UNREADABLE as error:
+        _log.error("a stored value cannot be read", what=what, of=of, error=type(error).__name__)
+        return strictest
+
+
+def each_readable(what: str, found: Iterable[Any], reader: Callable[[Any], T]) -> list[T]:
+    """The values of these rows (each has an `id`), without those that cannot be read."""
+    read = (_read(what, row["id"], reader, row, None) for row in found)
+    return [value for value in read if value is not None]
+
+
+# ------------------------------------------------------------------------------------------------ people
+def consents(column: bytes, of: UUID | None = None) -> Consents:
+    """What the person has said; nothing where that cannot be read. of: the person, for the log."""
+    return _read("consents", of, _consents, column, NONE_GIVEN)
+
+
+def _consents(column: bytes) -> Consents:
     said = _CONSENTS.decode(column)
     return Consents(
         {
@@ -39,13 +84,29 @@ def consents_column(value: Consents) -> bytes:
     return msgspec.json.encode({state.purpose: state for state in consent_states(value)})
 
 
-def wire_rhythm(column: bytes | None) -> wire.Rhythm:
-    """The rhythm as the person set it; the default where they did not."""
-    return wire.Rhythm() if column is None else _RHYTHM.decode(column)
+def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
+    """The rhythm as the person set it; the default where they did not, no offers where that cannot be read."""
+    return wire.Rhythm() if column is None else _read("rhythm", of, _RHYTHM.decode, column, NO_OFFERS)
 
 
-def rhythm(column: bytes | None) -> Rhythm:
-    given = wire_rhythm(column)
+def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
+    """As `wire_rhythm`, as decisions read it."""
+    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, _NO_OFFERS)
+
+
+def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rhythm, ZoneInfo | None]:
+    """The rhythm and the zone it is kept in, None for the workspace's.
+
+    No offers where the zone cannot be read: when it is quiet is not known then.
+    """
+    if zone is None:
+        return rhythm(column, of), None
+    found = _read("time_zone", of, ZoneInfo, zone, None)
+    return (_NO_OFFERS if found is None else rhythm(column, of)), found
+
+
+def _rhythm(column: bytes) -> Rhythm:
+    given = _RHYTHM.decode(column)
     per = Rolling(given.per.hours) if isinstance(given.per, wire.RollingHours) else given.per
     return Rhythm(max=given.max, per=per, min_gap_h=given.min_gap_h, quiet=quiet(given.quiet))
 
@@ -54,8 +115,35 @@ def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
     return tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in given)
 
 
-def zone(name: str | None) -> ZoneInfo | None:
-    return None if name is None else ZoneInfo(name)
+_NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
+
+
+def presence(column: bytes | None, of: UUID) -> PresenceState:
+    """Where a device is; nowhere where that is not kept or cannot be read."""
+    return machine.NOWHERE if column is None else _read("presence", of, machine.load, column, machine.NOWHERE)
+
+
+# ------------------------------------------------------------------------------------------------ workspaces
+def settings(column: bytes, of: UUID) -> wire.Workspace:
+    """The workspace's rules; paused, with the strictest of each, where they cannot be read."""
+    return _read("settings", of, _SETTINGS.decode, column, CLOSED)
+
+
+def policy(name: str, column: bytes, of: UUID) -> WorkspacePolicy:
+    """What decisions read of the workspace's rules; paused where they, or their zone, cannot be read."""
+    return _read("settings", of, partial(_policy, name), column, WorkspacePolicy(name, ZoneInfo("UTC"), killed=True))
+
+
+def _policy(name: str, column: bytes) -> WorkspacePolicy:
+    given = _SETTINGS.decode(column)
+    return WorkspacePolicy(
+        name=name,
+        zone=ZoneInfo(given.time_zone),
+        place_gap_s=given.place_gap_s,
+        store_gap_s=given.store_gap_s,
+        quiet=quiet(given.quiet),
+        killed=given.paused,
+    )
 
 
 # ------------------------------------------------------------------------------------------------ offers

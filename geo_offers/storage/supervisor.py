@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
@@ -43,12 +45,12 @@ _SETTINGS = {
 
 
 class Supervisor:
-    """Owner of the folder's lock, of the server process, and of what must be removed after them.
+    """Owner of the server process, and of what must be removed after it.
 
-    Raises AlreadyRunning when another process owns the folder, and Misconfigured where the folder cannot be used.
+    root: a folder that is there. locks: its owner's lock among them; `stop` lets go of them.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, locks: ExitStack) -> None:
         self.root = root.absolute()
         self.process: subprocess.Popen[bytes] | None = None
         self._endpoint: Endpoint | None = None
@@ -59,11 +61,14 @@ class Supervisor:
         self._log_start = 0
         self._watch: subprocess.Popen[bytes] | None = None
         self._stopping = False
-        datafolder.make_root(self.root)
-        self._lock: int | None = datafolder.lock(self.root)
+        self._stopped = False
+        self._locks = locks
 
     async def start(self, binaries: Path | None) -> Endpoint:
-        """Start the server and wait until it answers, after a crash until it has recovered. Main thread only."""
+        """Start the server and wait until it answers, after a crash until it has recovered. Main thread only.
+
+        Raises Misconfigured where the folder cannot be used.
+        """
         programs = await asyncio.to_thread(self._choose, binaries)
         if not processes.is_filled(self._data):
             await self._initialise(programs)
@@ -106,7 +111,7 @@ class Supervisor:
     async def stop(self) -> None:
         """Shut the server down and give the folder free; a second call does nothing."""
         self._stopping = True
-        if self._lock is None:
+        if self._stopped:
             return
         datafolder.withdraw(self.root)
         if self.process is not None:
@@ -116,8 +121,8 @@ class Supervisor:
         self._dismiss_watch()
         if self._endpoint is not None:
             datafolder.remove_socket_folder(self._endpoint.folder)
-        os.close(self._lock)
-        self._lock = None
+        self._stopped = True
+        self._locks.close()
 
     def _choose(self, binaries: Path | None) -> Programs:
         """Choose programs, data folder and account so that they fit each other. Blocks."""
@@ -139,12 +144,7 @@ class Supervisor:
 
     async def _initialise(self, programs: Programs) -> None:
         """Make a new database cluster; under another name first, so that a half-made one is never taken for one."""
-        fresh = self._data.with_name(f"{self._data.name}.new")
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        fresh.mkdir(mode=0o700)
-        if self._account is not None:
-            os.chown(fresh, self._account.uid, self._account.gid)
+        fresh = self._fresh_folder()
         self._mark_log()
         command = [programs.initdb, *_initdb_options(fresh, programs.major)]
         self.process = processes.spawn(command, self._account, self._log)
@@ -156,6 +156,14 @@ class Supervisor:
         fresh.rename(self._data)
         _sync_folder(self.root)
 
+    def _fresh_folder(self) -> Path:
+        for left in self.root.glob(f"{self._data.name}.new*"):
+            shutil.rmtree(left, ignore_errors=True)  # the initdb of a killed owner may be removing it as well
+        fresh = Path(tempfile.mkdtemp(prefix=f"{self._data.name}.new-", dir=self.root))
+        if self._account is not None:
+            os.chown(fresh, self._account.uid, self._account.gid)
+        return fresh
+
     async def _wait_for_orphans(self) -> None:
         """Clear the pid file of a crashed server, once no process of it is left.
 
@@ -166,7 +174,7 @@ class Supervisor:
         deadline = time.monotonic() + ORPHAN_WAIT_S
         while pid_file.exists():
             alive = await asyncio.to_thread(processes.alive_in, self._data, self._account)
-            if self._lock is None:  # stopped meanwhile: the folder may be another owner's by now
+            if self._stopped:  # meanwhile: the folder may be another owner's by now
                 return
             if not alive:
                 pid_file.unlink(missing_ok=True)

@@ -56,20 +56,7 @@ class PostgresTurn:
         self._connection = connection
 
     async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, LockedUser]:
-        found = await self._connection.fetch(sql("turn_lock"), users)
-        return {
-            row["id"]: LockedUser(
-                id=row["id"],
-                workspace=row["workspace"],
-                consents=rows.consents(row["consents"]),
-                rhythm=rows.rhythm(row["rhythm"]),
-                muted=frozenset(row["muted"]),
-                locale=row["locale"],
-                zone=rows.zone(row["time_zone"]),
-                now_us=to_us(row["now"]),
-            )
-            for row in found
-        }
+        return {row["id"]: _locked(row) for row in await self._connection.fetch(sql("turn_lock"), users)}
 
     async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
         found = await self._connection.fetch(sql("turn_catalog"), list(workspaces))
@@ -123,6 +110,20 @@ class PostgresTurn:
         wanted = (len(opened), len(writes.decisions), len(offers), len(writes.seen))
         if done is None or (done["opened"], done["decided"], done["due"], done["seen"]) != wanted:
             raise Unavailable("a row of this turn is there already; send the same request again")
+
+
+def _locked(row: Any) -> LockedUser:
+    rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
+    return LockedUser(
+        id=row["id"],
+        workspace=row["workspace"],
+        consents=rows.consents(row["consents"], row["id"]),
+        rhythm=rhythm,
+        muted=frozenset(row["muted"]),
+        locale=row["locale"],
+        zone=zone,
+        now_us=to_us(row["now"]),
+    )
 
 
 def _instant(us: int | None) -> datetime | None:
@@ -217,11 +218,11 @@ class PostgresDevices:
                 workspace=row["workspace"],
                 partition=row["partition"],
                 replay=row["replay"],
-                locate=rows.consents(row["consents"]).granted(Purpose.LOCATE),
+                locate=rows.consents(row["consents"], row["user_id"]).granted(Purpose.LOCATE),
                 of_age=row["age"] == "adult",
                 proven=row["proven"],
                 token_epoch=row["token_epoch"],
-                state=machine.NOWHERE if row["presence"] is None else machine.load(row["presence"]),
+                state=rows.presence(row["presence"], row["id"]),
             )
             for row in found
         ]

@@ -7,14 +7,9 @@ import msgspec
 from geo_offers import wire
 from geo_offers.errors import NotFound
 from geo_offers.pipeline.callers import Caller
+from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-
-_settings = msgspec.json.Decoder(wire.Workspace)
-
-
-def settings_of(column: bytes) -> wire.Workspace:
-    return _settings.decode(column)
 
 
 class PostgresWorkspaces:
@@ -28,7 +23,7 @@ class PostgresWorkspaces:
             row = await connection.fetchrow(sql("workspace_read"), workspace)
         if row is None:
             raise NotFound("this workspace is gone")
-        return _state(row["id"], row["name"], settings_of(row["settings"]))
+        return _state(row["id"], row["name"], rows.settings(row["settings"], workspace))
 
     async def change(self, workspace: UUID, patch: wire.WorkspacePatch) -> wire.WorkspaceState:
         given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
@@ -36,7 +31,7 @@ class PostgresWorkspaces:
             row = await connection.fetchrow(sql("workspace_lock"), workspace)
             if row is None:
                 raise NotFound("this workspace is gone")
-            settings = msgspec.structs.replace(settings_of(row["settings"]), **given)
+            settings = msgspec.structs.replace(rows.settings(row["settings"], workspace), **given)
             await connection.execute(sql("workspace_change"), workspace, msgspec.json.encode(settings))
         return _state(row["id"], row["name"], settings)
 

@@ -7,14 +7,26 @@ from aiohttp import web
 
 from geo_offers.pipeline.idempotency import Idempotency
 from geo_offers.pipeline.services import Services
-from geo_offers.web import campaigns, decisions, devices, geofences, imports, live, me, ops, pings, stores, workspace
+from geo_offers.web import (
+    campaigns,
+    decisions,
+    devices,
+    geofences,
+    imports,
+    live,
+    me,
+    ops,
+    pings,
+    stores,
+    stream,
+    workspace,
+)
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY, Call
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
 from geo_offers.web.health import Health
 from geo_offers.web.openapi import document
 from geo_offers.web.server import HeaderDeadline
-from geo_offers.web.stream import ORIGINS, stream
 
 CALLS: Final[tuple[Call, ...]] = (
     *devices.CALLS,
@@ -43,11 +55,10 @@ def application(
     app[SERVICES] = services
     app[AUTH] = auth
     app[IDEMPOTENCY] = idempotency
-    app[ORIGINS] = origins
     app[ops.HEALTH] = health
     for call in CALLS:
         app.router.add_route(call.method, call.path, handler(call))
-    app.router.add_get("/v1/stream", stream)
+    stream.mount(app, origins)
     live.mount(app)
     app.router.add_get("/livez", ops.livez)
     app.router.add_get("/readyz", ops.readyz)

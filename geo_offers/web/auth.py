@@ -9,7 +9,7 @@ from geo_offers.pipeline.callers import Caller, Keys
 from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.tokens import ACCESS, PREFIXES, AccessTokens, digest, parse_key
 
-REMEMBER_US: Final = 5_000_000  # a revoked key is refused after this long at the latest
+REMEMBER_US: Final = 4_000_000  # an open line asks every second: 5 s after its end a key is refused everywhere
 REMEMBERED: Final = 10_000
 
 

@@ -7,28 +7,44 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from geo_offers.errors import Fault, Invalid, Malformed, TooLarge
+from geo_offers.web.sentences import sentence
 
 _PATH: Final = re.compile(r" - at (?:`key` in )?`\$?([^`]*)`$")
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
-_BATCH: Final = re.compile(r"`array` of length <= \d{4,}$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[([0-9]+|\.\.\.)\]")
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
+_BATCH: Final = re.compile(r"`array` of length <= [0-9]{4,}$")
 DEPTH: Final = 64
+ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 _NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 _NUMBER: Final = re.compile(r"^(Number|Integer value) out of range")
 
 
 async def read(request: web.Request, bound: int) -> bytes:
-    """The body, at most `bound` bytes of it; TooLarge past that, whatever the headers said."""
+    """The body, unpacked, at most `bound` bytes of it; TooLarge past that, whatever the headers said.
+
+    Malformed where it is not packed as it says; 415 where it is packed in a way that is not taken.
+    """
+    packed = ", ".join(request.headers.getall("Content-Encoding", ())).strip().lower()
+    if packed not in ENCODINGS:
+        raise web.HTTPUnsupportedMediaType(reason="send the body plain, or with Content-Encoding gzip or deflate")
     if request.content_length is not None and request.content_length > bound:
         raise TooLarge(f"the body is larger than {bound} bytes")
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > bound:
-            raise TooLarge(f"the body is larger than {bound} bytes")
-        chunks.append(chunk)
+    try:
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > bound:
+                raise TooLarge(f"the body is larger than {bound} bytes")
+            chunks.append(chunk)
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        # aiohttp would look for what is left and log that it cannot read it, or wait for ever for the next request.
+        request.content.feed_eof()
+        request.protocol.close()
+        raise Malformed(f"the body is not what its headers say ({packed or 'plain'}); send it again") from error
     return b"".join(chunks)
 
 
@@ -85,10 +101,10 @@ def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = Fa
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
-        wrong = invalid(error)
-        if _NUMBER.search(wrong.detail):
-            raise Malformed(f"the body holds a number that is too large: {wrong.detail}", wrong.faults) from error
-        raise TooLarge(wrong.detail, wrong.faults) if _BATCH.search(wrong.detail) else wrong from error
+        wrong, (message, _) = invalid(error, decoder.type), _taken_apart(str(error))
+        if _NUMBER.search(message):
+            raise Malformed("the body holds a number that is too large", wrong.faults) from error
+        raise TooLarge(wrong.detail, wrong.faults) if _BATCH.search(message) else wrong from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {str(error)[:100]}") from error
     if unique:
@@ -101,17 +117,22 @@ def convert(value: Mapping[str, str], kind: type[Any]) -> Any:
     try:
         return msgspec.convert(dict(value), kind, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, kind) from error
 
 
-def invalid(error: msgspec.ValidationError) -> Invalid:
-    sentence = str(error)
-    found = _PATH.search(sentence)
-    detail = _PATH.sub("", sentence)
+def invalid(error: msgspec.ValidationError, kind: Any) -> Invalid:
+    """The fault that kept an input from being read as `kind`, with its place."""
+    message, steps = _taken_apart(str(error))
+    unknown = _UNKNOWN.search(message)
+    code = "unknown_field" if unknown else "missing" if "missing required" in message else "invalid"
+    place = [*steps, unknown.group(1)[:64]] if unknown else steps
+    pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in place)
+    detail = sentence(message, kind, steps)[:200]
+    return Invalid(f"{pointer}: {detail}" if pointer else detail, (Fault(pointer, code, detail),))
+
+
+def _taken_apart(error: str) -> tuple[str, list[str]]:
+    """A message of msgspec's and the way to what it is about: names of members, numbers of entries."""
+    found = _PATH.search(error)
     steps = _STEP.findall(found.group(1)) if found else []
-    pointer = "".join("/" + (name or number).replace("~", "~0").replace("/", "~1") for name, number in steps)
-    unknown = re.search(r"unknown field `([^`]*)`", detail)
-    if unknown:
-        pointer += "/" + unknown.group(1)[:64].replace("~", "~0").replace("/", "~1")
-    code = "unknown_field" if unknown else "missing" if "missing required" in detail else "invalid"
-    return Invalid(detail[:200], (Fault(pointer, code, detail[:200]),))
+    return _PATH.sub("", error), [name or number for name, number in steps]

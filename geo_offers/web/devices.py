@@ -27,10 +27,7 @@ async def enrol(services: Services, given: Given) -> Reply:
     refuse_unsafe(given.body)
     _refuse_zones(enrolments, many)
     _refuse_twins(enrolments)
-    issued = await services.people.enrol(given.caller, enrolments, given.key_id)
-    for user in {one.user for one in issued if one.user_known}:
-        async with services.engine.exclusive(user):  # their consents may be others now: loaded anew with the next ping
-            pass
+    issued = await people.enrol(services.people, services.engine, given.caller, enrolments, given.key_id)
     answers = [await _enrolled(services, given, one) for one in issued]
     return Reply(answers if many else answers[0], 201)
 

@@ -1,10 +1,16 @@
 """Every call's way in and out.
 
 Authenticate, bound, decode, answer once per Idempotency-Key, and turn errors into problems.
+
+A call that may change something runs to its end once its body is here, whoever hangs up: memory follows what was
+committed, and a person who asked to be erased is. Pings have the engine for that.
+
+A device makes 60 calls at once and 10 a second after that; over it, 429. Pings have a rate of their own, and so has
+what a person consents to. Withdrawal and erasure are never refused for a rate.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import sha256
 from traceback import format_tb
 from typing import Any, Final
@@ -14,11 +20,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed
+from geo_offers import clock
+from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed, TooManyRequests
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.idempotency import Idempotency, Kept, Running
+from geo_offers.pipeline.rates import CALLS_PER_S
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import digest
+from geo_offers.pipeline.unbroken import unbroken
 from geo_offers.web import bodies, problems
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import Call, Given, NoQuery, Reply
@@ -29,6 +38,9 @@ IDEMPOTENCY: Final = web.AppKey("idempotency", Idempotency)
 BODY_S: Final = 10.0
 LARGE: Final = 256 * 1024
 KEY_LIMIT: Final = 255
+_NOT_RATED: Final = frozenset(
+    {("DELETE", "/v1/me"), ("PUT", "/v1/me/consents/{purpose}")}
+)  # a person may always say no
 _MAY_CHANGE: Final = frozenset({401, 429, 503})  # not kept: the same request may succeed when it is sent again
 
 _log = structlog.get_logger()
@@ -52,9 +64,15 @@ class _Endpoint:
         call = self._call
         caller = await request.app[AUTH].caller(request.headers.get("Authorization")) if call.who else _NOBODY
         _allow(call, caller)
+        if not call.hot and (call.method, call.path) not in _NOT_RATED:
+            _within_rate(request.app[SERVICES], caller)
         async with asyncio.timeout(BODY_S):
             data = await bodies.read(request, call.max_body) if request.can_read_body else b""
-        key = _idempotency_key(call, request)
+        answering = self._keyed(request, caller, data)
+        return await (answering if call.hot or call.method == "GET" else unbroken(answering))
+
+    async def _keyed(self, request: web.Request, caller: Caller, data: bytes) -> web.StreamResponse:
+        key = _idempotency_key(self._call, request)
         if key is None:
             return respond(await self._answer(request, caller, data, None))
         return await self._once(request, caller, data, key)
@@ -114,6 +132,12 @@ def _allow(call: Call, caller: Caller) -> None:
         raise Forbidden(f"this needs a manager key of role {call.role!r} or above", "role")
 
 
+def _within_rate(services: Services, caller: Caller) -> None:
+    """Raises TooManyRequests for a device over its rate; keys have none."""
+    if caller.device is not None and not services.calls.take(caller.device, clock.now_us()):
+        raise TooManyRequests(f"a device makes {CALLS_PER_S:.0f} calls a second at most; wait a second")
+
+
 def _query(request: web.Request) -> dict[str, str]:
     found = dict(request.query)
     if len(found) != len(request.query):
@@ -122,10 +146,10 @@ def _query(request: web.Request) -> dict[str, str]:
 
 
 def respond(reply: Reply) -> web.Response:
-    """The reply as JSON; no body where there is no value."""
+    """The reply as JSON; no body where there is no value. What comes as bytes or in pieces of them goes as it is."""
     if reply.value is None:
         return web.Response(status=reply.status, headers=reply.headers)
-    body = reply.value if isinstance(reply.value, bytes) else _encoder.encode(reply.value)
+    body = reply.value if isinstance(reply.value, bytes | AsyncIterator) else _encoder.encode(reply.value)
     return web.Response(status=reply.status, body=body, content_type="application/json", headers=reply.headers)
 
 

@@ -2,16 +2,14 @@
 
 import asyncio
 import math
+from functools import partial
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, Invalid, Malformed, NotFound
-from geo_offers.pipeline.management import WORKSPACE_FENCES, Placed, install, unbroken
+from geo_offers.errors import Invalid, Malformed
 from geo_offers.pipeline.services import Services
-from geo_offers.places.fences import fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft, parse_feature
 from geo_offers.web.calls import Call, Given, Reply
@@ -23,18 +21,9 @@ FEATURE_BODY: Final = 16 * 1024 * 1024  # so that an outline of far too many poi
 async def put_geofence(services: Services, given: Given) -> Reply:
     workspace, set_id, external_id = given.caller.workspace, set_name(path_text(given, "set")), _external_id(given)
     draft = await asyncio.to_thread(_draft, given.body, external_id)
-    placed = await unbroken(_put(services, workspace, set_id, draft))
+    put = partial(services.geofences.put, workspace, set_id, draft)
+    placed = await services.fence_memory.change(workspace, set_id, put)
     return Reply(placed.state, 201 if placed.created else 200)
-
-
-async def _put(services: Services, workspace: UUID, set_id: str, draft: FenceDraft) -> Placed:
-    async with services.geofences.changing(workspace, set_id):
-        index = services.catalog.index(workspace)
-        if len(index) >= WORKSPACE_FENCES and index.get(fence_id(set_id, draft.external_id)) is None:
-            raise Conflict(f"a workspace has at most {WORKSPACE_FENCES} geofences; delete some first")
-        placed = await services.geofences.put(workspace, set_id, draft)
-        await install(services.catalog, workspace, [placed.fence])
-    return placed
 
 
 def _draft(body: msgspec.Raw, external_id: str) -> FenceDraft:
@@ -69,18 +58,10 @@ async def list_geofences(services: Services, given: Given) -> Reply:
 async def delete_geofence(services: Services, given: Given) -> Reply:
     """Who is inside leaves with their next fix."""
     workspace, set_id, external_id = given.caller.workspace, set_name(path_text(given, "set")), _external_id(given)
-    await unbroken(_delete(services, workspace, set_id, external_id))
+    await services.fence_memory.change(
+        workspace, set_id, lambda _: services.geofences.delete(workspace, set_id, external_id)
+    )
     return Reply(status=204)
-
-
-async def _delete(services: Services, workspace: UUID, set_id: str, external_id: str) -> None:
-    async with services.geofences.changing(workspace, set_id):
-        try:
-            await services.geofences.delete(workspace, set_id, external_id)
-        except NotFound:  # the answer of an earlier commit may have been lost: memory follows it now
-            services.catalog.drop(workspace, [fence_id(set_id, external_id)])
-            raise
-        services.catalog.drop(workspace, [fence_id(set_id, external_id)])
 
 
 def _external_id(given: Given) -> str:

@@ -1,14 +1,16 @@
 """Many geofences at once: shown first, applied in one transaction, undone while nobody has changed them since."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, Invalid
-from geo_offers.pipeline.management import WORKSPACE_FENCES, install, unbroken
+from geo_offers.errors import Invalid
+from geo_offers.pipeline.management import Admit, SetChange
 from geo_offers.pipeline.services import Services
 from geo_offers.places.importing.geojson import Row, parse_collection
 from geo_offers.web.calls import IMPORT_BODY, Call, Given, Reply
@@ -28,7 +30,7 @@ async def create_import(services: Services, given: Given) -> Reply:
     rows = await asyncio.to_thread(_rows, given.body, query)
     report = await services.imports.create(given.caller.workspace, given.key_id or uuid4(), set_id, rows)
     if not query.dry_run:
-        report = await unbroken(_follow(services, given.caller.workspace, report, apply=True))
+        report = await _changed(services, given.caller.workspace, report, services.imports.apply)
     return Reply(report, 201)
 
 
@@ -53,31 +55,22 @@ async def get_import(services: Services, given: Given) -> Reply:
 async def apply_import(services: Services, given: Given) -> Reply:
     """Once; a repeat answers the same."""
     report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
-    return Reply(await unbroken(_follow(services, given.caller.workspace, report, apply=True)))
+    return Reply(await _changed(services, given.caller.workspace, report, services.imports.apply))
 
 
 async def undo_import(services: Services, given: Given) -> Reply:
-    """Puts back what was there before; what was changed since stays, and its row says so."""
+    """Puts back what was there before; what was changed since stays, and its row says so. A repeat answers the same."""
     report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
-    return Reply(await unbroken(_follow(services, given.caller.workspace, report, apply=False)))
+    return Reply(await _changed(services, given.caller.workspace, report, services.imports.undo))
 
 
-async def _follow(services: Services, workspace: UUID, report: wire.Import, *, apply: bool) -> wire.Import:
-    """Changes the database and then memory, with nobody else at this set in between."""
-    async with services.geofences.changing(workspace, report.set):
-        if apply:
-            _refuse_too_many(services, workspace, report)
-            change = await services.imports.apply(workspace, report.id)
-        else:
-            change = await services.imports.undo(workspace, report.id)
-        await install(services.catalog, workspace, change.put, change.dropped)
-    return change.report
-
-
-def _refuse_too_many(services: Services, workspace: UUID, report: wire.Import) -> None:
-    coming = report.counts.new if report.state == "previewed" else 0
-    if coming + len(services.catalog.index(workspace)) > WORKSPACE_FENCES:
-        raise Conflict(f"a workspace has at most {WORKSPACE_FENCES} geofences; delete some first")
+async def _changed(
+    services: Services,
+    workspace: UUID,
+    report: wire.Import,
+    step: Callable[[UUID, UUID, Admit], Awaitable[SetChange[wire.Import]]],
+) -> wire.Import:
+    return await services.fence_memory.change(workspace, report.set, partial(step, workspace, report.id))
 
 
 _WHO: Final = ("manager",)

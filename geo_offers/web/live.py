@@ -1,11 +1,12 @@
 """GET /v1/live: the workspace's feed as server-sent events. No coordinates; users as the caller may know them.
 
-A reader that takes nothing for ten seconds is cut off, so that it holds no memory but its own bounded queue.
+A reader that takes nothing for ten seconds is cut off, so that it holds no memory but its own bounded queue. One whose
+key is revoked is, too.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,15 +14,18 @@ import msgspec
 from aiohttp import web
 
 from geo_offers import wire
-from geo_offers.errors import Forbidden, TooManyRequests
+from geo_offers.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
 from geo_offers.pipeline.live import Event, Reader
 from geo_offers.pipeline.management import UserNames
 from geo_offers.web import bodies
+from geo_offers.web.auth import Authenticator
 from geo_offers.web.edge import AUTH, SERVICES
 
 HEARTBEAT_S: Final = 15.0
 WRITE_S: Final = 10.0
 BATCH: Final = 100  # events a write
+KEY_CHECK_S: Final = 1.0
+_PERSONAL: Final = ("user", "device")  # a device that is known is as good as a name
 
 _HEADERS: Final = {
     "Content-Type": "text/event-stream",
@@ -47,7 +51,8 @@ async def _end_feeds(app: web.Application) -> None:
 
 async def live(request: web.Request) -> web.StreamResponse:
     """Answers until the reader goes or falls behind; goes on after `Last-Event-ID` where that is remembered."""
-    caller = await request.app[AUTH].caller(request.headers.get("Authorization"))
+    header = request.headers.get("Authorization")
+    caller = await request.app[AUTH].caller(header)
     if caller.kind != "manager":
         raise Forbidden("the live feed takes a manager key")
     query = bodies.convert(request.query, wire.LiveQuery)
@@ -58,9 +63,24 @@ async def live(request: web.Request) -> web.StreamResponse:
         names = await services.decisions.names(caller)
         response = web.StreamResponse(headers=_HEADERS)
         with _open(request):
-            await response.prepare(request)
-            await _feed(request, response, reader, _Told(query.types, names))
+            key = asyncio.create_task(_good_key(request.app[AUTH], header), name="live key")
+            feed = asyncio.create_task(_feed(request, response, reader, _Told(query.types, names)), name="live feed")
+            try:
+                await asyncio.wait((key, feed), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (key, feed):
+                    task.cancel()
+                await asyncio.gather(key, feed, return_exceptions=True)
         return response
+
+
+async def _good_key(auth: Authenticator, header: str | None) -> None:
+    """Returns when the key is not good any more; what the database cannot tell now is asked again."""
+    with suppress(Unauthenticated):
+        while True:
+            await asyncio.sleep(KEY_CHECK_S)
+            with suppress(Unavailable):
+                await auth.caller(header)
 
 
 @contextmanager
@@ -96,16 +116,18 @@ class _Told:
         )
 
     def _data(self, data: bytes) -> bytes:
-        if self._names.secret is None or b'"user"' not in data:
+        if self._names.secret is None:
             return data
         told = msgspec.json.decode(data)
-        if "user" in told:
-            told["user"] = self._names.of(UUID(told["user"]))
+        for personal in _PERSONAL:
+            if personal in told:
+                told[personal] = self._names.of(UUID(told[personal]))
         return msgspec.json.encode(told)
 
 
 async def _feed(request: web.Request, response: web.StreamResponse, reader: Reader, told: _Told) -> None:
     try:
+        await response.prepare(request)
         await _write(response, b"retry: 2000\n\n")
         while True:
             try:

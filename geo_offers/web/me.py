@@ -1,17 +1,25 @@
 """The person's own calls: consent, rhythm, inbox, what became of an offer, access and erasure."""
 
+from collections.abc import AsyncIterator
 from typing import Final, cast, get_args
 from uuid import UUID
 
+import msgspec
+import structlog
+
 from geo_offers import wire
-from geo_offers.errors import Fault, Invalid, NotFound
+from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people
 from geo_offers.pipeline.callers import Kind
+from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import refuse_unsafe
+from geo_offers.web.checks import invalid, refuse_unsafe
 
 _DEVICE: Final[tuple[Kind, ...]] = ("device",)
+
+_log = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
 
 
 async def consents(services: Services, given: Given) -> Reply:
@@ -29,7 +37,13 @@ async def set_consent(services: Services, given: Given) -> Reply:
     refuse_unsafe(given.body)
     return Reply(
         await people.change_consent(
-            services.people, services.engine, services.streams, caller=given.caller, purpose=purpose, change=given.body
+            services.people,
+            services.engine,
+            services.streams,
+            services.changes,
+            caller=given.caller,
+            purpose=purpose,
+            change=given.body,
         )
     )
 
@@ -40,7 +54,9 @@ async def rhythm(services: Services, given: Given) -> Reply:
 
 async def set_rhythm(services: Services, given: Given) -> Reply:
     refuse_unsafe(given.body)
-    return Reply(await people.change_rhythm(services.people, services.engine, given.caller, given.body))
+    return Reply(
+        await people.change_rhythm(services.people, services.engine, services.changes, given.caller, given.body)
+    )
 
 
 async def inbox(services: Services, given: Given) -> Reply:
@@ -48,10 +64,12 @@ async def inbox(services: Services, given: Given) -> Reply:
 
 
 async def offer_event(services: Services, given: Given) -> Reply:
-    offer, caller = offer_path_id(given), given.caller
-    await services.offers.event(caller, offer, given.body)
-    if given.body.type == "shown" and caller.device is not None:
-        await services.dispatcher.shown(caller.workspace, offer, caller.device)
+    """Whatever it is, the offer was seen: it alerts nowhere any more, and counts."""
+    offer, event = offer_path_id(given), given.body
+    if event.reason is not None and event.type != "dismissed":
+        raise invalid("/reason", "reason", "only what is dismissed has a reason; leave it out")
+    if await services.offers.event(given.caller, offer, event):
+        services.dispatcher.was_shown(given.caller.workspace, offer)
     return Reply(status=204)
 
 
@@ -63,12 +81,34 @@ def offer_path_id(given: Given) -> UUID:
 
 
 async def export(services: Services, given: Given) -> Reply:
-    return Reply(await services.people.export(given.caller))
+    """Written as it is read: a person of many years is no more in memory than one of a day."""
+    return Reply(_document(await services.people.export(given.caller)))
+
+
+async def _document(exported: Exported) -> AsyncIterator[bytes]:
+    """The JSON of the whole. What fails on the way cuts the connection: half a document must not look like one."""
+    try:
+        told = msgspec.to_builtins(exported.whole)
+        yield _encode({name: value for name, value in told.items() if name not in exported.lists})[:-1]
+        for name, pages in exported.lists.items():
+            yield b',"%b":[' % name.encode()
+            comma = b""
+            async for page in pages:
+                if page:
+                    yield comma + _encode(page)[1:-1]
+                    comma = b","
+            yield b"]"
+        yield b"}"
+    except GeoOffersError as error:
+        _log.warning("an export was cut off", error=type(error).__name__)
+        raise ConnectionAbortedError from error
 
 
 async def erase(services: Services, given: Given) -> Reply:
-    await people.erase(services.people, services.engine, services.streams, given.caller)
-    services.live.forget(given.caller.workspace, str(given.caller.user))
+    try:
+        await people.erase(services.people, services.engine, services.streams, given.caller)
+    finally:  # it may be done though its answer was lost
+        services.live.forget(given.caller.workspace, str(given.caller.user))
     return Reply(status=204)
 
 

@@ -17,6 +17,7 @@ _PROBLEM_STATUSES = {
     404: "Nothing here",
     409: "Not in this state, or the first request under this key still runs",
     413: "Over a bound",
+    415: "An encoding of the body that is not read here",
     422: "A field is wrong",
     429: "Over the rate",
     503: "Not now; send the same request again",

@@ -15,6 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from geo_offers.errors import Misconfigured
+from geo_offers.web.connections import Door, most_connections
 
 HEADERS_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75.0
@@ -93,6 +94,7 @@ class Listener:
             handler_cancellation=True,
         )
         self._server: asyncio.Server | None = None
+        self._door: Door | None = None
         self.host = ""
         self.port = 0
 
@@ -100,10 +102,10 @@ class Listener:
         """Raises Misconfigured where the address cannot be had."""
         await self._runner.setup()
         assert self._runner.server is not None
-        factory = self._deadline.guard(self._runner.server)
+        self._door = Door(self._deadline.guard(self._runner.server), most_connections())
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(factory, host, port, backlog=BACKLOG, reuse_address=True)
+            self._server = await loop.create_server(self._door, host, port, backlog=BACKLOG, reuse_address=True)
         except OSError as error:
             await self._runner.cleanup()
             raise Misconfigured(
@@ -119,6 +121,8 @@ class Listener:
         """Takes no more connections, then lets the open ones finish within their bound."""
         if self._server is not None:
             self._server.close()
+        if self._door is not None:
+            self._door.close()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(self._runner.cleanup(), self._deadline.finish())
 

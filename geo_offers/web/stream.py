@@ -2,12 +2,13 @@
 
 Every text frame of a connection has a number from 1; an answer or a problem names the number of its frame. Frames are
 taken in order, a bounded count of them may wait for their commits at once, and a phone that does not read is let go.
+What a phone has sent is taken also where it hangs up at once: an offer that it has shown must not be shown again.
 """
 
 import asyncio
 import contextlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from time import monotonic
 from typing import Any, Final
 
@@ -22,8 +23,10 @@ from geo_offers.pipeline.engine import answered
 from geo_offers.pipeline.requests import Request
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, Stream
+from geo_offers.pipeline.unbroken import unbroken
 from geo_offers.web import bodies, pings, problems
 from geo_offers.web.auth import Authenticator
+from geo_offers.web.connections import most_connections
 from geo_offers.web.edge import AUTH, SERVICES
 
 FRAME: Final = 64 * 1024
@@ -31,12 +34,16 @@ IN_FLIGHT: Final = 64
 AUTH_S: Final = 5.0
 SEND_S: Final = 10.0
 HEARTBEAT_S: Final = 30.0
-STREAMS: Final = 50_000
-KEY_CHECK_S: Final = 5.0
+STREAMS: Final = 50_000  # of phones and servers, of all workspaces: about a GB; fewer where the system grants less
+UNNAMED: Final = 256  # streams that have not said yet who they are; an honest one says it at once
+STREAMING: Final = frozenset({"device", "server"})
+KEY_CHECK_S: Final = 1.0
 SAID: Final = 512  # longer frames hold pings only
 _TYPED: Final = re.compile(r'"type"\s*:')
 
 ORIGINS: Final[web.AppKey[Collection[str]]] = web.AppKey("origins")
+SOCKETS: Final[web.AppKey["Places"]] = web.AppKey("sockets")
+STRANGERS: Final[web.AppKey["Places"]] = web.AppKey("strangers")
 
 _log = structlog.get_logger()
 _frames = msgspec.json.Decoder(wire.Ping | list[wire.Ping])
@@ -44,26 +51,63 @@ _said = msgspec.json.Decoder(wire.StreamShown | wire.StreamAuth)
 _encoder = msgspec.json.Encoder()
 
 
+class Places:
+    """So many at a time; the next one is asked to come later."""
+
+    def __init__(self, most: int, full: str) -> None:
+        self._free = most
+        self._full = full
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Raises Unavailable where none is free."""
+        if self._free <= 0:
+            raise Unavailable(self._full, 5.0)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+def mount(app: web.Application, origins: Collection[str]) -> None:
+    """The route, with its bounds: a quarter of all connections is left for calls, however many streams are open."""
+    app[ORIGINS] = origins
+    app[SOCKETS] = Places(min(STREAMS, most_connections() * 3 // 4), "too many streams are open here")
+    app[STRANGERS] = Places(UNNAMED, "too many streams wait for their first frame; name the token in the header")
+    app.router.add_get("/v1/stream", stream)
+
+
 async def stream(request: web.Request) -> web.StreamResponse:
     """`GET /v1/stream`, for a device's token or a server key; the key is in the header or the first frame."""
+    try:
+        return await unbroken(_stream(request))
+    except GeoOffersError as error:
+        refused = problems.response(error, request.path)
+        refused.force_close()  # what may not be a stream keeps no connection from one
+        return refused
+
+
+async def _stream(request: web.Request) -> web.StreamResponse:
     origin = request.headers.get("Origin")
     if origin is not None and origin not in request.app[ORIGINS]:
         raise Forbidden("pages of this origin may not open a stream", "origin")
-    streams = request.app[SERVICES].streams
-    if len(streams) >= STREAMS:
-        raise Unavailable("too many streams are open here", 5.0)
-    auth, header = request.app[AUTH], request.headers.get("Authorization")
-    caller = await auth.caller(header) if header is not None else None
+    services, auth, header = request.app[SERVICES], request.app[AUTH], request.headers.get("Authorization")
     socket = web.WebSocketResponse(
         max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
     )
-    await socket.prepare(request)
-    line = _Line(socket, request.transport, request.app[SERVICES], auth, (header or "").partition(" ")[2].strip())
-    if caller is None:
-        caller = await line.introduce()
-        if caller is None:
-            return socket
-    await line.serve(caller, streams)
+    line = _Line(socket, request.transport, services, auth)
+    with request.app[SOCKETS].take():
+        caller = None if header is None else await line.admit(header)
+        with contextlib.suppress(ConnectionError):  # the phone is gone, which is nobody's fault
+            if caller is None:
+                with request.app[STRANGERS].take():
+                    await socket.prepare(request)
+                    caller = await line.introduce()
+            else:
+                await socket.prepare(request)
+            if caller is not None:
+                await line.serve(caller, services.streams)
     return socket
 
 
@@ -76,17 +120,24 @@ class _Line:
         transport: asyncio.Transport | None,
         services: Services,
         auth: Authenticator,
-        bearer: str,
     ) -> None:
         self._socket = socket
         self._transport = transport
         self._services = services
         self._auth = auth
-        self._bearer = bearer
+        self._bearer = ""
         self._checked_s = monotonic()
         self._seq = 0
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def admit(self, header: str) -> Caller:
+        """Who the Authorization header names; raises Forbidden where it is nobody who has a stream."""
+        caller = await self._auth.caller(header)
+        if caller.kind not in STREAMING:
+            raise Forbidden("a stream takes a device's token or a server key")
+        self._bearer = header.partition(" ")[2].strip()
+        return caller
 
     async def introduce(self) -> Caller | None:
         """The first frame carries the token; without one in time the line is closed."""
@@ -98,7 +149,7 @@ class _Line:
                 if isinstance(said, wire.StreamAuth):
                     caller = await self._auth.bearer(said.token)
                     self._bearer = said.token
-                    if caller.kind in {"device", "server"}:
+                    if caller.kind in STREAMING:
                         return caller
         except (TimeoutError, GeoOffersError):
             pass  # answered by the close below: it says no more to a stranger
@@ -106,8 +157,6 @@ class _Line:
         return None
 
     async def serve(self, caller: Caller, streams: DeviceStreams) -> None:
-        if caller.kind not in {"device", "server"}:
-            raise Forbidden("a stream takes a device's token or a server key")
         if caller.device is None:
             await self._read(caller)
             return
@@ -137,7 +186,7 @@ class _Line:
             try:
                 await self._frame(caller, message.data)
             except GeoOffersError as error:
-                await self._problem(error, self._seq)
+                await self._send(_problem(error, self._seq))
                 if isinstance(error, Unauthenticated):
                     await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"authenticate again")
                     return
@@ -181,22 +230,18 @@ class _Line:
 
     async def _answer(self, caller: Caller, request: Request, seq: int) -> None:
         try:
-            await answered(request)
-            await self._send(_encoder.encode(pings.answer(self._services, caller, request, seq)))
-        except GeoOffersError as error:
-            with contextlib.suppress(ConnectionError):
-                await self._problem(error, seq)
+            await self._send(await self._said(caller, request, seq))
         except ConnectionError:
             return  # the phone is gone; it sends the frame again over its next connection
         finally:
             self._slots.release()
 
-    async def _problem(self, error: GeoOffersError, seq: int) -> None:
-        problem, _ = problems.problem(error, "/v1/stream")
-        told: dict[str, Any] = {"type": "problem", "seq": seq, "problem": problem}
-        if isinstance(error, TooManyRequests | Unavailable):
-            told["retry_after_s"] = error.retry_after_s
-        await self._send(_encoder.encode(told))
+    async def _said(self, caller: Caller, request: Request, seq: int) -> bytes:
+        try:
+            await answered(request)
+            return _encoder.encode(pings.answer(self._services, caller, request, seq))
+        except GeoOffersError as error:
+            return _problem(error, seq)
 
     async def _send(self, frame: bytes) -> None:
         """A phone that takes nothing for 10 s is let go, without a word that it would not read either.
@@ -209,6 +254,14 @@ class _Line:
             if self._transport is not None:
                 self._transport.abort()
             raise ConnectionResetError("the phone does not read") from error
+
+
+def _problem(error: GeoOffersError, seq: int) -> bytes:
+    problem, _ = problems.problem(error, "/v1/stream")
+    told: dict[str, Any] = {"type": "problem", "seq": seq, "problem": problem}
+    if isinstance(error, TooManyRequests | Unavailable):
+        told["retry_after_s"] = error.retry_after_s
+    return _encoder.encode(told)
 
 
 def _farewell(offers: Stream) -> tuple[WSCloseCode, bytes]:

@@ -28,6 +28,6 @@ RETURNING id, body, state, version;
 SELECT id, body, state, version, created_at FROM campaign
 WHERE workspace = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) ORDER BY created_at, id LIMIT $4;
 
--- name: campaigns_all
--- $1 workspace. An ended campaign concerns no arrival any more.
-SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND state <> 'ended' ORDER BY id;
+-- name: campaigns_decided
+-- $1 workspace. Those that an arrival may concern: the approved, and the paused, whose silence has its reason.
+SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND state IN ('approved', 'paused') ORDER BY id;

@@ -2,6 +2,11 @@
 -- $1 workspace, $2 set. One transaction at a time changes a set, so that what an import compared is what it replaces.
 SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || '/' || $2::text, 0));
 
+-- name: geofences_owner
+-- $1 the owner of the partitions in this process, null where nobody is. Who takes over claims all of them, and waits for the
+-- commit of whoever holds this one; KEY SHARE does not meet the owner's own renewal.
+SELECT id FROM partition WHERE id = 0 AND owner IS NOT DISTINCT FROM $1 FOR KEY SHARE;
+
 -- name: geofences_write
 -- $1 workspace, $2 set; then a column each of: external id, feature, min_lat, min_lon, max_lat, max_lon.
 -- A row that was there has been updated, and xmax tells.
@@ -46,9 +51,13 @@ ORDER BY external_id LIMIT $4;
 -- $1 workspace, $2 set. Enough to tell what an import would change.
 SELECT external_id, version, sha256(feature) AS digest FROM geofence WHERE workspace = $1 AND set_id = $2;
 
+-- name: geofences_versions
+-- $1 workspace, $2 set. Enough to tell whether memory holds the same.
+SELECT external_id, version FROM geofence WHERE workspace = $1 AND set_id = $2;
+
 -- name: geofences_features
 -- $1 workspace, $2 set, $3 external ids.
-SELECT external_id, feature FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
+SELECT external_id, version, feature FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
 
 -- name: geofences_delete
 -- $1 workspace, $2 set, $3 external ids.

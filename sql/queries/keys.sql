@@ -1,5 +1,5 @@
 -- name: workspace_make
-INSERT INTO workspace (id, name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
+INSERT INTO workspace (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
 -- name: workspace_secret_make
 INSERT INTO workspace_secret (workspace, user_proof) VALUES ($1, $2) ON CONFLICT DO NOTHING;

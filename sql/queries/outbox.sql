@@ -23,11 +23,16 @@ SELECT id FROM app_user WHERE id IN (SELECT user_id FROM offer WHERE id = ANY ($
 ORDER BY id FOR SHARE SKIP LOCKED;
 
 -- name: outbox_look
--- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours.
+-- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours. A fence is named set/id:
+-- the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level security would not let
+-- it reach the key's index (text functions are not leakproof). Whether a fence is active is looked for in its bytes,
+-- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
+-- a text the quotes would stand escaped.
 SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.muted, u.time_zone,
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
-       v.left_at, clock_timestamp() AS now
+       v.left_at, coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
+       clock_timestamp() AS now
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
 JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
 JOIN workspace w ON w.id = b.workspace
@@ -35,7 +40,11 @@ LEFT JOIN offer o ON o.id = b.offer
 LEFT JOIN app_user u ON u.id = o.user_id
 LEFT JOIN device d ON d.id = o.device
 LEFT JOIN campaign c ON c.id = o.campaign
-LEFT JOIN visit v ON v.id = o.visit;
+LEFT JOIN visit v ON v.id = o.visit
+LEFT JOIN LATERAL (
+    SELECT o.workspace, split_part(o.fence, '/', 1) AS set_id,
+           substr(o.fence, strpos(o.fence, '/') + 1) AS external_id OFFSET 0) f ON true
+LEFT JOIN geofence g ON g.workspace = f.workspace AND g.set_id = f.set_id AND g.external_id = f.external_id;
 
 -- name: outbox_sending
 -- $1 offers, $2 their tokens, $3 lease in seconds.
@@ -49,9 +58,12 @@ DELETE FROM outbox b USING unnest($1::uuid[], $2::bigint[]) q (offer, token)
 WHERE b.offer = q.offer AND b.token = q.token;
 
 -- name: outbox_dead_tokens
--- $1 devices, $2 the tokens that were used. A token that was registered since then stays.
-UPDATE device d SET push_token = NULL FROM unnest($1::uuid[], $2::text[]) q (device, token)
-WHERE d.id = q.device AND d.push_token = q.token;
+-- $1 devices, $2 the tokens that were used. A token that was registered since then stays. Locked in the one order that
+-- everybody locks devices in.
+WITH dead AS (
+    SELECT d.id FROM device d JOIN unnest($1::uuid[], $2::text[]) q (device, token)
+    ON d.id = q.device AND d.push_token = q.token ORDER BY d.id FOR NO KEY UPDATE OF d)
+UPDATE device d SET push_token = NULL FROM dead WHERE d.id = dead.id;
 
 -- name: outbox_close
 -- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released). Releasing
@@ -86,6 +98,22 @@ WITH moved AS (
 told AS (UPDATE offer o SET lane = m.lane FROM moved m WHERE o.id = m.offer RETURNING 1)
 SELECT offer FROM moved;
 
+-- name: outbox_strays
+-- $1 lanes served here.
+SELECT DISTINCT workspace FROM outbox WHERE lane <> ALL ($1::text[]);
+
+-- name: outbox_adopt
+-- $1 lanes served here, $2 the one of them that takes what is on others. Returns how many are left, under a lease that runs.
+WITH stray AS (
+    SELECT offer, state FROM outbox WHERE lane <> ALL ($1::text[]) AND (state = 'due' OR lease_until < clock_timestamp())
+    ORDER BY offer FOR UPDATE SKIP LOCKED),
+moved AS (
+    UPDATE outbox b SET lane = $2, state = 'due', lease_until = NULL, token = b.token + 1, attempts = 0,
+        due = clock_timestamp(), ambiguous = b.ambiguous OR s.state = 'sending'
+    FROM stray s WHERE b.offer = s.offer RETURNING b.offer),
+told AS (UPDATE offer o SET lane = $2 FROM moved m WHERE o.id = m.offer RETURNING 1)
+SELECT (SELECT count(*) FROM outbox WHERE lane <> ALL ($1::text[])) - (SELECT count(*) FROM moved);
+
 -- name: outbox_hasten
 -- $1 lane, $2 devices. By the person's offers: they are few and indexed.
 WITH waiting AS (
@@ -97,18 +125,22 @@ WITH waiting AS (
 UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
 
 -- name: outbox_shown_lock
--- $1 offer, $2 device. The person's lock keeps an erasure from leaving the event behind.
-SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id WHERE o.id = $1 AND o.device = $2 FOR SHARE OF u;
+-- $1 offer, $2 device: the offer's own, or one that speaks for all of its person. The person's lock keeps an erasure from
+-- leaving the event behind.
+SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.id = $2 AND d.user_id = u.id
+WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person. What was seen stands, whatever state the offer was in. Returns whether it is news.
+-- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives. Whatever that is, the offer was seen, and
+-- that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
 WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
 shown AS (
     UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
-    WHERE id = $1 AND state <> 'shown' RETURNING id, workspace, user_id),
+    WHERE id = $1 AND state <> 'shown' AND (SELECT count(*) FROM gone) >= 0 RETURNING 1),
 kept AS (UPDATE reservation SET state = 1 WHERE user_id = $2 AND offer = $1 AND state <> 1 RETURNING 1),
 told AS (
-    INSERT INTO offer_event (offer, type, workspace, user_id) SELECT id, 'shown', workspace, user_id FROM shown
+    INSERT INTO offer_event (offer, type, workspace, user_id, reason)
+    SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1
     ON CONFLICT (offer, type) DO NOTHING RETURNING 1)
 SELECT EXISTS (SELECT FROM shown) AS news;
 

@@ -14,20 +14,42 @@ ON CONFLICT DO NOTHING RETURNING id;
 SELECT id, consents FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: users_follow
--- $1 users, $2 ages, $3 time zones; null leaves what is there.
-UPDATE app_user u SET age = COALESCE(q.age, u.age), time_zone = COALESCE(q.time_zone, u.time_zone)
-FROM unnest($1::uuid[], $2::text[], $3::text[]) q (id, age, time_zone) WHERE u.id = q.id;
+-- $1 users, $2 ages, $3 locales, $4 time zones; null leaves what is there.
+UPDATE app_user u SET age = COALESCE(q.age, u.age), locale = COALESCE(q.locale, u.locale),
+    time_zone = COALESCE(q.time_zone, u.time_zone)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) q (id, age, locale, time_zone) WHERE u.id = q.id;
 
 -- name: users_set_consents
 UPDATE app_user u SET consents = q.consents FROM unnest($1::uuid[], $2::bytea[]) q (id, consents) WHERE u.id = q.id;
 
 -- name: devices_add
 -- A repeat under the same Idempotency-Key finds its device and makes new tokens for it: the epoch rises, the old ones die.
-INSERT INTO device (id, workspace, user_id, platform, proven, replay, push_lane, push_token, locale, time_zone)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::boolean[], $7::text[], $8::text[],
-                     $9::text[], $10::text[])
+INSERT INTO device (id, workspace, user_id, platform, proven, replay, push_lane, push_token)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::boolean[], $7::text[],
+                     $8::text[])
 ON CONFLICT (id) DO UPDATE SET token_epoch = device.token_epoch + 1, refresh_used = 0
 RETURNING id, user_id, token_epoch;
+
+-- name: push_tokens_lock
+-- $1 workspace, $2 lanes, $3 push tokens. After the users and before the devices: of two enrolments of one token at
+-- once the second waits for the first to commit, and finds its device. Tokens share 64 locks a workspace, taken in
+-- order: an array of a thousand must not fill the server's table of locks.
+SELECT pg_advisory_xact_lock(hashtext($1::uuid::text), slot) FROM (
+    SELECT DISTINCT hashtext(lane || ' ' || token) & 63 AS slot FROM unnest($2::text[], $3::text[]) q (lane, token)
+    ORDER BY slot) slots;
+
+-- name: devices_lock
+-- $1 devices, $2 lanes and $3 push tokens: those that are here already, and those that lose their tokens. In the one order
+-- that everybody locks devices in.
+SELECT id FROM device WHERE id IN (
+    SELECT unnest($1::uuid[]) UNION ALL
+    SELECT d.id FROM unnest($2::text[], $3::text[]) q (lane, token)
+    JOIN device d ON d.push_lane = q.lane AND d.push_token = q.token)
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: devices_of_user_lock
+-- $1 user. In the one order that everybody locks devices in.
+SELECT id FROM device WHERE user_id = $1 ORDER BY id FOR UPDATE;
 
 -- name: push_token_owner_moves
 -- A push token that turns up on a new device leaves its old ones: sends follow the newest binding.
@@ -147,26 +169,34 @@ SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, pre
 WHERE workspace = $1 AND seq > $2 ORDER BY seq LIMIT $3;
 
 -- name: export_devices
-SELECT id, platform, locale, time_zone, push_lane, push_token, created_at FROM device
+SELECT id, platform, push_lane, push_token, created_at FROM device
 WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY created_at, id;
 
 -- name: export_events
-SELECT e.offer, e.type, e.at, e.reason FROM offer_event e JOIN offer f ON f.id = e.offer
-WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) ORDER BY e.at, e.type;
+-- $1 offers.
+SELECT offer, type, at, reason FROM offer_event WHERE offer = ANY ($1::uuid[]) ORDER BY at, type;
+
+-- Pages of what is held of a person: $1 user, $2 and $3 the instant and id before the page, $4 how many, $5 device or
+-- null for all of the person's.
 
 -- name: export_visits
 SELECT id, device, fence, entered_at, dwelt_at, left_at, closed_by FROM visit
-WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) ORDER BY entered_at, id;
+WHERE user_id = $1 AND (entered_at, id) > ($2::timestamptz, $3::uuid) AND ($5::uuid IS NULL OR device = $5)
+ORDER BY entered_at, id LIMIT $4;
 
 -- name: export_offers
-SELECT id, campaign, fence, message, lane, created_at, expires_at, state, decision FROM offer
-WHERE user_id = $1 AND ($2::uuid IS NULL OR device = $2) ORDER BY created_at, id;
+SELECT id, campaign, fence, message, lane, created_at, expires_at, state FROM offer
+WHERE user_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) AND ($5::uuid IS NULL OR device = $5)
+ORDER BY created_at, id LIMIT $4;
 
 -- name: export_decisions
-SELECT d.id, d.user_id, d.campaign, d.at, d.outcome, d.reason, d.offer, d.receipt FROM decision d
-WHERE d.user_id = $1 AND ($2::uuid IS NULL OR EXISTS (
-    SELECT FROM visit v WHERE v.user_id = $1 AND v.device = $2 AND d.id IN (v.enter_decision, v.dwell_decision, v.exit_decision)))
-ORDER BY d.at, d.id;
+-- Without a device: which one a decision is of is known by the visits that its receipt names.
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+WHERE user_id = $1 AND (at, id) > ($2::timestamptz, $3::uuid) ORDER BY at, id LIMIT $4;
+
+-- name: export_visits_of_device
+-- $1 visits, $2 device.
+SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
 
 -- name: erase_device
 -- $1 user, $2 device, $3 workspace: what this device caused. Returns how many devices the person still has.
@@ -182,7 +212,7 @@ gone AS (DELETE FROM device WHERE id = $2 RETURNING 1)
 SELECT count(*) FROM device WHERE user_id = $1 AND id <> $2;
 
 -- name: erase_user
--- $1 user, $2 workspace: everything but the consent ledger, whose subject cannot be told any more once the salt is gone.
+-- $1 user, $2 workspace: everything but the consent ledger and the salt of its subject, which goes last.
 -- That a manager searched for the person stays in the audit; whom they searched for does not.
 WITH events AS (DELETE FROM offer_event WHERE offer IN (SELECT id FROM offer WHERE user_id = $1) RETURNING 1),
 tokens AS (DELETE FROM refresh_token WHERE device IN (SELECT id FROM device WHERE user_id = $1) RETURNING 1),
@@ -191,7 +221,6 @@ reserved AS (DELETE FROM reservation WHERE user_id = $1 RETURNING 1),
 visits AS (DELETE FROM visit WHERE user_id = $1 RETURNING 1),
 decisions AS (DELETE FROM decision WHERE user_id = $1 RETURNING 1),
 devices AS (DELETE FROM device WHERE user_id = $1 RETURNING 1),
-salts AS (DELETE FROM consent_salt WHERE user_id = $1 RETURNING 1),
 answers AS (
     DELETE FROM idempotency WHERE workspace = $2
       AND caller = ANY (ARRAY(SELECT id::text FROM device WHERE user_id = $1)) RETURNING 1),
@@ -199,6 +228,10 @@ audited AS (
     UPDATE audit a SET subject = 'erased' FROM app_user u
     WHERE u.id = $1 AND a.workspace = $2 AND (a.subject = u.external_id OR lower(a.subject) = u.id::text) RETURNING 1)
 DELETE FROM app_user WHERE id = $1;
+
+-- name: consent_salt_destroy
+-- $1 user, after the ledger's last rows of them: whose rows these are cannot be told any more.
+DELETE FROM consent_salt WHERE user_id = $1;
 
 -- name: inbox
 -- $1 user, $2 device or null for all of the person's, $3 and $4 where the page begins, $5 how many. Newest first.
@@ -210,10 +243,6 @@ ORDER BY created_at DESC, id DESC LIMIT $5;
 -- name: offer_of_user
 -- $1 offer, $2 user, $3 device or null.
 SELECT id, campaign FROM offer WHERE id = $1 AND user_id = $2 AND ($3::uuid IS NULL OR device = $3);
-
--- name: offer_event_add
-INSERT INTO offer_event (offer, type, workspace, user_id, reason) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (offer, type) DO NOTHING;
 
 -- name: workspace_settings
 SELECT id, name, settings FROM workspace WHERE id = $1;

@@ -111,8 +111,7 @@ def demo(data_dir: Path) -> Iterator[Demo]:
     running = Demo(data_dir)
     yield running
     if running.process.poll() is None:
-        running.process.kill()
-        running.process.communicate()
+        running.end()  # its database, too, before the folder is removed
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +191,9 @@ def test_a_person_shows_their_rhythm_and_the_gates_of_their_last_decision(page, 
     expect(person.locator("h2")).to_have_text(name)
     expect(person.locator(".facts")).to_contain_text("At most")
     expect(person.locator(".gates li").nth(4)).to_be_visible()
+    expect(person.locator(".gates")).to_contain_text("s old, 120 s at most")
+    for code in ("_", "demo-1", "Etc/"):  # what the receipt says in codes is said in words here
+        expect(person.locator(".gates")).not_to_contain_text(code)
     page.keyboard.press("Escape")
     expect(person).to_be_hidden()
     assert complaints == []
@@ -209,6 +211,14 @@ def test_on_a_phone_nothing_is_wider_than_the_window(page):
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator("#bars li").first).to_be_attached(timeout=OFFER_S * 1000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_on_a_small_phone_a_person_chosen_at_the_end_of_the_page_comes_into_view(page):
+    page.set_viewport_size({"width": 360, "height": 480})
+    expect(page.locator("#feed li").nth(20)).to_be_attached(timeout=OFFER_S * 1000)
+    page.locator(".find").scroll_into_view_if_needed()
+    page.locator("#feed li button").nth(20).evaluate("row => row.click()")
+    expect(page.locator("#person h2")).to_be_in_viewport()
 
 
 def test_the_picture_of_the_readme(page, complaints):

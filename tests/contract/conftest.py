@@ -21,10 +21,14 @@ from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
 from geo_offers.pipeline.settlement import Claim, Close, Move, Retry, Settlement
+from geo_offers.places.fences import FenceId, split_fence_id
+from geo_offers.places.importing.geojson import FenceDraft, parse_feature
+from geo_offers.storage.features import feature_of
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import open_pool
 
 SECOND_US = 1_000_000
+FENCE = "town/north/bakery"  # the first slash splits: in the set `town` the fence `north/bakery`
 ALL_DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "00:00"}
 
 
@@ -68,6 +72,7 @@ class Record:
     quiet: tuple[QuietRule, ...] = ()
     muted: set[UUID] = field(default_factory=set)
     campaign_state: str | None = "approved"
+    fence_live: bool = True
     paused: bool = False
     left_us: int | None = None
     message_ok: bool = True
@@ -94,6 +99,7 @@ class MemoryOutbox:
     def __init__(self) -> None:
         self.now_us = clock.now_us()
         self.records: dict[UUID, Record] = {}
+        self.proven: set[tuple[UUID, UUID]] = set()  # persons and the devices that speak for all of them
 
     def _ours(self, claim: Claim, *states: str) -> Record | None:
         record = self.records.get(claim.offer)
@@ -175,6 +181,16 @@ class MemoryOutbox:
             if dead and (record.case.device, record.push_token) == (dead.device, dead.token):
                 record.push_token = None
 
+    async def adopt(self, served: Collection[str], lane: str) -> bool:
+        await asyncio.sleep(0)
+        strays = [record for record in self.records.values() if record.queued and record.lane not in served]
+        for record in strays:
+            if record.state == "due" or record.lease_until_us < self.now_us:
+                record.ambiguous = record.ambiguous or record.state == "sending"
+                record.lane, record.state, record.attempts, record.due_us = lane, "due", 0, self.now_us
+                record.token += 1
+        return all(record.lane == lane for record in strays)
+
     async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
         await asyncio.sleep(0)
         for record in self.records.values():
@@ -185,7 +201,9 @@ class MemoryOutbox:
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
         await asyncio.sleep(0)
         record = self.records.get(offer)
-        if record is None or record.erased or (record.case.workspace, record.case.device) != (workspace, device):
+        if record is None or record.erased or record.case.workspace != workspace:
+            return "unknown"
+        if device != record.case.device and (record.case.user, device) not in self.proven:
             return "unknown"
         record.queued, record.slot, record.detail = False, 1, None
         if record.offer_state == "shown":
@@ -211,6 +229,7 @@ def _standing(record: Record) -> Standing:
         zone=ZoneInfo("UTC"),
         campaign=record.case.campaign,
         campaign_state=record.campaign_state,
+        fence_live=record.fence_live,
         paused=record.paused,
         visit_known=record.case.visit is not None,
         left_us=record.left_us,
@@ -226,7 +245,7 @@ def _message(record: Record) -> Message:
         platform="ios",
         push_token=record.push_token,
         campaign=record.case.campaign,
-        fence="town/bakery",
+        fence=FENCE,
         title="Warm buns",
         body="Two for one",
         link=None,
@@ -290,6 +309,9 @@ class MemoryWorld:
     async def set_campaign(self, case: Case, state: str | None) -> None:
         self.record(case).campaign_state = state
 
+    async def set_fence(self, case: Case, *, active: bool | None) -> None:
+        self.record(case).fence_live = active is True
+
     async def pause_workspace(self, case: Case) -> None:
         self.record(case).paused = True
 
@@ -310,6 +332,9 @@ class MemoryWorld:
 
     async def register_token(self, case: Case, token: str) -> None:
         self.record(case).push_token = token
+
+    async def prove(self, case: Case) -> None:
+        self.outbox.proven.add((case.user, case.device))
 
     async def corrupt(self, case: Case) -> None:
         self.record(case).message_ok = False
@@ -333,6 +358,18 @@ def a_case(beside: Case | None = None, *, visit: bool = True, other_device: bool
     if beside is not None:
         ids[1:5] = [beside.workspace, beside.user, ids[3] if other_device else beside.device, beside.campaign]
     return Case(ids[0], ids[1], ids[2], ids[3], ids[4], ids[5] if visit else None, ids[6])
+
+
+def _draft(external_id: str, *, active: bool) -> FenceDraft:
+    """A fence whose name reads like the mark of one that is off."""
+    body = {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [0.5, 0.5]},
+        "properties": {"name": '"active":false', "radius_m": 100, "active": active},
+    }
+    draft = parse_feature(body, external_id=external_id, strict=True)
+    assert isinstance(draft, FenceDraft), draft
+    return draft
 
 
 class PostgresWorld:
@@ -366,21 +403,21 @@ class PostgresWorld:
         if case.visit is not None:
             await run(
                 "INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at) "
-                "VALUES ($1, $2, $3, $4, 'town/bakery', 1, clock_timestamp())",
-                *(case.visit, case.workspace, case.user, case.device),
+                "VALUES ($1, $2, $3, $4, $5, 1, clock_timestamp())",
+                *(case.visit, case.workspace, case.user, case.device, FENCE),
             )
         await run(
             "INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane,"
             " message, created_at, expires_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, 'town/bakery', $7, $8, $9, $10, $11, $12)",
-            *(case.offer, case.workspace, case.user, case.device, case.decision, case.campaign, case.visit),
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            *(case.offer, case.workspace, case.user, case.device, case.decision, case.campaign, FENCE, case.visit),
             *(trigger, lane, json.dumps({"title": "Warm buns", "body": "Two for one"}).encode()),
             *(from_us(now_us), from_us(now_us + round(expires_s * SECOND_US))),
         )
         await run(
             "INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence) "
-            "VALUES ($1, clock_timestamp(), $2, $3, $4, 'town/bakery', 'town/bakery')",
-            *(case.user, case.offer, case.workspace, case.campaign),
+            "VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $5)",
+            *(case.user, case.offer, case.workspace, case.campaign, FENCE),
         )
         await run(
             "INSERT INTO outbox (offer, workspace, partition, lane, due) VALUES ($1, $2, 0, $3, $4)",
@@ -401,6 +438,7 @@ class PostgresWorld:
             "INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, '{}', 'approved', 'test')",
             *(case.campaign, case.workspace),
         )
+        await self.set_fence(case, active=True)
 
     async def _put_device(self, case: Case, *, replay: bool, push_token: str | None) -> None:
         await self._admin.execute(
@@ -451,6 +489,17 @@ class PostgresWorld:
         else:
             await self._set("campaign", "state", case.campaign, state)
 
+    async def set_fence(self, case: Case, *, active: bool | None) -> None:
+        """Put the fence as our own calls store it; None deletes it."""
+        set_id, external_id = split_fence_id(FenceId(FENCE))
+        await self._admin.execute("DELETE FROM geofence WHERE workspace = $1", case.workspace)
+        if active is not None:
+            await self._admin.execute(
+                "INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon)"
+                " VALUES ($1, $2, $3, $4, 0, 0, 1, 1)",
+                *(case.workspace, set_id, external_id, feature_of(_draft(external_id, active=active))),
+            )
+
     async def pause_workspace(self, case: Case) -> None:
         await self._set("workspace", "settings", case.workspace, b'{"paused": true, "place_gap_s": 60}')
 
@@ -471,6 +520,9 @@ class PostgresWorld:
 
     async def register_token(self, case: Case, token: str) -> None:
         await self._set("device", "push_token", case.device, token)
+
+    async def prove(self, case: Case) -> None:
+        await self._set("device", "proven", case.device, True)
 
     async def corrupt(self, case: Case) -> None:
         await self._set("offer", "message", case.offer, b'{"title": 7')

@@ -124,6 +124,14 @@ async def vanished_campaign(world, case):
     await world.set_campaign(case, None)
 
 
+async def deleted_fence(world, case):
+    await world.set_fence(case, active=None)
+
+
+async def inactive_fence(world, case):
+    await world.set_fence(case, active=False)
+
+
 async def paused_workspace(world, case):
     await world.pause_workspace(case)
 
@@ -159,6 +167,8 @@ OBJECTIONS = [
     (edited_campaign, "cancelled", "not_live"),
     (ended_campaign, "cancelled", "not_live"),
     (vanished_campaign, "cancelled", "not_live"),
+    (deleted_fence, "cancelled", "not_live"),
+    (inactive_fence, "cancelled", "not_live"),
     (paused_workspace, "cancelled", "kill_switch"),
     (muted_campaign, "cancelled", "muted"),
     (quiet_person, "cancelled", "quiet_hours"),
@@ -214,6 +224,23 @@ async def test_a_replayed_phone_is_not_judged_by_the_servers_clock_but_by_consen
         await world.quiet_person(each)
     await world.withdraw(other, "offers")
     assert [r.claim.offer for r in (await world.outbox.recheck(claims, LEASE_S)).ready] == [case.offer]
+
+
+@pytest.mark.parametrize("active", [None, False])
+async def test_a_fence_that_is_gone_or_off_is_so_for_a_replayed_phone_too(world, active):
+    case, other = [await world.put(replay=True, lane="inapp") for _ in range(2)]
+    claims = await claimed(world, "inapp")
+    await world.set_fence(case, active=active)
+    assert [r.claim.offer for r in (await world.outbox.recheck(claims, LEASE_S)).ready] == [other.offer]
+    assert await world.ending(case) == ("cancelled", "not_live", 2)
+
+
+async def test_a_fence_that_is_put_again_before_the_send_is_live(world):
+    case = await world.put()
+    claims = await claimed(world)
+    await world.set_fence(case, active=None)
+    await world.set_fence(case, active=True)
+    assert (await world.outbox.recheck(claims, LEASE_S)).ready
 
 
 async def test_a_locked_person_is_busy_and_holds_nobody_else(world):
@@ -299,6 +326,26 @@ async def test_a_move_sends_the_same_offer_by_another_lane_and_clears_the_dead_t
     assert (row.lane, row.state, row.attempts) == ("inapp", "due", 0)
     (again,) = await sending(world, "inapp")
     assert (again.message.offer, again.message.push_token) == (case.offer, None)
+
+
+async def test_what_waits_on_a_lane_that_is_not_served_any_more_goes_to_the_app(world):
+    stray, ours = await world.put(lane="webhook"), await world.put(lane="log")
+    assert await world.outbox.adopt(["log", "inapp"], "inapp")
+    assert ((await world.row(stray)).lane, (await world.row(ours)).lane) == ("inapp", "log")
+    (ready,) = await sending(world, "inapp")
+    assert ready.claim.offer == stray.offer
+
+
+async def test_what_is_being_sent_on_a_lane_of_old_is_adopted_when_its_lease_has_ended_as_unanswered(world):
+    stray = await world.put(lane="webhook")
+    (old,) = await sending(world)
+    assert not await world.outbox.adopt(["inapp"], "inapp")
+    assert (await world.row(stray)).lane == "webhook"
+    await world.pass_time(LEASE_S + 1)
+    assert await world.outbox.adopt(["inapp"], "inapp")
+    row = await world.row(stray)
+    assert (row.lane, row.state, row.attempts, row.ambiguous) == ("inapp", "due", 0, True)
+    assert not await world.outbox.finish([Close(old.claim, "failed", keep=False)])
 
 
 async def test_a_token_registered_since_the_send_stays(world):
@@ -388,6 +435,25 @@ async def test_shown_ends_the_offer_keeps_its_slot_and_is_an_event_once(world, b
     assert await world.row(case) is None
     assert await world.ending(case) == ("shown", None, 1)
     assert await world.events(case) == ["shown"]
+
+
+async def test_any_proven_device_of_the_person_says_that_an_offer_was_shown(world):
+    case = await world.put(lane="inapp")
+    tablet = await world.put(lane="inapp", beside=case, other_device=True)
+    assert await world.outbox.shown(case.workspace, case.offer, tablet.device) == "unknown"
+    assert (await world.row(case)).state == "due"
+    await world.prove(tablet)
+    assert await world.outbox.shown(case.workspace, case.offer, tablet.device) == "news"
+    assert await world.row(case) is None
+    assert await world.ending(case) == ("shown", None, 1)
+    assert await world.events(case) == ["shown"]
+
+
+async def test_a_proven_device_says_nothing_of_somebody_elses_offer(world):
+    case, other = await world.put(lane="inapp"), await world.put(lane="inapp")
+    await world.prove(other)
+    assert await world.outbox.shown(case.workspace, case.offer, other.device) == "unknown"
+    assert (await world.row(case)).state == "due"
 
 
 async def test_shown_by_another_device_or_from_another_workspace_is_unknown(world):

@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import tempfile
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from geo_offers import app
@@ -39,6 +41,24 @@ async def server(own_root):
         await asyncio.gather(keeper, return_exceptions=True)
 
 
+@asynccontextmanager
+async def _everybody_locked(database):
+    """Holds the lock that every turn takes, and tells whether a turn waits for it."""
+    holder, watcher = [await asyncpg.connect(database.superuser_dsn) for _ in range(2)]
+    await holder.execute("BEGIN")
+    await holder.execute("SELECT FROM app_user FOR UPDATE")
+
+    async def turns_wait():
+        waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock')"
+        return await watcher.fetchval(waiting)
+
+    try:
+        yield turns_wait
+    finally:
+        holder.terminate()
+        watcher.terminate()
+
+
 async def _until_taken(made, phone, ping, refused):
     """Send one ping until it is answered for good; note each refusal on the way."""
     async with asyncio.timeout(30):
@@ -63,9 +83,13 @@ async def test_the_service_outlives_its_database(server):
             for phone in phones:
                 assert (await made.pings(phone.token, [phone.ping(None, at_now(10))])).status == 200
 
-            os.kill(first := server.pid, signal.SIGKILL)
             at, refused = at_now(), []
-            entered = [asyncio.create_task(_until_taken(made, phone, phone.ping(1, at), refused)) for phone in phones]
+            async with _everybody_locked(database) as turns_wait:
+                entered = [
+                    asyncio.create_task(_until_taken(made, phone, phone.ping(1, at), refused)) for phone in phones
+                ]
+                await until(turns_wait, why="a turn in the midst of its transaction")
+                os.kill(first := server.pid, signal.SIGKILL)
             assert (await made.call("GET", "/livez", "manager")).status == 200
             still = await made.pings(phones[0].token, [phones[0].ping(None, at_now(5))])
             assert still.status in {200, 503}  # without a transition it may be taken from memory alone

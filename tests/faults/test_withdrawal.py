@@ -10,7 +10,18 @@ import pytest
 from aiohttp import web
 
 from geo_offers.pipeline import people
-from tests.faults.world import SECRET, administrator, assert_each_once, at_now, gateway, until, world
+from geo_offers.storage.people import PostgresPeople
+from tests.faults.world import (
+    CONSENTS,
+    SECRET,
+    Phone,
+    administrator,
+    assert_each_once,
+    at_now,
+    gateway,
+    until,
+    world,
+)
 from tests.support.running import running
 
 
@@ -109,6 +120,8 @@ async def test_no_interleaving_of_arrivals_and_withdrawals_sends_after_the_answe
         async def live(number, phone):
             arriving = asyncio.create_task(house.made.pings(phone.token, [phone.ping(number % 20)]))
             await asyncio.sleep(number * 0.015)
+            if phone is phones[-1]:  # on a busy machine all others may be through before anything is sent
+                await until(lambda: bool(house.push.attempts), why="a first send")
             answer = await house.made.withdraw(phone, "offers" if number % 2 else "locate")
             answered[phone.device] = (time.monotonic(), house.sent_to(phone))
             assert answer.status == 200
@@ -204,6 +217,44 @@ async def test_an_erasure_in_flight_leaves_no_row_and_sends_nothing_more(databas
         assert house.sent_to(phone) == sent
         assert await _rows_naming(house.rows, phone) == {}
         assert await house.rows.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_device_without_proof_that_pings_on_while_it_is_erased_is_told_and_sent_nothing_more(
+    database, monkeypatch
+):
+    waiting, under_way = asyncio.Event(), PostgresPeople.under_way
+
+    async def seen(self, caller, device):
+        waiting.set()
+        return await under_way(self, caller, device)
+
+    monkeypatch.setattr(PostgresPeople, "under_way", seen)
+    async with a_house(database) as house:
+        other = (await house.made.phones(["one"]))[0]
+        push = {"lane": "webhook", "token": "unproven"}
+        enrolment = {"platform": "ios", "user": "one", "push": push, "consents": CONSENTS}
+        made = await house.made.good("POST", "/v1/devices", "app", enrolment)
+        phone = Phone(made["device"], made["user"], made["access_token"])
+        assert phone.user == other.user
+        release = asyncio.Event()
+        house.push.before_answer = lambda _ident: release.wait()
+        await house.arrive(phone, 0)
+        await until(lambda: house.push.under_way == 1, why="a send under way")
+        erasing = asyncio.create_task(house.made.call("DELETE", "/v1/me", phone.token))
+        await asyncio.wait_for(waiting.wait(), 5)
+        pinging = asyncio.create_task(house.made.pings(phone.token, [phone.ping(1)]))
+        await asyncio.wait({pinging}, timeout=0.5)
+        assert not pinging.done()
+        release.set()
+        assert (await erasing).status == 204
+        late = await pinging
+        assert late.status == 401 or [result["reason"] for result in late.body["results"]] == ["unknown_device"]
+        assert house.sent_to(phone) == 1
+        mark = f"%{UUID(phone.device)}%"
+        for table in ("visit", "decision", "offer", "device", "outbox"):
+            assert await house.rows.fetchval(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE $1', mark) == 0
+        assert await house.rows.fetchval("SELECT count(*) FROM outbox") == 0
+        assert len((await house.arrive(other, 1))["offers"]) == 1
 
 
 async def _rows_naming(rows, phone):

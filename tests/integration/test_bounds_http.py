@@ -5,13 +5,13 @@ import gzip
 import json
 import socket
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psutil
 import pytest
 
 from geo_offers import app
-from geo_offers.web import edge, server
+from geo_offers.web import connections, edge, server
 from geo_offers.web.server import HeaderDeadline
 from tests.faults.world import administrator, at_now, until, world
 from tests.support.running import running
@@ -154,6 +154,65 @@ async def test_a_flood_of_pipelined_requests_hurts_nobody_else(service, made):
         for _ in range(5):
             await _assert_well(made)
         assert psutil.Process().memory_info().rss - before < 64 * MIB
+
+
+# ---------------------------------------------------------------------------------------------- too many
+@asynccontextmanager
+async def _crowded(database, monkeypatch, **bounds):
+    """The service with room for three connections, all taken by silent ones."""
+    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+    for name, value in bounds.items():
+        monkeypatch.setattr(connections, name, value)
+    async with running(database) as service, AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(a_line(service.url)) for _ in range(3)]
+        for line in lines:
+            line.write(ALIVE)
+            assert (await line.answer())[0] == 200
+        yield service, lines
+
+
+ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_where_all_connections_are_taken_the_next_is_answered_503_and_a_time(database, monkeypatch):
+    async with _crowded(database, monkeypatch) as (service, lines):
+        for _ in range(3):
+            async with a_line(service.url) as refused:
+                refused.write(ALIVE)
+                status, headers, body = await refused.answer()
+                assert (status, headers["retry-after"], headers["connection"]) == (503, "5", "close")
+                assert headers["content-type"] == "application/problem+json"
+                assert json.loads(body)["code"] == "unavailable"
+                assert await refused.closed_after(2) < 2
+        for line in lines:
+            line.write(ALIVE)
+            assert (await line.answer())[0] == 200
+        lines[0].writer.transport.abort()
+
+        async def taken():
+            async with a_line(service.url) as line:
+                line.write(ALIVE)
+                return (await line.answer())[0] == 200
+
+        await until(taken, why="the place that became free")
+
+
+async def test_of_many_silent_connections_past_the_bound_the_oldest_make_way_for_one_that_speaks(database, monkeypatch):
+    async with (
+        _crowded(database, monkeypatch, REFUSALS=2, REFUSAL_S=60.0) as (service, _),
+        a_line(service.url) as oldest,
+        a_line(service.url) as older,
+        a_line(service.url) as refused,
+    ):
+        await oldest.closed_after(5)
+        for line in (refused, older):
+            line.write(ALIVE)
+            assert (await line.answer())[0] == 503
+
+
+async def test_a_silent_connection_past_the_bound_is_not_held_for_long(database, monkeypatch):
+    async with _crowded(database, monkeypatch, REFUSAL_S=0.2) as (service, _), a_line(service.url) as silent:
+        await silent.closed_after(5)
 
 
 # ---------------------------------------------------------------------------------------------- too slow

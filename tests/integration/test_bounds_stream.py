@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import socket
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import psutil
 import pytest
 from aiohttp import WSMsgType
+from structlog.testing import capture_logs
 
-from geo_offers.web import stream
+from geo_offers.web import connections, stream
 from tests.faults.world import at_now, until, world
 from tests.support.running import running
 
@@ -44,6 +46,72 @@ async def _code(line, within_s=5.0):
 async def _streams(made):
     page = (await made.call("GET", "/metrics", "manager")).body
     return float(next(one for one in page.splitlines() if one.startswith("geo_offers_streams ")).split()[1])
+
+
+async def _refused(made, token=None):
+    """Status and headers of a stream that is refused before the upgrade."""
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with a_stream(made, token):
+            pass
+    return refused.value.status, refused.value.headers
+
+
+async def test_past_the_bound_whoever_asks_for_a_stream_is_refused_before_the_upgrade(database, monkeypatch):
+    monkeypatch.setattr(stream, "STREAMS", 3)
+    async with a_house(database) as made:
+        one, other = await made.phones(["one", "other"])
+        async with a_stream(made, one.token), a_stream(made, made.keys["server"]) as server, a_stream(made) as unnamed:
+            for token in (other.token, made.keys["server"], None):
+                status, headers = await _refused(made, token)
+                assert (status, headers["Retry-After"], headers["Connection"]) == (503, "5", "close")
+            await unnamed.close()
+            async with a_stream(made, other.token) as line:
+                await line.send_json(other.ping(None))
+                assert (await line.receive_json(timeout=5))["seq"] == 1
+            await server.send_json(one.ping(None, named=True))
+            assert (await server.receive_json(timeout=5))["seq"] == 1
+
+
+async def test_however_many_streams_are_open_a_quarter_of_the_connections_is_left_for_calls(database, monkeypatch):
+    monkeypatch.setattr(connections, "CONNECTIONS", 8)
+    async with a_house(database) as made, AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(a_stream(made, made.keys["server"]))
+        assert (await _refused(made, made.keys["server"]))[0] == 503
+        assert (await made.call("GET", "/v1/workspace", "manager")).status == 200
+
+
+async def test_few_may_wait_with_their_first_frame_and_whoever_names_themselves_need_not_wait(database, monkeypatch):
+    monkeypatch.setattr(stream, "UNNAMED", 1)
+    async with a_house(database) as made:
+        one, other = await made.phones(["one", "other"])
+        async with a_stream(made) as unnamed:
+            status, headers = await _refused(made)
+            assert (status, headers["Retry-After"]) == (503, "5")
+            async with a_stream(made, other.token) as line:
+                await line.send_json(other.ping(None))
+                assert (await line.receive_json(timeout=5))["seq"] == 1
+            await unnamed.send_json({"type": "auth", "token": one.token})
+            await unnamed.send_json(one.ping(None))
+            assert (await unnamed.receive_json(timeout=5))["seq"] == 2
+            async with a_stream(made) as next_one:
+                await next_one.send_json({"type": "auth", "token": other.token})
+                await next_one.send_json(other.ping(None))
+                assert (await next_one.receive_json(timeout=5))["seq"] == 2
+
+
+async def test_who_says_nothing_gives_the_place_back(database, monkeypatch):
+    monkeypatch.setattr(stream, "UNNAMED", 1)
+    monkeypatch.setattr(stream, "AUTH_S", 0.1)
+    async with a_house(database) as made:
+        for _ in range(3):
+            async with a_stream(made) as line:
+                assert await _code(line) == 1008
+
+
+async def test_a_managers_key_opens_no_stream(database):
+    async with a_house(database) as made:
+        assert (await _refused(made, made.keys["manager"]))[0] == 403
 
 
 @pytest.mark.parametrize("extra", [1, 200 * KIB])
@@ -150,33 +218,78 @@ async def test_a_newer_stream_of_a_device_ends_the_older_one(database):
             assert await _streams(made) == 1
 
 
+async def _deaf_stream(made, token):
+    """The writing end of a stream whose answers nobody takes."""
+    host, port = made._url().removeprefix("http://").split(":")
+    bare = socket.socket()
+    bare.setblocking(False)
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)
+    await asyncio.get_running_loop().sock_connect(bare, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=bare)
+    fields = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    fields += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", f"Authorization: Bearer {token}"]
+    writer.write("\r\n".join(["GET /v1/stream HTTP/1.1", "Host: x", *fields, "", ""]).encode())
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.pause_reading()
+    return writer
+
+
+def _frame(text):
+    """A text frame as a client sends it, masked by nothing."""
+    data = text.encode()
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2)
+    return b"\x81" + size + b"\0\0\0\0" + data
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["hangs up", "reads nothing"])
+@pytest.mark.parametrize("who", ["phone", "server"])
+async def test_who_is_gone_before_being_told_what_was_wrong_is_no_fault_of_ours(
+    database, monkeypatch, caplog, who, leaves
+):
+    monkeypatch.setattr(stream, "SEND_S", 0.2)
+    async with a_house(database) as made:
+        phone = (await made.phones(["deaf"]))[0]
+        tasks = len(asyncio.all_tasks())
+        with capture_logs() as told:
+            writer = await _deaf_stream(made, phone.token if who == "phone" else made.keys["server"])
+            writer.write(_frame("{") * 20_000)
+            if leaves:
+                await until(lambda: writer.transport.get_write_buffer_size() == 0, why="the frames are sent")
+                writer.transport.abort()
+            await until(lambda: len(asyncio.all_tasks()) <= tasks, 30, why="a stream that nobody reads is still held")
+            writer.transport.abort()
+    assert [one for one in told if one["log_level"] in {"error", "critical"}] == []
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 async def test_a_phone_that_never_reads_hurts_only_itself_and_is_let_go(database, monkeypatch):
     monkeypatch.setattr(stream, "SEND_S", 0.5)
     async with a_house(database, device_rate_per_s=1000, device_burst=100_000) as made:
         await made.fences(20)
         deaf, other = await made.phones(["deaf", "other"])
         tasks, before = len(asyncio.all_tasks()), psutil.Process().memory_info().rss
-        async with a_stream(made, deaf.token) as line:
-            line._response.connection.transport.pause_reading()
-            flooding = asyncio.create_task(_flood(line, deaf))
-            await until(lambda: len(asyncio.all_tasks()) > tasks + 30, 20, why="answers that cannot be written")
-            started = time.monotonic()
-            assert (await made.pings(other.token, [other.ping(None)])).status == 200
-            assert time.monotonic() - started < 2
+        writer = await _deaf_stream(made, deaf.token)
+        flooding = asyncio.create_task(_flood(writer, deaf))
+        await until(lambda: len(asyncio.all_tasks()) > tasks + 30, 20, why="answers that cannot be written")
+        started = time.monotonic()
+        assert (await made.pings(other.token, [other.ping(None)])).status == 200
+        assert time.monotonic() - started < 2
 
-            async def gone():
-                return await _streams(made) == 0
+        async def gone():
+            return await _streams(made) == 0
 
-            await until(gone, 10, why="a stream that nobody reads is still held")
-            await asyncio.wait_for(flooding, 5)
+        await until(gone, 20, why="a stream that nobody reads is still held")
+        await asyncio.wait_for(flooding, 5)
+        writer.transport.abort()
         await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, 5, why="tasks that hang on it")
         assert psutil.Process().memory_info().rss - before < 128 * MIB
 
 
-async def _flood(line, phone):
+async def _flood(writer, phone):
     """Large answers: 400 results each."""
     try:
         while True:
-            await line.send_str(json.dumps([phone.ping(None, at_now(1))] * 400))
-    except (aiohttp.ClientError, ConnectionError):
+            writer.write(_frame(json.dumps([phone.ping(None, at_now(1))] * 400)))
+            await writer.drain()
+    except ConnectionError:
         return

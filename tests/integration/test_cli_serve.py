@@ -32,7 +32,9 @@ async def test_an_unknown_setting_is_refused_in_one_line_by_every_command() -> N
     [
         ({"PORT": "http"}, "geo-offers: GEO_OFFERS_PORT: "),
         ({"PORT": "70000"}, "geo-offers: GEO_OFFERS_PORT: "),
+        ({"LOG_LEVEL": "loud"}, "geo-offers: GEO_OFFERS_LOG_LEVEL: 'loud' is not known here; use debug, "),
         ({"WEBHOOK_URL": "https://gateway.example"}, "geo-offers: GEO_OFFERS_WEBHOOK_URL and "),
+        ({"WEBHOOK_URL": "foo", "WEBHOOK_SECRET": "whsec_AAAA"}, "geo-offers: GEO_OFFERS_WEBHOOK_URL: give an http"),
         ({}, "geo-offers: cannot connect to PostgreSQL: "),
         ({"DATABASE_URL": "nonsense"}, "geo-offers: cannot connect to PostgreSQL: invalid DSN: "),
     ],

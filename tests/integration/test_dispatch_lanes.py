@@ -162,6 +162,11 @@ class House:
                 *(campaign, sent.workspace),
             )
             await run(
+                "INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon) "
+                "VALUES ($1, 'town', 'bakery', '{}', 0, 0, 1, 1)",
+                sent.workspace,
+            )
+            await run(
                 "INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at) "
                 "VALUES ($1, $2, $3, $4, 'town/bakery', 1, clock_timestamp())",
                 *(visit, sent.workspace, sent.user, sent.device),
@@ -394,6 +399,22 @@ async def test_a_lane_that_raises_is_not_trusted_with_more_than_one_repeat(house
     await house.until(sent, "ambiguous")
     await dispatcher.stop()
     assert broken.calls == 2
+
+
+async def test_what_a_lane_left_that_is_configured_no_more_ends_by_the_app(house):
+    late = await house.put("webhook", expires_s=0.2)
+    outbox = PostgresOutbox(house._pool)
+    dispatcher = Dispatcher(outbox, [InAppLane(house.streams)], house.feed, lease_s=0.3, sweep_s=0.1)
+    house.streams.on_attach = dispatcher.ring
+    dying = await house.put("webhook")
+    while not [claim for claim in await outbox.claim("webhook", 1, 0.3) if claim.offer == dying.offer]:
+        await asyncio.sleep(0.05)  # the process that had this lane died with one leased
+    dispatcher.start()
+    await house.until(late, "expired")
+    stream = house.streams.attach(dying.workspace, dying.device)
+    async with asyncio.timeout(10):
+        assert str(dying.offer) in await anext(stream)
+    await dispatcher.stop()
 
 
 async def test_the_lane_goes_on_after_the_database_has_dropped_its_connections(house):

@@ -54,7 +54,8 @@ async def test_data_of_another_major_version_is_refused_with_what_to_do(fresh_ro
     assert "pg_dump" in said
     assert f"move {data.name} away" in said
     assert [path.name for path in data.iterdir()] == ["PG_VERSION"]
-    assert not datafolder.is_locked(fresh_root)
+    assert not datafolder.is_locked(fresh_root, datafolder.OWNER_LOCK)
+    assert not datafolder.is_locked(fresh_root, datafolder.HOST_LOCK)
 
 
 async def test_an_older_versions_data_beside_the_present_ones_does_no_harm(data_root, small_sql):

@@ -1,4 +1,4 @@
-"""One owner of a data folder, any number of guests."""
+"""One host of a data folder, any number of guests."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from geo_offers.errors import Unavailable
 from geo_offers.storage import datafolder, embedded
-from geo_offers.storage.datafolder import AlreadyRunning, Endpoint
+from geo_offers.storage.datafolder import HOST_LOCK, OWNER_LOCK, AlreadyRunning, Endpoint
 
 GUEST_PROGRAM = """
 import asyncio, sys
@@ -36,7 +36,7 @@ async def _count(dsn, text):
         await connection.close()
 
 
-async def test_a_second_process_works_beside_the_owner_and_does_not_stop_its_server(data_root, small_sql, mark):
+async def test_a_second_process_works_beside_the_host_and_does_not_stop_its_server(data_root, small_sql, mark):
     async with await embedded.start(data_root, sql=small_sql) as server:
         guest = await asyncio.to_thread(
             subprocess.run,
@@ -51,37 +51,42 @@ async def test_a_second_process_works_beside_the_owner_and_does_not_stop_its_ser
         assert await _count(server.app_dsn, mark) == 1
 
 
-async def test_a_second_owner_is_refused(data_root, small_sql, mark):
+async def test_a_second_host_is_refused(data_root, small_sql, mark):
     async with await embedded.start(data_root, sql=small_sql) as server:
-        with pytest.raises(AlreadyRunning, match="another process already runs PostgreSQL"):
+        with pytest.raises(AlreadyRunning, match=f"another geo-offers serves from {data_root} already"):
             await embedded.start(data_root, sql=small_sql)
         assert await _count(server.app_dsn, mark) == 0
 
 
-async def test_of_two_that_come_at_once_one_owns_and_the_other_shares_when_the_schema_is_there(data_root, small_sql):
-    one, two = await asyncio.gather(*(embedded.obtain(data_root, sql=small_sql) for _ in range(2)))
-    owner, guest = (one, two) if one.owned else (two, one)
-    assert (owner.owned, guest.owned) == (True, False)
-    connection = await asyncpg.connect(guest.app_dsn)
-    assert await connection.fetchval("SELECT count(*) FROM note WHERE text = 'nobody wrote this'") == 0
-    await connection.close()
-    await guest.stop()
-    assert owner.pid is not None
-    await owner.stop()
+async def test_a_guest_of_a_host_that_is_starting_gets_its_server_when_the_schema_is_there(data_root, small_sql):
+    starting = asyncio.create_task(embedded.start(data_root, sql=small_sql))
+    async with asyncio.timeout(5):
+        while not datafolder.is_locked(data_root, HOST_LOCK):
+            await asyncio.sleep(0.001)
+    guest = await embedded.obtain(data_root, sql=small_sql)
+    async with await starting as host:
+        assert (host.owned, guest.owned) == (True, False)
+        assert await _count(guest.app_dsn, "nobody wrote this") == 0
+        await guest.stop()
+        assert host.pid is not None
 
 
-async def test_a_folder_that_nobody_owns_has_nothing_to_share(fresh_root):
+async def test_a_folder_without_a_host_has_nothing_to_share(data_root, small_sql, fresh_root):
     assert await embedded.share(fresh_root) is None
     assert await embedded.share(fresh_root / "absent") is None
+    async with await embedded.obtain(data_root, sql=small_sql):
+        assert await embedded.share(data_root) is None  # it ends when its command does
 
 
-@pytest.mark.parametrize("stale", [False, True])
-async def test_an_owner_whose_server_does_not_answer_is_named_after_the_wait(fresh_root, tmp_path, stale):
-    descriptor = datafolder.lock(fresh_root)
+@pytest.mark.parametrize(
+    ("lock", "stale"), [(HOST_LOCK, False), (HOST_LOCK, True), (OWNER_LOCK, False)], ids=["host", "stale", "owner"]
+)
+async def test_one_whose_server_does_not_answer_is_named_after_the_wait(fresh_root, tmp_path, lock, stale):
+    descriptor = datafolder.try_lock(fresh_root, lock)
     if stale:
         datafolder.publish(fresh_root, Endpoint(tmp_path, 18))
     with pytest.raises(Unavailable, match=f"another process owns {fresh_root}"):
-        await embedded.share(fresh_root, wait_s=0.3)
+        await embedded.obtain(fresh_root, wait_s=0.3)
     os.close(descriptor)
 
 

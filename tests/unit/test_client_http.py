@@ -1,6 +1,9 @@
 """Requests of the SDK against a server of the test's own: retries, tokens, splitting, problems."""
 
 import asyncio
+import errno
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,14 +12,18 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from aiohttp.client_reqrep import ConnectionKey
 
 from geo_offers import instants, wire
 from geo_offers.client import ApiError, Client, ClientError, ConnectionFailed, Patience, UnreadableAnswer
 from geo_offers.client import pings as batches
+from geo_offers.client.http import reason
 from geo_offers.client.retry import Backoff, retry_after_s
+from tests.support.loopback import answering
 
 DEVICE, USER = uuid4(), uuid4()
 QUICK = Patience(attempts=5, first_s=0.01, longest_s=0.02, total_s=5.0)
@@ -94,15 +101,8 @@ async def accept(request: web.Request) -> web.Response:
 async def serving(handle: Handler) -> AsyncIterator[str]:
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+    async with answering(app) as url:
+        yield url
 
 
 @pytest.fixture
@@ -120,6 +120,11 @@ async def client(server: FakeServer) -> AsyncIterator[Client]:
         yield opened
 
 
+def _unreachable(error: OSError) -> aiohttp.ClientConnectorError:
+    key = ConnectionKey("host", 9, False, True, None, None, None)
+    return aiohttp.ClientConnectorError(key, error)
+
+
 def ping(second: int = 0, **more: Any) -> wire.Ping:
     return wire.Ping(at=instants.text(1_700_000_000_000_000 + second * 1_000_000), lat=53.0, lon=8.8, **more)
 
@@ -130,7 +135,7 @@ async def test_an_enrolment_goes_with_the_key_and_without_empty_fields(server: F
     assert (device.device_id, device.user, device.refresh_token) == (DEVICE, USER, "refresh-0")
     _, _, headers, body = server.asked[0]
     assert headers["Authorization"] == "Bearer pk_key"
-    assert body == {"platform": "ios", "locale": "en", "consents": {"locate": "v1"}}
+    assert body == {"platform": "ios", "consents": {"locate": "v1"}}
 
 
 async def test_an_enrolment_whose_answer_was_lost_is_repeated_under_the_same_key(
@@ -322,10 +327,33 @@ async def test_an_answer_of_another_shape_is_unreadable(server: FakeServer, clie
         await client.enrol(wire.Enrolment(platform="ios"))
 
 
-@pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "http://host?x=1"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "ftp://host", "http://", "http://host?x=1", "http://host:99999", "http://[::1"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ClientError, match="must look like"):
         Client(url)
+
+
+@pytest.mark.parametrize("key", ["", "pk_…", "pk_a\n", "pk a"])
+def test_a_key_that_no_header_could_carry_is_refused(key: str) -> None:
+    with pytest.raises(ClientError, match="the key is empty, or holds a character that no key has"):
+        Client("http://127.0.0.1:8080", key)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (_unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")), "Connection refused"),
+        (_unreachable(socket.gaierror(socket.EAI_NONAME, "Name or service not known")), "Name or service not known"),
+        (_unreachable(ssl.SSLError(1, "wrong version number")), "wrong version number"),
+        (TimeoutError(), "it took too long"),
+        (aiohttp.ServerDisconnectedError(), "Server disconnected"),
+    ],
+    ids=["system", "name", "tls", "time", "other"],
+)
+def test_why_a_connection_failed_is_told_in_the_systems_words(error: Exception, said: str) -> None:
+    assert reason(error) == said
 
 
 # ---------------------------------------------------------------------------------------------- pings

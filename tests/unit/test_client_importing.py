@@ -14,6 +14,7 @@ from geo_offers import wire
 from geo_offers.client import importing
 from geo_offers.client.importing import Options, UnreadableFileError, read_document, run_import, split_collection
 from geo_offers.client.retry import Patience
+from tests.support.loopback import answering
 
 QUICK = Patience(attempts=2, first_s=0.01, longest_s=0.02, total_s=1.0)
 
@@ -84,13 +85,8 @@ async def server() -> AsyncIterator[FakeServer]:
     app = web.Application(client_max_size=64 * 2**20)
     app.router.add_post("/v1/imports", fake.create)
     app.router.add_post("/v1/imports/{id}/apply", fake.apply)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    fake.url = f"http://{host}:{port}"
-    yield fake
-    await runner.cleanup()
+    async with answering(app) as fake.url:
+        yield fake
 
 
 def feature(name: str, **more: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from aiohttp import web
 from geo_offers import wire
 from geo_offers.client import ApiError, Client, LiveEvent, Manager, Patience, UnreadableAnswer
 from geo_offers.client.live import MAX_EVENT_CHARS, EventParser
+from tests.support.loopback import answering
 
 QUICK = Patience(attempts=4, first_s=0.01, longest_s=0.02, total_s=5.0)
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -62,13 +63,8 @@ async def server() -> FakeServer:
 async def manager(server: FakeServer) -> AsyncIterator[Manager]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    async with Client(f"http://{host}:{port}/", "mk_key", patience=QUICK) as client:
+    async with answering(app) as url, Client(f"{url}/", "mk_key", patience=QUICK) as client:
         yield client.manager
-    await runner.cleanup()
 
 
 def fence(name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from geo_offers import wire
 from geo_offers.client.replay import Options, run_replay
 from geo_offers.client.retry import Patience
 from geo_offers.client.trips import UnreadableTripsError, parse_trips, read_trips
+from tests.support.loopback import answering
 
 QUICK = Patience(attempts=2, first_s=0.01, longest_s=0.02, total_s=1.0)
 HEADER = "device_id,time_utc,lat,lon,accuracy_m,speed_kmh,bearing_deg,extra"
@@ -87,13 +88,8 @@ async def server() -> AsyncIterator[FakeServer]:
     app.router.add_post("/v1/devices", fake.enrol)
     app.router.add_post("/v1/pings", fake.pings)
     app.router.add_get("/v1/stream", fake.stream)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0]
-    fake.url = f"http://{host}:{port}"
-    yield fake
-    await runner.cleanup()
+    async with answering(app) as fake.url:
+        yield fake
 
 
 def row(device: str, second: int, lat: float) -> str:

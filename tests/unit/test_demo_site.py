@@ -4,12 +4,13 @@ import asyncio
 import json
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession
 
 from geo_offers.demo.feed import Feed
 from geo_offers.demo.site import build, check, console
 from geo_offers.demo.stage import Stage
 from geo_offers.errors import Misconfigured
+from tests.support.loopback import answering
 
 
 @pytest.fixture
@@ -26,13 +27,10 @@ async def site(monkeypatch, tmp_path):
     async def about(n):
         return {"n": n, "name": "Amber Heron"} if n == 7 else None
 
-    runner = web.AppRunner(build(feed, stage, {"title": "Pellhaven"}, about), shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as session:
+    app = build(feed, stage, {"title": "Pellhaven"}, about)
+    async with answering(app) as url, ClientSession(url) as session:
         yield session, feed, stage
-    feed.close()
-    await runner.cleanup()
+        feed.close()
 
 
 @pytest.mark.parametrize("path", ["/", "/pages/main.js", "/demo/town", "/demo/people/7"])

@@ -11,7 +11,7 @@ import pytest
 from geo_offers import wire
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.lanes import Message, Offered, Transient, Waiting
-from geo_offers.pipeline.people import change_consent
+from geo_offers.pipeline.people import change_consent, change_rates
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 
 WORKSPACE, DEVICE, OTHER, PERSON = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=10)
@@ -132,7 +132,7 @@ async def test_a_withdrawal_empties_the_stream_of_a_phone_that_the_engine_has_fo
     people.under_way = AsyncMock(side_effect=[1, 0])
     caller = Caller(WORKSPACE, "device", str(DEVICE), device=DEVICE, user=PERSON)
     withdrawal = wire.ConsentChange(granted=False, text_version="v1")
-    await change_consent(people, engine, streams, caller=caller, purpose="offers", change=withdrawal)
+    await change_consent(people, engine, streams, change_rates(), caller=caller, purpose="offers", change=withdrawal)
     streams.offer(OTHER, "b", until_us=LATER_US)
     assert await drained(stream, 1) == ["b"]
 
@@ -148,7 +148,7 @@ async def test_what_a_send_under_way_puts_on_a_stream_during_a_withdrawal_is_dro
     people.under_way = under_way
     caller = Caller(WORKSPACE, "device", str(DEVICE), device=DEVICE, user=PERSON)
     withdrawal = wire.ConsentChange(granted=False, text_version="v1")
-    await change_consent(people, engine, streams, caller=caller, purpose="offers", change=withdrawal)
+    await change_consent(people, engine, streams, change_rates(), caller=caller, purpose="offers", change=withdrawal)
     streams.offer(DEVICE, "b", until_us=LATER_US)
     assert await drained(stream, 1) == ["b"]
 

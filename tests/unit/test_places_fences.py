@@ -2,8 +2,9 @@
 
 import pytest
 import shapely
+from h3.api import basic_int as h3
 
-from geo_offers.places.cells import COARSE, FINE, cover, estimate
+from geo_offers.places.cells import COARSE, FINE, cover, estimate, square_of, squares
 from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
 from geo_offers.places.geometry import Area, Circle, bounds
 from geo_offers.places.index import GeofenceIndex
@@ -31,7 +32,7 @@ def test_a_fence_without_a_store_counts_as_its_own():
 
 
 @pytest.mark.parametrize(
-    ("geometry", "boxed"),
+    ("geometry", "in_squares"),
     [
         (Circle(53, 8, 100), False),
         (Circle(53, 8, 100_000), False),
@@ -44,10 +45,16 @@ def test_a_fence_without_a_store_counts_as_its_own():
         ),
     ],
 )
-def test_only_huge_and_polar_fences_are_left_to_boxes(geometry, boxed):
-    cells = cover(geometry)
-    assert cells.boxed is boxed
-    assert bool(cells.full + cells.partial) is not boxed
+def test_only_huge_and_polar_fences_are_left_to_squares(geometry, in_squares):
+    places = cover(geometry).places
+    assert places
+    assert {h3.is_valid_cell(place) for place in places} == {not in_squares}
+
+
+def test_both_names_of_a_meridian_are_one_square_and_every_square_of_a_box_is_found():
+    assert square_of(-17, 180) == square_of(-17, -180) != square_of(-17, 179.99)
+    assert squares([(-1, 179, 1, 181)]) == {square_of(lat, lon) for lat in (-1, 1) for lon in (179, -179)}
+    assert len(squares([(-90, -180, 90, 180)])) == 37 * 72
 
 
 def test_a_thread_across_a_country_costs_few_cells():
@@ -69,6 +76,12 @@ def test_an_inactive_fence_is_kept_and_never_matched():
     assert index.locate_one(53, 8) == ()
     assert index.crossed(52.99, 8, 53.01, 8) == ()
     assert index.nearest(53, 8, 5) == []
+
+
+def test_a_short_way_over_the_corner_of_a_huge_fence_crosses_it():
+    index = GeofenceIndex([fence("s/huge", Area(shapely.box(-60, -60, 60, 60)))])
+    assert [found.id for found in index.crossed(59.9997, 60.0001, 60.0001, 59.9997)] == ["s/huge"]
+    assert index.crossed(59.9999, 60.0003, 60.0003, 59.9999) == ()
 
 
 def test_a_fence_on_the_way_is_crossed_and_one_around_an_end_is_not():
@@ -134,3 +147,37 @@ def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it(
     assert regions[0].fence == "s/area"
     assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))
     assert regions[0].radius_m == pytest.approx(65, abs=1)
+
+
+SIZES = [100, 20_000, 400_000]
+
+
+@pytest.mark.parametrize("radius_m", SIZES)
+def test_a_place_counts_the_active_fences_filed_under_it(radius_m):
+    circle = Circle(53, 8, radius_m)
+    index = GeofenceIndex([fence(f"s/{number}", circle) for number in range(3)])
+    places = cover(circle).places
+    assert {index.count(place) for place in places} == {3}
+    index.put(fence("s/0", circle))
+    index.put(fence("s/1", circle, active=False))
+    index.remove(FenceId("s/2"))
+    assert {index.count(place) for place in places} == {1}
+    index.remove(FenceId("s/0"))
+    assert {index.count(place) for place in places} == {0}
+
+
+@pytest.mark.parametrize("radius_m", SIZES)
+def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
+    here, there = Circle(53, 8, radius_m), Circle(20, 8, radius_m)
+    index = GeofenceIndex([fence("s/a", here), fence("s/b", here), fence("s/c", there)])
+    near, far = cover(here), cover(there)
+    cases = [
+        ({"s/x": near, "s/y": near}, (), dict.fromkeys(near.places, 2)),
+        ({"s/a": near}, (), {}),
+        ({"s/a": far}, (), dict.fromkeys(far.places, 1)),
+        ({"s/a": far, "s/c": near}, (), {}),
+        ({"s/x": near}, ["s/b"], {}),
+        ({"s/x": near, "s/y": near}, ["s/b", "s/none"], dict.fromkeys(near.places, 1)),
+    ]
+    for coming, going, expected in cases:
+        assert index.growth(coming, going) == expected

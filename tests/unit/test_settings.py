@@ -1,5 +1,6 @@
 """Settings: typed, checked once, and refused by the variable's name."""
 
+import base64
 import os
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import pytest
 from geo_offers import settings
 from geo_offers.errors import Misconfigured
 from geo_offers.settings import FOR_OTHERS, Settings
+
+URL = "http://gateway/push"
+
+
+def secret(length=32):
+    return "whsec_" + base64.b64encode(bytes(range(length))).decode()
 
 
 def refused(**variables):
@@ -31,14 +38,14 @@ def test_each_variable_is_read_as_its_type():
             "GEO_OFFERS_LEASE_S": "2.5",
             "GEO_OFFERS_DEVICE_RATE_PER_S": "0.5",
             "GEO_OFFERS_LOG_LEVEL": "debug",
-            "GEO_OFFERS_WEBHOOK_URL": "http://gateway/push",
-            "GEO_OFFERS_WEBHOOK_SECRET": "whsec_AAAA",
+            "GEO_OFFERS_WEBHOOK_URL": URL,
+            "GEO_OFFERS_WEBHOOK_SECRET": secret(),
         }
     )
     assert (read.host, read.port, read.pool_size) == ("::1", 0, 20)
     assert (read.database_url, read.lease_s, read.device_rate_per_s) == ("postgresql://app@db/x", 2.5, 0.5)
     assert (read.log_lane, read.log_level) == (True, "debug")
-    assert (read.webhook_url, read.webhook_secret) == ("http://gateway/push", "whsec_AAAA")
+    assert (read.webhook_url, read.webhook_secret) == (URL, secret())
 
 
 @pytest.mark.parametrize("name", sorted(FOR_OTHERS))
@@ -75,8 +82,91 @@ def test_a_value_that_does_not_fit_is_refused_by_the_variables_name(name, value)
     assert refused(**{name: value}).startswith(f"GEO_OFFERS_{name}: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PORT", "http", "this is a text; give a whole number"),
+        ("PORT", "70000", "give a whole number of at most 65,535"),
+        ("LEASE_S", "0", "give a number above 0.1"),
+        ("LOG_LANE", "perhaps", "this is a text; give true or false"),
+        ("LOG_LEVEL", "loud", "'loud' is not known here; use debug, error, info or warning"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_what_to_be(name, value, said):
+    assert refused(**{name: value}) == f"GEO_OFFERS_{name}: {said}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo",
+        "/push",
+        "gateway.example/push",
+        "ftp://gateway.example/push",
+        "https://",
+        "https:///push",
+        "https://:8443/push",
+        "https://user@gateway.example/push",
+        "https://user:word@gateway.example/push",
+        "https://:word@gateway.example/push",
+        "https://gateway.example:0/push",
+        "https://gateway.example:99999/push",
+        "https://gateway.example:http/push",
+        "https://[::1/push",
+        "https://gateway example/push",
+        "https://gateway.example/pu\nsh",
+        " https://gateway.example/push",
+        "file:///etc/passwd",
+    ],
+)
+def test_an_address_that_no_message_can_be_sent_to_is_refused_and_not_echoed(url):
+    said = refused(WEBHOOK_URL=url, WEBHOOK_SECRET=secret())
+    assert said.startswith("GEO_OFFERS_WEBHOOK_URL: give an http or https address")
+    assert "\n" not in said
+    assert "word" not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.7:8080/push?key=a", "https://[::1]:8443", "HTTPS://Gateway.example", "http://gateway"]
+)
+def test_any_address_of_the_operators_own_is_taken(url):
+    given = {"GEO_OFFERS_WEBHOOK_URL": url, "GEO_OFFERS_WEBHOOK_SECRET": secret()}
+    assert settings.read(given).webhook_url == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        "whsec_",
+        "whsec_AAAA",
+        secret(23),
+        secret(65),
+        secret().removeprefix("whsec_"),
+        "WHSEC_" + secret().removeprefix("whsec_"),
+        "whsec_" + "\u00e4" * 40,
+        secret() + "!",
+        f"{secret()} {secret(8)}",
+        f"{secret()},{secret(24)}",
+    ],
+)
+def test_a_secret_that_signs_nothing_safely_is_refused_and_not_echoed(text):
+    said = refused(WEBHOOK_URL=URL, WEBHOOK_SECRET=text)
+    assert said.startswith("GEO_OFFERS_WEBHOOK_SECRET: give whsec_ and the base64 of 24 to 64 random bytes")
+    assert secret()[6:] not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [secret(24), secret(64), secret(25).rstrip("="), f"{secret(24)} {secret(32)}", f" {secret()}\n{secret(40)} "],
+)
+def test_one_secret_or_several_with_blanks_between_are_taken(text):
+    given = {"GEO_OFFERS_WEBHOOK_URL": URL, "GEO_OFFERS_WEBHOOK_SECRET": text}
+    assert settings.read(given).webhook_secret == text
+
+
 def test_the_gateways_address_and_its_secret_go_together():
-    for variables in ({"WEBHOOK_URL": "http://x"}, {"WEBHOOK_SECRET": "whsec_AAAA"}):
+    for variables in ({"WEBHOOK_URL": "http://x"}, {"WEBHOOK_SECRET": secret()}):
         sentence = refused(**variables)
         assert "GEO_OFFERS_WEBHOOK_URL" in sentence
         assert "GEO_OFFERS_WEBHOOK_SECRET" in sentence

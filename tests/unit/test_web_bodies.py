@@ -1,9 +1,13 @@
 """Bytes to typed values: what is no JSON is malformed, what is of another shape is refused with its place."""
 
 import json
+import re
 
 import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from multidict import CIMultiDict
 
 from geo_offers import wire
 from geo_offers.errors import Invalid, Malformed, TooLarge
@@ -14,18 +18,28 @@ ANYTHING = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Request:
-    """As much of a request as is read: chunks, and a length that may lie."""
+    """As much of a request as is read: chunks or what goes wrong instead, and headers that may lie."""
 
-    def __init__(self, *chunks, length=None):
+    def __init__(self, *chunks, length=None, **headers):
         self.content_length = length
-        self.content = self
+        self.headers = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+        self.content = self.protocol = self
         self.taken = 0
+        self.ended = self.closed = False
         self._chunks = chunks
 
     async def iter_any(self):
         for chunk in self._chunks:
+            if isinstance(chunk, Exception):
+                raise chunk
             self.taken += 1
             yield chunk
+
+    def feed_eof(self):
+        self.ended = True
+
+    def close(self):
+        self.closed = True
 
 
 def campaign(**changes):
@@ -62,6 +76,21 @@ async def test_a_body_that_says_it_is_too_large_is_not_read_at_all():
     request = Request(b"abc", length=5)
     with pytest.raises(TooLarge):
         await bodies.read(request, 4)
+    assert request.taken == 0
+
+
+@pytest.mark.parametrize("fault", [web.RequestPayloadError("gzip"), HttpProcessingError(message="chunk")])
+async def test_a_body_that_breaks_off_unreadable_is_malformed_and_ends_its_connection(fault):
+    request = Request(b"abc", fault, content_encoding="gzip")
+    with pytest.raises(Malformed, match="gzip"):
+        await bodies.read(request, 100)
+    assert (request.ended, request.closed) == (True, True)
+
+
+async def test_a_packing_that_is_not_taken_is_refused_unread():
+    request = Request(b"abc", content_encoding="br")
+    with pytest.raises(web.HTTPUnsupportedMediaType):
+        await bodies.read(request, 100)
     assert request.taken == 0
 
 
@@ -149,6 +178,68 @@ def test_a_fault_has_its_place(change, pointer, code):
     fault = refused(campaign(**change))
     assert (fault.pointer, fault.code) == (pointer, code)
     assert fault.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": 1}, "this is a whole number; give a text"),
+        ({"name": ""}, "this text is empty; write something"),
+        ({"name": "x" * 201}, "this text is too long; give at most 200 characters"),
+        ({"owner": "me"}, "there is no field 'owner' here; leave it out"),
+        ({"trigger": {"on": "enter"}}, "the field 'fences' is missing; add it"),
+        ({"trigger": {"on": "arrive", "fences": {}}}, "'arrive' is not known here; use dwell, enter or exit"),
+        ({"objective": "fun"}, "'fun' is not known here; use first_purchase, lead, redemption, return or visit"),
+        ({"texts": {}}, "this is empty; give at least one entry"),
+        ({"texts": {"e n": {"title": "T", "body": "B"}}}, "give a locale, such as en or pt-BR"),
+        ({"texts": {"en": {"title": "T", "body": "B", "link": "http:"}}}, "give an address that begins with https://"),
+        ({"schedule": {"from": "soon"}}, "this is no instant; write it as 2026-05-01T09:30:00Z"),
+        ({"priority": 1.5}, "this is a number; give a whole number"),
+        ({"priority": 1_001}, "give a whole number of at most 1,000"),
+        ({"holdout": -0.5}, "give a number of at least 0"),
+        ({"schedule": {"from": 5}}, "this is a whole number; give an instant or null"),
+        (
+            {"caps": [{"limit": 1, "window": {"n": 1, "unit": "day"}}] * 11},
+            "these are too many; give at most 10 entries",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_a_sentence_that_says_what_to_do(change, said):
+    assert refused(campaign(**change)).detail == said
+
+
+def test_the_whole_of_a_fault_names_its_place():
+    with pytest.raises(Invalid) as caught:
+        bodies.decode(CAMPAIGN, campaign(priority="high"))
+    assert caught.value.detail == "/priority: this is a text; give a whole number"
+
+
+def test_values_that_are_known_are_told_wherever_they_stand():
+    for kind, given, said in (
+        (wire.Rhythm, {"per": "year"}, "'year' is not known here; use day, month or week"),
+        (wire.Rhythm, {"quiet": [{"days": ["m"]}]}, "'m' is not known here; use fri, mon, sat, sun, thu, tue or wed"),
+        (wire.Enrolment, {"consents": {"x": "1"}}, "'x' is not known here; use locate, measure, offers or profile"),
+        (list[wire.Enrolment], [{"platform": "x"}], "'x' is not known here; use android, ios, other or web"),
+        (wire.StreamShown | wire.StreamAuth, {"type": "x"}, "'x' is not known here; use shown or auth"),
+    ):
+        with pytest.raises(Invalid) as caught:
+            bodies.decode(msgspec.json.Decoder(kind), json.dumps(given).encode())
+        assert caught.value.faults[0].detail == said
+
+
+def test_no_bound_or_kind_of_the_contract_is_told_in_the_words_of_the_reader():
+    """Every field of every body of ours, given what it is not, answers with a sentence."""
+    wrong = [None, True, -1, 10**9, 1.5, "", "x" * 5_000, "x", [], [1] * 51, {}, {"x": 1}]
+    kinds = [kind for kind in vars(wire).values() if isinstance(kind, type) and issubclass(kind, wire.Request)]
+    for kind in kinds:
+        decoder = msgspec.json.Decoder(kind)
+        for name in (field.encode_name for field in msgspec.structs.fields(kind)):
+            for value in wrong:
+                try:
+                    bodies.decode(decoder, json.dumps({name: value}).encode())
+                except (Invalid, TooLarge) as error:
+                    (fault,) = error.faults
+                    assert not re.search("Expected|`|Object|regex|Invalid|[\\^$]", fault.detail), (kind, name, value)
 
 
 def test_a_body_of_another_kind_is_refused_as_a_whole():

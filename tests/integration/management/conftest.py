@@ -14,6 +14,7 @@ from yarl import URL
 
 from geo_offers.pipeline.callers import ROLES
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.services import Services
@@ -169,9 +170,10 @@ async def pool(database: Any) -> AsyncIterator[Pool]:
 @pytest.fixture
 async def site(pool: Pool) -> AsyncIterator[Site]:
     nothing = cast("Any", None)  # what these calls never touch
+    catalog, stored = Catalog(), PostgresGeofences(pool)
     services = Services(
         engine=nothing,
-        catalog=Catalog(),
+        catalog=catalog,
         live=LiveFeed(),
         figures=Figures(),
         tokens=nothing,
@@ -181,7 +183,8 @@ async def site(pool: Pool) -> AsyncIterator[Site]:
         offers=nothing,
         workspaces=PostgresWorkspaces(pool),
         stores=PostgresStores(pool),
-        geofences=PostgresGeofences(pool),
+        geofences=stored,
+        fence_memory=FenceMemory(catalog, stored),
         imports=PostgresImports(pool),
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),

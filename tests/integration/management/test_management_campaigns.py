@@ -82,16 +82,18 @@ async def test_any_edit_takes_the_approval_back(site):
     edited = await site.call("PUT", f"/v1/campaigns/{campaign['id']}", site.campaign(priority=5), who="editor")
     assert (edited.status, edited.body["state"], edited.body["version"]) == (200, "draft", 2)
     assert edited.body["priority"] == 5
+    assert (await policies(site)).campaigns == []
+    await move(site, campaign, "submit")
     (held,) = (await policies(site)).campaigns
-    assert (held.state, held.version, held.priority) == (CampaignState.DRAFT, 2, 5)
+    assert (held.state, held.version, held.priority) == (CampaignState.APPROVED, 2, 5)
 
 
 MOVES = {
     "draft": {"submit": "approved", "end": "ended"},
-    "submitted": {"approve": "approved", "end": "ended"},
-    "approved": {"pause": "paused", "end": "ended"},
-    "paused": {"resume": "approved", "end": "ended"},
-    "ended": {},
+    "submitted": {"submit": "approved", "approve": "approved", "end": "ended"},
+    "approved": {"submit": "approved", "approve": "approved", "resume": "approved", "pause": "paused", "end": "ended"},
+    "paused": {"pause": "paused", "resume": "approved", "end": "ended"},
+    "ended": {"end": "ended"},
 }
 WAY = {
     "draft": [],
@@ -121,6 +123,15 @@ async def test_an_ended_campaign_is_not_edited_and_concerns_nobody(site):
     assert (await policies(site)).campaigns == []
 
 
+@pytest.mark.parametrize("state", list(MOVES))
+async def test_decisions_read_what_is_approved_or_paused_and_nothing_else(site, state):
+    campaign = (await write(site)).body
+    for step, who in WAY[state]:
+        await move(site, campaign, step, who)
+    held = [(str(one.id), one.state.value) for one in (await policies(site)).campaigns]
+    assert held == ([(campaign["id"], state)] if state in {"approved", "paused"} else [])
+
+
 async def test_every_change_of_a_campaign_is_a_new_catalog(site):
     versions = [await site.catalog_version()]
     campaign = (await write(site)).body
@@ -148,8 +159,9 @@ async def test_decisions_read_all_that_was_written(site):
     body = (
         await write(site, caps=caps, texts=texts, trigger=trigger, schedule=schedule, data={"k": "v"}, priority=-3)
     ).body
+    await move(site, body, "submit")
     (held,) = (await policies(site)).campaigns
-    assert (str(held.id), held.name, held.version, held.state.value) == (body["id"], "Bread", 1, "draft")
+    assert (str(held.id), held.name, held.version, held.state.value) == (body["id"], "Bread", 1, "approved")
     assert (held.trigger_on.value, held.fences.ids) == ("dwell", {"town/a/b", "town/c"})
     assert (held.texts["de"].link, list(held.texts)) == ("https://example.com/brot", ["de", "fa"])
     assert held.until_us - held.from_us == 86_400_000_000
@@ -268,6 +280,44 @@ async def test_a_workspace_has_room_for_so_many_campaigns(site, monkeypatch):
     assert (await write(site)).status == 409
     await move(site, first, "end")
     assert (await write(site)).status == 201
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "before"),
+    [
+        ("submit", "editor", []),
+        ("submit", "owner", []),
+        ("approve", "approver", [("submit", "editor")]),
+        ("pause", "editor", [("submit", "owner")]),
+        ("resume", "editor", [("submit", "owner"), ("pause", "owner")]),
+        ("end", "editor", []),
+    ],
+)
+async def test_a_move_that_was_made_is_answered_again_as_the_first_time_and_changes_nothing(site, name, who, before):
+    campaign = (await write(site)).body
+    for step, by in before:
+        await move(site, campaign, step, by)
+    first = await move(site, campaign, name, who)
+    assert first.status in {200, 202}
+    version, audited = await site.catalog_version(), await audits(site)
+    again = await move(site, campaign, name, who)
+    assert (again.status, again.body) == (first.status, first.body)
+    assert (await site.catalog_version(), await audits(site)) == (version, audited)
+
+
+async def test_a_repeated_move_is_no_way_around_a_right(site):
+    campaign = (await write(site, who="approver")).body
+    await move(site, campaign, "submit", "editor")
+    await move(site, campaign, "approve", "second approver")
+    refused = await move(site, campaign, "approve", "approver")
+    assert (refused.status, refused.body["code"]) == (403, "own_campaign")
+    assert (await move(site, campaign, "approve", "editor")).status == 403
+    assert (await move(site, campaign, "resume", "viewer")).status == 403
+
+
+async def audits(site):
+    async with transaction(site.pool, [ALPHA]) as connection:
+        return await connection.fetchval("SELECT count(*) FROM audit")
 
 
 async def test_moves_are_audited(site):

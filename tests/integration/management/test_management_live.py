@@ -7,8 +7,9 @@ import uuid
 from contextlib import asynccontextmanager
 
 from geo_offers.pipeline import live as feed
-from geo_offers.pipeline.tokens import workspace_id
-from geo_offers.web import live
+from geo_offers.pipeline.tokens import parse_key, workspace_id
+from geo_offers.storage.keys import create_key, revoke_key
+from geo_offers.web import auth, live
 
 ALPHA, BETA = workspace_id("Alpha"), workspace_id("Beta")
 ANNA = uuid.UUID(int=1)
@@ -169,3 +170,26 @@ async def test_open_feeds_end_when_the_service_stops(site):
         async with asyncio.timeout(5):  # aiohttp itself would wait a minute for the handler
             await site.client.server.close()
         assert ALPHA not in site.services.live.watched()
+
+
+async def test_a_feed_ends_when_its_key_is_revoked(site, monkeypatch):
+    monkeypatch.setattr(live, "KEY_CHECK_S", 0.05)
+    monkeypatch.setattr(auth, "REMEMBER_US", 0)
+    site.keys["leaving"] = await create_key(site.pool, "Alpha", "manager", "viewer", replay=False)
+    async with reading(site, who="leaving") as response, reading(site) as other:
+        await next_lines(response)
+        await next_lines(other)
+        assert await revoke_key(site.pool, "Alpha", parse_key(site.keys["leaving"]).id)
+        async with asyncio.timeout(5):
+            assert await response.content.read() == b""
+        tell(site, n=1)
+        assert (await next_event(other))[2]["n"] == 1
+
+
+async def test_a_phone_is_named_no_better_than_its_person(site):
+    async with reading(site, who="owner") as owner, reading(site, who="viewer") as viewer:
+        await next_lines(owner)
+        await next_lines(viewer)
+        tell(site, "transition", device=ANNA, type="enter")
+        assert (await next_event(owner))[2]["device"] == str(ANNA)
+        assert (await next_event(viewer))[2]["device"].startswith("p-")

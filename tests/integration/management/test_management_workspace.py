@@ -72,6 +72,8 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"holdout": 0.5}, "/holdout"),
         ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["sun"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["sun"], "start": "0\u0668:00", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["sun"], "start": "24:00", "end": "08:00"}]}, "/quiet/0/start"),
     ]
     for patch, pointer in cases:
         answered = await site.call("PATCH", "/v1/workspace", patch)

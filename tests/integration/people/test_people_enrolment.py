@@ -6,6 +6,7 @@ import time
 import uuid
 from hashlib import sha256
 
+import asyncpg
 import pytest
 
 from geo_offers.storage.keys import proof_secret
@@ -185,11 +186,42 @@ async def test_a_server_key_is_told_of_an_age_point_by_point(api):
     assert answer["results"][1] == {"status": "refused", "reason": "age"}
 
 
-async def test_the_newest_time_zone_that_a_phone_gave_is_the_persons(api):
+async def test_the_newest_time_zone_and_language_that_a_phone_gave_are_the_persons(api):
     first = await api.phone(user="ann")
+    told = await first.good("GET", "/v1/me/export")
+    assert (told["locale"], told.get("time_zone")) == ("en", None)
+    await api.phone(user="ann", locale="de-AT")
     await api.phone(user="ann", time_zone="Asia/Tokyo")
     await api.phone(user="ann")
-    assert (await first.good("GET", "/v1/me/export"))["time_zone"] == "Asia/Tokyo"
+    told = await first.good("GET", "/v1/me/export")
+    assert (told["locale"], told["time_zone"]) == ("de-AT", "Asia/Tokyo")
+    await api.phone(user="ann", locale="fr")
+    assert (await first.good("GET", "/v1/me/export"))["locale"] == "fr"
+
+
+async def test_of_the_enrolments_of_one_call_the_last_word_on_a_person_holds(api):
+    said = [{"locale": "de"}, {"locale": "fr", "time_zone": "Europe/Paris"}, {"age": "minor"}, {}]
+    made = await api.good("POST", "/v1/devices", "server", [{"platform": "ios", "user": "ann"} | one for one in said])
+    told = await api.as_phone(made[0]).good("GET", "/v1/me/export")
+    assert (told["locale"], told["time_zone"], told["age"]) == ("fr", "Europe/Paris", "minor")
+
+
+async def test_an_offer_speaks_the_language_that_the_persons_newest_phone_gave(api):
+    texts = {name: {"title": f"in {name}", "body": "Until noon"} for name in ("en", "de")}
+    await api.shop(texts=texts)
+    first = await api.buyer(user="ann")
+    assert [offer["title"] for offer in (await first.at(SHOP)).body["offers"]] == ["in en"]
+    await first.at(AWAY)
+    second = await api.phone(user="ann", locale="de-AT")
+    assert [offer["title"] for offer in (await second.at(SHOP)).body["offers"]] == ["in de"]
+
+
+async def test_nothing_is_kept_of_a_phone_that_is_its_persons(api):
+    phone = await api.phone(user="ann", locale="de-AT", time_zone="Europe/Vienna")
+    (device,) = (await phone.good("GET", "/v1/me/export"))["devices"]
+    assert device.keys() == {"id", "platform", "created_at"}
+    kept = await api.rows.fetchrow("SELECT locale, time_zone FROM device WHERE id = $1", uuid.UUID(phone.device))
+    assert tuple(kept) == ("en", None)
 
 
 # ------------------------------------------------------------------------------------------------ push tokens
@@ -200,6 +232,95 @@ async def test_a_push_token_that_turns_up_on_another_device_leaves_the_first(api
     found = await api.rows.fetch("SELECT id, push_lane, push_token FROM device WHERE workspace = $1", api.workspace)
     kept = {str(row["id"]): (row["push_lane"], row["push_token"]) for row in found}
     assert kept == {first.device: (None, None), second.device: ("webhook", "token-1")}
+
+
+async def waiting_backends(api, count):
+    """Return once so many of the service's transactions wait for a lock of another."""
+    found = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(2):
+        while await api.rows.fetchval(found) < count:
+            await asyncio.sleep(0.01)
+            await api.rows.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw first
+
+
+async def test_of_two_devices_that_enrol_with_one_push_token_at_once_one_keeps_it(api):
+    await api.phone()  # the workspace's ledger has a head
+    push = {"lane": "webhook", "token": "token-1"}
+    both = [{"platform": "ios", "consents": BOTH, "push": one} for one in (push, {"lane": "webhook", "token": "mine"})]
+    await api.key("server")
+    async with api.rows.transaction():  # both are held up before their commits, with their devices written
+        await api.rows.execute("SELECT 1 FROM consent_head WHERE workspace = $1 FOR UPDATE", api.workspace)
+        enrolling = [
+            asyncio.create_task(api.good("POST", "/v1/devices", "app", both[0])),
+            asyncio.create_task(api.good("POST", "/v1/devices", "server", both[::-1])),
+        ]
+        await waiting_backends(api, 2)
+    await asyncio.gather(*enrolling)
+    held = await api.rows.fetch("SELECT push_lane, push_token FROM device WHERE workspace = $1", api.workspace)
+    assert sorted(row["push_token"] for row in held if row["push_token"]) == ["mine", "token-1"]
+    assert len([row for row in held if row["push_lane"]]) == 2
+
+
+async def test_phones_that_enrol_at_once_with_the_same_push_tokens_in_any_order_end_well(api):
+    tokens = [{"lane": "webhook", "token": f"token-{n}"} for n in range(200)]
+    await api.key("server")
+    orders = [tokens, tokens[::-1], tokens[100:] + tokens[:100]] * 2
+    await asyncio.gather(
+        *(api.good("POST", "/v1/devices", "server", [{"platform": "ios", "push": p} for p in o]) for o in orders)
+    )
+    held = await api.rows.fetch(
+        "SELECT push_token FROM device WHERE workspace = $1 AND push_token IS NOT NULL", api.workspace
+    )
+    assert sorted(row["push_token"] for row in held) == sorted(push["token"] for push in tokens)
+
+
+async def free_devices(shared, devices):
+    """Those of the devices whose rows nobody has locked."""
+    other = await asyncpg.connect(shared.database.superuser_dsn)
+    try:
+        found = await other.fetch("SELECT id FROM device WHERE id = ANY ($1::uuid[]) FOR UPDATE SKIP LOCKED", devices)
+        return {str(row["id"]) for row in found}
+    finally:
+        await other.close()
+
+
+async def test_devices_that_lose_their_push_tokens_are_locked_in_the_order_of_their_ids(api, shared):
+    """A turn locks devices of several people too: in any other order each could wait for the other."""
+    made = [await api.phone(push={"lane": "webhook", "token": f"token-{number}"}) for number in range(6)]
+    first, *others = sorted(phone.device for phone in made)
+    taken_over = sorted(range(6), key=lambda number: made[number].device, reverse=True)
+    pushes = [{"platform": "ios", "push": {"lane": "webhook", "token": f"token-{number}"}} for number in taken_over]
+    await api.key("server")
+    async with api.rows.transaction():
+        await api.rows.execute("SELECT 1 FROM device WHERE id = $1 FOR UPDATE", uuid.UUID(first))
+        enrolling = asyncio.create_task(api.good("POST", "/v1/devices", "server", pushes))
+        await waiting_backends(api, 1)
+        assert await free_devices(shared, others) == set(others)
+    await enrolling
+
+
+async def test_devices_of_a_person_who_withdraws_are_locked_in_the_order_of_their_ids(api, shared):
+    phones = [await api.phone("server", user="ann") for _ in range(2)]
+    while phones[0].device == min(phone.device for phone in phones):  # the rows lie in the order in which they came
+        phones.append(await api.phone("server", user="ann"))
+    await api.rows.execute("UPDATE device SET presence = '{}' WHERE user_id = $1", uuid.UUID(phones[0].user))
+    first, *others = sorted(phone.device for phone in phones)
+    async with api.rows.transaction():
+        await api.rows.execute("SELECT 1 FROM device WHERE id = $1 FOR UPDATE", uuid.UUID(first))
+        withdrawing = asyncio.create_task(phones[0].consent("locate", granted=False))
+        await waiting_backends(api, 1)
+        assert await free_devices(shared, others) == set(others)
+    assert (await withdrawing).status == 200
+
+
+async def test_a_repeat_takes_no_push_token_from_the_device_that_has_it_by_now(api):
+    push = {"lane": "webhook", "token": "token-1"}
+    first = (await api.call("POST", "/v1/devices", "app", {"platform": "ios", "push": push}, key="k1")).body["device"]
+    second = await api.phone(push=push)
+    again = (await api.call("POST", "/v1/devices", "app", {"platform": "ios", "push": push}, key="k1")).body["device"]
+    assert again == first
+    kept = await api.rows.fetchval("SELECT push_token FROM device WHERE id = $1", uuid.UUID(second.device))
+    assert kept == "token-1"
 
 
 async def test_one_push_token_in_two_enrolments_of_a_request_is_refused(api):

@@ -8,6 +8,7 @@ import pytest
 
 from geo_offers.people.consent import verify_chain
 from geo_offers.storage import ledger
+from geo_offers.storage.people import PostgresPeople
 from geo_offers.storage.pool import transaction
 from tests.integration.people.conftest import AWAY, SHOP, Phone
 
@@ -53,7 +54,7 @@ async def test_the_export_holds_everything_and_no_coordinate(api):
     assert [visit["fence"] for visit in told["visits"]] == ["stores/main"] * 2
     assert "left_at" in told["visits"][0]
     assert "left_at" not in told["visits"][1]
-    assert [(one["offer"]["id"], one["state"]) for one in told["offers"]] == [(offer["id"], "queued")]
+    assert [(one["offer"]["id"], one["state"]) for one in told["offers"]] == [(offer["id"], "shown")]
     assert {event["type"] for event in told["offers"][0]["events"]} >= {"muted"}
     assert (told["age"], told["devices"][0]["platform"]) == ("adult", "ios")
     assert told["visits"][0]["closed_by"] == "exit"
@@ -200,6 +201,43 @@ async def test_an_unproven_device_does_not_cancel_what_another_device_is_about_t
     await unproven.good("DELETE", "/v1/me")
     assert await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", uuid.UUID(offer["id"])) == "queued"
     assert await api.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = $1", uuid.UUID(offer["id"])) == 1
+
+
+async def test_the_ledger_tells_that_what_the_person_of_an_erased_last_device_agreed_to_is_taken_back(api):
+    phones = [await api.phone(user="ann") for _ in range(2)]
+    for phone in phones:
+        before = await api.ledger()
+        assert (await phone.call("DELETE", "/v1/me")).status == 204
+    async with transaction(api.pool, [api.workspace]) as connection:
+        rows = await ledger.read(connection, api.workspace)
+    assert (before, verify_chain(rows)) == (2, None)  # while another device was left, nothing was said for the person
+    assert [(row.entry.purpose, row.entry.granted, row.entry.surface) for row in rows[2:]] == [
+        ("locate", False, "erasure"),
+        ("offers", False, "erasure"),
+    ]
+    assert len({row.entry.subject for row in rows}) == 1
+    assert await api.rows.fetchval("SELECT count(*) FROM consent_salt WHERE workspace = $1", api.workspace) == 0
+
+
+async def test_what_a_phone_agrees_to_for_a_person_who_is_being_erased_is_taken_back_too(api, monkeypatch):
+    phone = await api.phone("server", user="ann")
+    withdraw_all, enrolling = PostgresPeople.withdraw_all, []
+
+    async def and_then_another_enrols(self, caller):
+        await withdraw_all(self, caller)
+        said = await api.ledger()
+        enrolling.append(asyncio.create_task(api.phone("server", user="ann", consents={"locate": "v2"})))
+        while await api.ledger() == said:
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(PostgresPeople, "withdraw_all", and_then_another_enrols)
+    assert (await phone.call("DELETE", "/v1/me")).status == 204
+    assert (await (await enrolling[0]).call("GET", "/v1/me/consents")).status == 401
+    assert await traces(api, ids(phone)) == set()
+    async with transaction(api.pool, [api.workspace]) as connection:
+        rows = await ledger.read(connection, api.workspace)
+    last = [(row.entry.granted, row.entry.text_version) for row in rows if row.entry.purpose == "locate"]
+    assert (last, verify_chain(rows)) == ([(True, "v1"), (False, "v1"), (True, "v2"), (False, "v2")], None)
 
 
 async def test_the_last_device_takes_the_person_along(api):

@@ -1,6 +1,7 @@
 """The inbox, and what a phone says became of an offer."""
 
 import asyncio
+import json
 import uuid
 from base64 import urlsafe_b64encode
 
@@ -132,13 +133,79 @@ async def test_what_became_of_an_offer_is_noted_once_each(api):
     }
 
 
-async def test_an_offer_that_was_shown_is_not_sent_again(api):
-    phone, _, (offer,) = await with_offers(api, 1)
-    await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "shown"})
+async def stands(api, offer):
+    """What stands of an offer: rows that would be sent, its state, that of its reservation, and what was said of it."""
     ident = uuid.UUID(offer["id"])
-    assert await api.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = $1", ident) == 0
-    assert await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", ident) == "shown"
-    assert await api.rows.fetchval("SELECT state FROM reservation WHERE offer = $1", ident) == 1
+    return (
+        await api.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = $1", ident),
+        await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", ident),
+        await api.rows.fetchval("SELECT state FROM reservation WHERE offer = $1", ident),
+        [row["type"] for row in await api.rows.fetch("SELECT type FROM offer_event WHERE offer = $1", ident)],
+    )
+
+
+EVERY_EVENT = pytest.mark.parametrize("event", ["shown", "opened", "dismissed", "muted"])
+
+
+@EVERY_EVENT
+async def test_an_offer_of_which_the_phone_says_anything_was_seen_and_is_not_sent_again(api, event):
+    phone, _, (offer,) = await with_offers(api, 1)
+    await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": event})
+    assert await stands(api, offer) == (0, "shown", 1, [event])
+
+
+@EVERY_EVENT
+async def test_an_offer_that_was_seen_on_the_persons_other_phone_does_not_alert_on_the_first(api, event):
+    phone, _, (offer,) = await with_offers(api, 1)
+    name = (await phone.good("GET", "/v1/me/export"))["external_id"]
+    other = await api.phone("server", user=name)
+    await other.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": event})
+    assert await stands(api, offer) == (0, "shown", 1, [event])
+
+
+async def expired(api, offer):
+    """As after the dispatcher has found it so: the slot is free again."""
+    ident = uuid.UUID(offer["id"])
+    await api.rows.execute("DELETE FROM outbox WHERE offer = $1", ident)
+    await api.rows.execute("UPDATE offer SET state = 'expired', detail = 'expired' WHERE id = $1", ident)
+    await api.rows.execute("UPDATE reservation SET state = 2 WHERE offer = $1", ident)
+
+
+@EVERY_EVENT
+async def test_what_was_seen_after_its_end_stands_and_takes_its_slot_back(api, event):
+    phone, _, (offer,) = await with_offers(api, 1)
+    await expired(api, offer)
+    await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": event})
+    assert await stands(api, offer) == (0, "shown", 1, [event])
+
+
+async def test_an_offer_that_was_opened_from_the_inbox_though_expired_counts_for_the_persons_rhythm(api):
+    phone, _, (offer,) = await with_offers(api, 1)
+    await phone.good("PUT", "/v1/me/rhythm", {"max": 1, "per": "day", "min_gap_h": 0, "quiet": []})
+    await expired(api, offer)
+    await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "opened"})
+    assert (await phone.at(SHOP)).body["offers"] == []
+    newest = (await api.good("GET", "/v1/decisions?limit=1", "owner"))["items"][0]
+    assert newest["reason"] == "rhythm_max"
+
+
+async def test_the_live_feed_is_told_once_that_an_offer_was_seen(api):
+    phone, _, (offer,) = await with_offers(api, 1)
+    bearer = {"Authorization": f"Bearer {await api.key('owner')}"}
+    async with api.session.get(f"{api.service.url}/v1/live?types=delivery", headers=bearer) as feed:
+        for event in ("opened", "shown", "dismissed", "opened"):
+            await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": event})
+        await phone.at(SHOP)
+        (later,) = [item for item in (await phone.good("GET", "/v1/me/offers"))["items"] if item["id"] != offer["id"]]
+        await phone.good("POST", f"/v1/me/offers/{later['id']}/events", {"type": "shown"})
+        told = []
+        async with asyncio.timeout(5):
+            while (later["id"], "shown") not in told:
+                line = await feed.content.readline()
+                if line.startswith(b"data: "):
+                    data = json.loads(line.removeprefix(b"data: "))
+                    told.append((data["offer"], data["outcome"]))
+    assert told.count((offer["id"], "shown")) == 1
 
 
 async def test_who_mutes_a_campaign_hears_no_more_of_it(api):
@@ -158,6 +225,9 @@ async def test_who_mutes_a_campaign_hears_no_more_of_it(api):
         ({"type": "seen"}, "/type"),
         ({}, ""),
         ({"type": "dismissed", "reason": "bored"}, "/reason"),
+        ({"type": "shown", "reason": "not_now"}, "/reason"),
+        ({"type": "opened", "reason": "too_many"}, "/reason"),
+        ({"type": "muted", "reason": "not_for_me"}, "/reason"),
         ({"type": "shown", "at": "2026-01-01T00:00:00Z"}, "/at"),
     ],
 )

@@ -31,6 +31,7 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
             "min_gap_h": 744,
             "quiet": [{"days": ["sun"], "start": "00:00", "end": "00:00"}],
         },
+        LOOSE | {"quiet": [{"days": ["sun"], "start": "18:00", "end": "24:00"}]},
         {
             "max": 1,
             "per": "day",
@@ -72,6 +73,9 @@ async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_de
         ({"quiet": [{"days": ["mon"], "start": "21:00", "end": "8:00"}]}, "/quiet/0/end"),
         ({"quiet": [{"days": ["mon"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["mon"], "start": "\u0662\u0661:\u0660\u0660", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["mon"], "start": "0\u0668:00", "end": "08:00"}]}, "/quiet/0/start"),
+        ({"quiet": [{"days": ["mon"], "start": "21:00", "end": "08:0\u0660"}]}, "/quiet/0/end"),
+        ({"quiet": [{"days": ["mon"], "start": "21:00", "end": "24:01"}]}, "/quiet/0/end"),
         ({"quiet": [{"days": ["mon"], "start": "21:00"}]}, "/quiet/0"),
         ({"quiet": [ALL_DAY] * 21}, "/quiet"),
         ({"special": {"allow": True}}, "/special"),

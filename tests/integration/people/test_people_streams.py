@@ -1,5 +1,9 @@
 """An open line ends with what it was opened by, also where it only listens."""
 
+import asyncio
+import json
+from uuid import UUID
+
 import aiohttp
 import pytest
 
@@ -46,3 +50,17 @@ async def test_the_live_feed_remembers_nobody_who_was_erased(api):
         while other.user.encode() not in seen:
             seen += await feed.content.readany()
     assert phone.user.encode() not in seen
+
+
+async def test_what_a_phone_has_shown_counts_though_it_hangs_up_at_once(api):
+    await api.shop()
+    for _ in range(5):
+        phone = await api.buyer()
+        line = await opened(api, phone)
+        await phone.at((53.0793461, 8.8017329))
+        offer = json.loads(await line.receive_str(timeout=5))["id"]
+        await line.send_str(json.dumps({"type": "shown", "offer": offer}))
+        line._response.connection.transport.abort()
+        async with asyncio.timeout(5):
+            while await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", UUID(offer)) != "shown":
+                await asyncio.sleep(0.02)

@@ -83,7 +83,7 @@ async function start() {
     (state) => {
       const pulse = byId("pulse");
       pulse.dataset.state = state;
-      pulse.textContent = state === "live" ? "live" : "waiting for the simulator";
+      pulse.textContent = state === "live" ? "live" : "not connected";
     },
   );
 

@@ -1,6 +1,6 @@
 // The panel beside the map: figures, decisions by reason, the latest decisions, and one person.
 
-import { ago, details, figure, gate, purpose, reason, rhythm, shortReason } from "./words.js";
+import { ago, clock, figure, gate, gateDetail, language, purpose, reason, rhythm, shortReason } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const SPARK = 45;
@@ -85,7 +85,7 @@ export class Latest {
     for (const button of document.querySelectorAll(".filter button")) {
       button.addEventListener("click", () => this._filter(button.dataset.show));
     }
-    setInterval(() => this._refresh(), 5000);
+    setInterval(() => this._refresh(), 1000);
   }
 
   reset(decisions) {
@@ -157,6 +157,7 @@ export class Person {
     this._element.hidden = false;
     this._overview.hidden = true;
     if (first) this._element.querySelector("button").focus({ preventScroll: true });
+    if (first && this._element.getBoundingClientRect().top < 0) this._element.scrollIntoView();
   }
 
   close() {
@@ -176,14 +177,14 @@ export class Person {
     name.id = "person-name";
     this._element.replaceChildren(
       make("div", "heading", name, back),
-      make("p", "kind", `${person.kind} · ${languageName(person.locale)}`),
+      make("p", "kind", `${person.kind} · ${language(person.locale)}`),
       facts(person),
-      ...this._decision(person.decision),
+      ...this._decision(person),
     );
     if (held) back.focus({ preventScroll: true });
   }
 
-  _decision(decision) {
+  _decision({ decision, title, time_zone: zone }) {
     if (!decision) return [make("p", "none", "Nothing was decided for them yet.")];
     const isOffer = decision.outcome === "offer";
     const place = this._placeName(decision.transitions?.[0]?.fence ?? decision.fence);
@@ -194,15 +195,15 @@ export class Person {
         "p",
         isOffer ? "verdict is-offer" : "verdict",
         make("i", "sign"),
-        make("span", "", make("b", "", verdict), decision.offer_title ? make("span", "", decision.offer_title) : null, make("small", "", place)),
+        make("span", "", make("b", "", verdict), isOffer && title ? make("span", "", title) : null, make("small", "", place)),
       ),
-      make("ol", "gates", ...(decision.gates ?? []).map(gateRow)),
+      make("ol", "gates", ...(decision.gates ?? []).map((asked) => gateRow(asked, zone))),
     ];
   }
 }
 
-function gateRow({ gate: code, passed, detail }) {
-  const words = details(detail);
+function gateRow({ gate: code, passed, detail }, zone) {
+  const words = gateDetail(code, detail, zone);
   const state = make("i", "state", passed ? "✓" : "✕");
   state.setAttribute("role", "img");
   state.setAttribute("aria-label", passed ? "passed" : "failed");
@@ -215,14 +216,6 @@ function facts(person) {
   const add = (term, value) => list.append(make("dt", "", term), make("dd", "", value));
   add("Agreed", granted);
   add("Rhythm", rhythm(person.rhythm) + (person.default_rhythm ? " (the default)" : ""));
-  add("Their time", `${clock(person.time_zone)}`);
+  add("Their time", clock(Date.now(), person.time_zone));
   return list;
-}
-
-function clock(zone) {
-  return new Date().toLocaleTimeString("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
-}
-
-function languageName(locale) {
-  return new Intl.DisplayNames(["en"], { type: "language" }).of(locale) ?? locale;
 }

@@ -69,11 +69,11 @@ export function ago(thenMs, nowMs) {
 }
 
 const PER = { day: "a day", week: "a week", month: "a month" };
+const per = (window) => (typeof window === "string" ? PER[window] : `in any ${window.hours} h`);
 
 /** A person's rhythm as they would say it. */
 export function rhythm(r) {
-  const per = typeof r.per === "string" ? PER[r.per] : `in any ${r.per.hours} h`;
-  const lines = [r.max === 0 ? "No offers at all" : `At most ${r.max} ${per}`];
+  const lines = [r.max === 0 ? "No offers at all" : `At most ${r.max} ${per(r.per)}`];
   if (r.min_gap_h > 0) lines.push(`${gap(r.min_gap_h)} apart`);
   for (const quiet of r.quiet) {
     const days = quiet.days.length === 7 ? "" : ` (${quiet.days.join(", ")})`;
@@ -88,20 +88,50 @@ function gap(hours) {
   return minutes >= 1 ? `${Math.round(minutes)} min` : `${Math.round(minutes * 60)} s`;
 }
 
-/** A receipt's details as one short line. */
-export function details(detail) {
-  return Object.entries(detail ?? {})
-    .filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && value.length === 0))
-    .map(([key, value]) => `${plain(key)} ${short(value)}`)
-    .join(" · ");
+/** What a gate looked at, as one short line; times on the clock of `zone`. */
+export function gateDetail(code, detail, zone) {
+  const told = detail ?? {};
+  return GATE_DETAILS[code] ? GATE_DETAILS[code](told, (instant) => clock(instant, zone)) : pairs(told);
 }
 
-function short(value) {
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) return new Date(value).toLocaleTimeString();
-  if (typeof value === "number" && !Number.isInteger(value)) return figure(value);
-  if (Array.isArray(value)) return value.map(short).join(", ");
-  if (value !== null && typeof value === "object") return details(value);
-  const text = String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+const GATE_DETAILS = {
+  kill_switch: () => "",
+  consent: (d) => ["locate", "offers"].filter((one) => d[one] === false).map((one) => `not to ${purpose(one)}`).join(", "),
+  live: (d) => `${plain(d.state)} · ${count(d.locales, "language")}`,
+  schedule: (d, at) => [d.from && `from ${at(d.from)}`, d.until && `until ${at(d.until)}`].filter(Boolean).join(" "),
+  stale: (d) => (d.replay ? "a recorded trip" : `${Number(d.age_s.toFixed(1))} s old, ${d.limit_s} s at most`),
+  user_inside: () => "",
+  muted: () => "",
+  quiet_hours: (d, at) => (d.until ? `until ${at(d.until)}` : ""),
+  rhythm_max: (d, at) => `${d.used} of ${d.max} ${per(d.per)}${again(d, at)}`,
+  rhythm_gap: (d, at) => `${apart(d.min_gap_h)}${again(d, at)}`,
+  place_gap: (d, at) => (d.visit_answered ? "this visit had one" : `${apart(d.gap_s / 3600)}${again(d, at)}`),
+  store_gap: (d, at) => `${apart(d.gap_s / 3600)}${again(d, at)}`,
+  cap: (d, at) => (d.limit === undefined ? count(d.rules, "cap") : `${d.used} of ${d.limit} in ${count(d.n, d.unit)}${again(d, at)}`),
+  ranking: (d) => (d.candidates === 1 ? "the only one" : `of ${d.candidates}`),
+  render: (d) => (d.locale === d.wanted ? language(d.locale) : `${language(d.locale)}; they read ${language(d.wanted)}`),
+};
+
+const again = (d, at) => (d.until ? ` · again from ${at(d.until)}` : "");
+const apart = (hours) => (hours > 0 ? `${gap(hours)} apart` : "no gap asked for");
+const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
+export function language(locale) {
+  return new Intl.DisplayNames(["en"], { type: "language" }).of(locale) ?? locale;
+}
+
+/** 10:24, with the day where it is not today's. */
+export function clock(instant, zone) {
+  const day = (when) => when.toLocaleDateString("en-GB", { timeZone: zone, weekday: "short", day: "numeric", month: "short" });
+  const when = new Date(instant);
+  const time = when.toLocaleTimeString("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit" });
+  return day(when) === day(new Date()) ? time : `${day(when)}, ${time}`;
+}
+
+/** The details of a gate that this page does not know. */
+function pairs(detail) {
+  return Object.entries(detail)
+    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value) && value !== "")
+    .map(([key, value]) => `${plain(key)} ${typeof value === "boolean" ? (value ? "yes" : "no") : value}`)
+    .join(" · ");
 }

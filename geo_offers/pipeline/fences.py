@@ -1,0 +1,208 @@
+"""The memory of geofences, which ends where the database does, whatever happens to an answer.
+
+Every change of a set goes through `FenceMemory.change`. It is made while nobody else changes the set, to its end even
+where the caller hangs up, and what it changed is installed a slice at a time, so that pings go on.
+
+Where the answer of a commit was lost nobody knows whether it was made: the set is in doubt. What memory holds of it is
+compared with the database and mended, by the next change of the set before it begins, or by `run`. A clear refusal
+(Conflict, NotFound, ...) came before the commit and leaves no doubt.
+
+How many fences lie at one spot bounds what a fix there costs everybody, so it is bounded before anything is written.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import chain
+from time import perf_counter
+from typing import Final, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import structlog
+
+from geo_offers.errors import Conflict, Fault, GeoOffersError, Unavailable
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.management import SPOT_FENCES, WORKSPACE_FENCES, Admit, Geofences, SetChange
+from geo_offers.pipeline.unbroken import unbroken
+from geo_offers.places.cells import Cover
+from geo_offers.places.fences import FenceId, Geofence, split_fence_id
+from geo_offers.places.index import GeofenceIndex, prepare
+
+T = TypeVar("T")
+SetKey = tuple[UUID, str]
+Work = Callable[[Admit], Awaitable[SetChange[T]]]
+
+SLICE_S: Final = 0.005  # so long may installing fences keep the event loop
+SHARE_S: Final = 0.05  # so long may covers keep one of the few workers
+DOUBTS: Final = 1_000  # sets; past it none is changed until some are mended
+MEND_PAGE: Final = 1_000
+RETRY_S: Final = 0.2
+LONGEST_RETRY_S: Final = 10.0
+
+_log = structlog.get_logger()
+
+
+class FenceMemory:
+    """See the module. The catalog's fences are changed here and nowhere else, once they were loaded at the start."""
+
+    def __init__(self, catalog: Catalog, stored: Geofences) -> None:
+        self._catalog = catalog
+        self._stored = stored
+        self._locks: WeakValueDictionary[SetKey, asyncio.Lock] = WeakValueDictionary()
+        self._arriving: list[tuple[UUID, Mapping[int, int]]] = []
+        self._doubtful: dict[SetKey, None] = {}  # in the order in which `run` takes them
+        self._any_doubtful = asyncio.Event()
+
+    async def change(self, workspace: UUID, set_id: str, work: Work[T]) -> T:
+        """What `work` answers, once memory has what it changed; only one change of a set is under way at a time.
+
+        Unavailable leaves open whether the change was made. Memory follows either way.
+        """
+        return await unbroken(self._change((workspace, set_id), work))
+
+    async def _change(self, key: SetKey, work: Work[T]) -> T:
+        async with self._lock(key):
+            await self._mend(key)
+            if len(self._doubtful) >= DOUBTS:
+                raise Unavailable("too many changes ended unknown; send the same request again", LONGEST_RETRY_S)
+            covers: dict[FenceId, Cover] = {}
+            async with self._admission(key[0], covers) as admit:
+                try:
+                    change = await work(admit)
+                    await self._install(key[0], change.put, change.dropped, covers)
+                except BaseException as error:
+                    if isinstance(error, Unavailable) or not isinstance(error, GeoOffersError):
+                        self._doubtful[key] = None
+                        self._any_doubtful.set()
+                    raise
+        return change.answer
+
+    def _lock(self, key: SetKey) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    async def _install(
+        self, workspace: UUID, put: Iterable[Geofence], dropped: Iterable[FenceId], covers: Mapping[FenceId, Cover]
+    ) -> None:
+        drops = (partial(self._catalog.drop, workspace, [fence]) for fence in dropped)
+        puts = (partial(self._catalog.put, workspace, [fence], covers) for fence in put)
+        started = perf_counter()
+        for step in chain(drops, puts):
+            step()
+            if perf_counter() - started > SLICE_S:
+                await asyncio.sleep(0)
+                started = perf_counter()
+
+    # ------------------------------------------------------------------------------------------ room
+    @asynccontextmanager
+    async def _admission(self, workspace: UUID, covers: dict[FenceId, Cover]) -> AsyncIterator[Admit]:
+        """Lets a change ask for room, and keeps it from other sets' changes until memory has the fences.
+
+        Who asks reserves first and counts then: of two who ask for the last place at once, neither may get it, but
+        never both. `covers` gets the covers of the fences that come.
+        """
+        reserved: list[tuple[UUID, Mapping[int, int]]] = []
+
+        async def admit(coming: Sequence[Geofence], going: Collection[FenceId] = ()) -> None:
+            index = self._catalog.index(workspace)
+            new = sum(index.get(fence.id) is None for fence in coming)
+            if new and len(index) + new > WORKSPACE_FENCES:
+                raise Conflict(f"a workspace has at most {WORKSPACE_FENCES} geofences; delete some first")
+            covers.update(await _covers(coming))
+            growth = await asyncio.to_thread(index.growth, covers, going)
+            reserved.append((workspace, growth))
+            self._arriving.append((workspace, growth))
+            arriving = [more for owner, more in self._arriving if owner == workspace]
+            await asyncio.to_thread(_refuse_crowd, self._catalog.index(workspace), covers, growth, arriving)
+
+        try:
+            yield admit
+        finally:
+            for entry in reserved:
+                self._arriving.remove(entry)
+
+    # ------------------------------------------------------------------------------------------ doubt
+    async def run(self) -> None:
+        """Mends the sets in doubt until cancelled: at once, and while the database is away ever more seldom."""
+        pause_s = RETRY_S
+        while True:
+            await self._any_doubtful.wait()
+            # A change that is under way mends its set itself, and may take long.
+            key = next((key for key in self._doubtful if not self._lock(key).locked()), None)
+            if key is not None and await self._is_mended(key):
+                pause_s = RETRY_S
+            else:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_RETRY_S)
+
+    async def _is_mended(self, key: SetKey) -> bool:
+        try:
+            async with self._lock(key):
+                await self._mend(key)
+        except Exception as error:  # noqa: BLE001 - whatever failed, it is tried again
+            self._doubtful[key] = self._doubtful.pop(key)  # behind the others
+            known = isinstance(error, GeoOffersError)
+            _log.warning("geofences in doubt are not mended yet", set=key[1], reason=str(error), exc_info=not known)
+            return False
+        return True
+
+    async def _mend(self, key: SetKey) -> None:
+        """Makes memory hold what the database holds of a set, if it is in doubt; the caller holds the set's lock."""
+        if key not in self._doubtful:
+            return
+        workspace, set_id = key
+        stored = await self._stored.versions(workspace, set_id)
+        index = self._catalog.index(workspace)
+        held = await asyncio.to_thread(_versions, index, index.ids(), set_id)
+        await self._install(workspace, (), held.keys() - stored.keys(), {})
+        stale = [fence for fence, version in stored.items() if held.get(fence) != version]
+        for start in range(0, len(stale), MEND_PAGE):
+            fences = await self._stored.read(workspace, set_id, stale[start : start + MEND_PAGE])
+            await self._install(workspace, fences, (), await _covers(fences))
+        del self._doubtful[key]
+        if not self._doubtful:
+            self._any_doubtful.clear()
+
+
+def _versions(index: GeofenceIndex, fences: Iterable[FenceId], set_id: str) -> dict[FenceId, int]:
+    """Of those of these fences that are of the set."""
+    held = (index.get(fence) for fence in fences if split_fence_id(fence)[0] == set_id)
+    return {fence.id: fence.version for fence in held if fence is not None}
+
+
+async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
+    """The covers of the fences, computed beside the loop, a share at a time: there are few workers for all."""
+    covers: dict[FenceId, Cover] = {}
+    todo = iter(fences)
+    while share := await asyncio.to_thread(_share, todo):
+        covers |= share
+    return covers
+
+
+def _share(todo: Iterator[Geofence]) -> dict[FenceId, Cover]:
+    started, covers = perf_counter(), dict[FenceId, Cover]()
+    for fence in todo:
+        covers[fence.id] = prepare(fence)
+        if perf_counter() - started > SHARE_S:
+            break
+    return covers
+
+
+def _refuse_crowd(
+    index: GeofenceIndex,
+    covers: Mapping[FenceId, Cover],
+    growth: Mapping[int, int],
+    arriving: Sequence[Mapping[int, int]],
+) -> None:
+    """Conflict, naming the first fence where too many would lie; `arriving`: by which all changes under way grow it."""
+    full = {
+        place for place in growth if index.count(place) + sum(more.get(place, 0) for more in arriving) > SPOT_FENCES
+    }
+    for fence, cover in covers.items() if full else ():
+        if not full.isdisjoint(set(cover.places) - set(index.cover_of(fence).places)):
+            detail = (
+                f"{fence} would lie where more than {SPOT_FENCES} active geofences are then; "
+                "make those there fewer, smaller or inactive"
+            )
+            raise Conflict(detail, (Fault("/geometry", "crowded", detail),))

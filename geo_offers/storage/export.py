@@ -1,0 +1,115 @@
+"""All that is held of a person, read a page at a time: each page is one short transaction.
+
+What is told page by page may be long, and the phone that asked may read slowly: nothing is held open meanwhile, neither
+a connection nor the rows.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.errors import Unauthenticated
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.people import Exported
+from geo_offers.storage import rows
+from geo_offers.storage.decisions import decision_answer
+from geo_offers.storage.pool import NIL, Connection, Pool, transaction
+from geo_offers.storage.queries import sql
+
+PAGE: Final = 100  # rows: some milliseconds of the event loop
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+
+Told = Sequence[msgspec.Struct]
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """One of the export's long lists: the statement of a page, the instant it goes by, and how its rows are told.
+
+    of_device: the statement knows the device of a row.
+    """
+
+    query: str
+    by: str
+    tell: Callable[[Connection, Caller, Sequence[Any]], Awaitable[Told]]
+    of_device: bool = True
+
+
+async def export(pool: Pool, caller: Caller) -> Exported:
+    """Raises Unauthenticated where the person is gone, here or, erased meanwhile, at a later page."""
+    async with transaction(pool, [caller.workspace]) as connection:
+        user = await _user(connection, caller)
+        devices = await connection.fetch(sql("export_devices"), caller.user, caller.confined_to)
+    whole = wire.Export(
+        user=user["id"],
+        created_at=user["created_at"].astimezone(UTC),
+        external_id=user["external_id"],
+        locale=user["locale"],
+        time_zone=user["time_zone"],
+        consents=rows.consent_states(rows.consents(user["consents"])),
+        rhythm=rows.wire_rhythm(user["rhythm"]),
+        muted_campaigns=list(user["muted"]),
+        age=user["age"],
+        devices=[wire.ExportedDevice(**dict(row)) for row in devices],
+        visits=[],
+        offers=[],
+        decisions=[],
+    )
+    return Exported(whole, {name: _pages(pool, caller, long) for name, long in _LISTS.items()})
+
+
+async def _user(connection: Connection, caller: Caller) -> Any:
+    row = await connection.fetchrow(sql("user_read"), caller.user)
+    if row is None:
+        raise Unauthenticated("this person's data was erased; enrol again")
+    return row
+
+
+async def _pages(pool: Pool, caller: Caller, long: _List) -> AsyncIterator[Told]:
+    after: tuple[datetime, UUID] | None = (_BEGINNING, NIL)
+    while after is not None:
+        async with transaction(pool, [caller.workspace]) as connection:
+            await _user(connection, caller)
+            only = (caller.confined_to,) if long.of_device else ()
+            page = await connection.fetch(sql(long.query), caller.user, *after, PAGE, *only)
+            told = await long.tell(connection, caller, page)
+        yield told
+        after = (page[-1][long.by], page[-1]["id"]) if len(page) == PAGE else None
+
+
+async def _visits(_connection: Connection, _caller: Caller, page: Sequence[Any]) -> list[wire.Visit]:
+    return [wire.Visit(**dict(row)) for row in page]
+
+
+async def _offers(connection: Connection, _caller: Caller, page: Sequence[Any]) -> list[wire.ExportedOffer]:
+    told: dict[UUID, list[wire.ExportedEvent]] = {row["id"]: [] for row in page}
+    for row in await connection.fetch(sql("export_events"), list(told)):
+        event = wire.ExportedEvent(type=row["type"], at=row["at"], reason=row["reason"])
+        told[row["offer"]].append(event)
+    return [wire.ExportedOffer(offer=rows.offer(row), state=row["state"], events=told[row["id"]]) for row in page]
+
+
+async def _decisions(connection: Connection, caller: Caller, page: Sequence[Any]) -> list[wire.Decision]:
+    """Of a device without proof, those to which one of its own visits led."""
+    told = [decision_answer(row, str(caller.user)) for row in page]
+    if caller.confined_to is None:
+        return told
+    visits = {edge["visit"] for one in told for edge in one.transitions}
+    found = await connection.fetch(sql("export_visits_of_device"), list(visits), caller.confined_to)
+    own = {str(row["id"]) for row in found}
+    return [one for one in told if any(edge["visit"] in own for edge in one.transitions)]
+
+
+_LISTS: Final[Mapping[str, _List]] = MappingProxyType(
+    {
+        "visits": _List("export_visits", "entered_at", _visits),
+        "offers": _List("export_offers", "created_at", _offers),
+        "decisions": _List("export_decisions", "at", _decisions, of_device=False),
+    }
+)
