@@ -113,8 +113,7 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
                 _log.warning("the database is not safe", reason=warning)
         session = await stack.enter_async_context(_session())
         parts = _Parts(settings, pool, session)
-        await parts.prepare()
-        stack.push_async_callback(parts.let_go)
+        await parts.prepare(stack, watch)
         tasks = parts.start(watch)
         stack.push_async_callback(_cancel, tasks)
         deadline = HeaderDeadline()
@@ -197,12 +196,14 @@ class _Parts:
         async with transaction(self._pool, []):
             return
 
-    async def prepare(self) -> None:
-        """Keys, ownership and fences, before the first request."""
+    async def prepare(self, stack: AsyncExitStack, watch: Watch) -> None:
+        """Keys, ownership and fences, before the first request. The lease is kept from the first moment on."""
         await self._tokens.refresh()
         await self.ownership.take_all()
+        stack.push_async_callback(self.let_go)
+        stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
         for workspace, fences in (await load_fences(self._pool)).items():
-            self.services.catalog.put(workspace, fences)
+            await self.services.fence_memory.load(workspace, fences)
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""
@@ -212,7 +213,6 @@ class _Parts:
         named = {
             "engine": self.services.engine.run(),
             "geofences": self.services.fence_memory.run(),
-            "ownership": self.ownership.keep(),
             "stats": self._tell_stats(),
             "retention": self._sweep(),
         }

@@ -49,6 +49,10 @@ class Conflict(GeoOffersError):
     """The thing's present state does not allow it."""
 
 
+class Crowded(GeoOffersError):
+    """Too many geofences would lie at one spot."""
+
+
 class TooLarge(GeoOffersError):
     """A body, batch or geometry is over its bound."""
 

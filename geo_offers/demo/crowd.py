@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from geo_offers import instants, wire
-from geo_offers.client import ApiError, Client, ClientError, Device, Enrolment, Ping, Stream
+from geo_offers.client import ApiError, Client, ClientError, Device, Enrolment, MemorySeenStore, Ping, Stream
 from geo_offers.clock import now_us
 from geo_offers.demo.names import pseudonyms
 from geo_offers.demo.private import read_private, write_private
@@ -197,7 +197,7 @@ class Crowd:
         if person.dark:
             await person.left.wait()
             return
-        async with person.device.stream() as stream:
+        async with person.device.stream(seen=MemorySeenStore()) as stream:
             showing = asyncio.create_task(self._show_offers(person, stream))
             try:
                 await self._ping(person, stream)

@@ -24,6 +24,7 @@ from geo_offers.demo.service import Service, running
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.walking import StreetMap
 from geo_offers.errors import GeoOffersError, Misconfigured, Unavailable
+from geo_offers.storage.datafolder import make_root
 from geo_offers.storage.files import store_data_folder
 
 LEAST_PHONES, MOST_PHONES = 1, 1_000
@@ -145,7 +146,7 @@ async def _about(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One demo a data folder: a second one would erase the crowd of the first."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_root(folder)
     with (folder / "demo.lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from geo_offers.errors import Conflict, Fault, GeoOffersError, Unavailable
+from geo_offers.errors import Conflict, Crowded, Fault, GeoOffersError, Unavailable
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.management import SPOT_FENCES, WORKSPACE_FENCES, Admit, Geofences, SetChange
 from geo_offers.pipeline.unbroken import unbroken
@@ -61,6 +61,10 @@ class FenceMemory:
         Unavailable leaves open whether the change was made. Memory follows either way.
         """
         return await unbroken(self._change((workspace, set_id), work))
+
+    async def load(self, workspace: UUID, fences: Sequence[Geofence]) -> None:
+        """Installs what the database holds of a workspace, at the start."""
+        await self._install(workspace, fences, (), await _covers(fences))
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
         async with self._lock(key):
@@ -195,7 +199,7 @@ def _refuse_crowd(
     growth: Mapping[int, int],
     arriving: Sequence[Mapping[int, int]],
 ) -> None:
-    """Conflict, naming the first fence where too many would lie; `arriving`: by which all changes under way grow it."""
+    """Crowded, naming the first fence where too many would lie; `arriving`: by which all changes under way grow it."""
     full = {
         place for place in growth if index.count(place) + sum(more.get(place, 0) for more in arriving) > SPOT_FENCES
     }
@@ -205,4 +209,4 @@ def _refuse_crowd(
                 f"{fence} would lie where more than {SPOT_FENCES} active geofences are then; "
                 "make those there fewer, smaller or inactive"
             )
-            raise Conflict(detail, (Fault("/geometry", "crowded", detail),))
+            raise Crowded(detail, (Fault("/geometry", "crowded", detail),))

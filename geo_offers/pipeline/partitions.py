@@ -57,13 +57,21 @@ class Ownership:
             raise Misconfigured("another server of this database is running; stop it first") from error
 
     async def keep(self) -> None:
-        """Renews until cancelled. A renewal that fails is tried again: commits check the epoch anyway."""
+        """Renews until cancelled. A renewal that fails is tried again: commits check the epoch anyway.
+
+        Raises Misconfigured where another process has owned a partition meanwhile: the fences in memory may be older
+        than what that one was told, and the service has to start anew.
+        """
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                self.epochs = await self._store.claim(self.owner, LEASE_S)
+                epochs = await self._store.claim(self.owner, LEASE_S)
             except Unavailable as error:
                 _log.warning("partition lease not renewed", reason=error.detail)
+                continue
+            before, self.epochs = self.epochs, epochs
+            if any(epochs.get(partition) != epoch for partition, epoch in before.items()):
+                raise Misconfigured("another server of this database has taken over; this one ends")
 
     async def release(self) -> None:
         await self._store.release(self.owner)

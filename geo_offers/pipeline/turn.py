@@ -96,7 +96,7 @@ class DecisionTurn:
             for part in parts
         }
         visits = {a.transition.visit for part in parts for a in part.arrivals if a.transition.visit is not None}
-        devices = {arrival.device for part in parts for arrival in part.arrivals}
+        devices = {part.device for part in parts}
         return since, sorted(visits), sorted(devices)
 
     # ------------------------------------------------------------------------------------------ deciding

@@ -17,6 +17,7 @@ STATUS: Final[Mapping[type[errors.GeoOffersError], tuple[int, str, str]]] = {
     errors.Forbidden: (403, "forbidden", "Not allowed"),
     errors.NotFound: (404, "not_found", "Nothing here"),
     errors.Conflict: (409, "conflict", "Not in this state"),
+    errors.Crowded: (409, "crowded", "Too many at one spot"),
     errors.TooLarge: (413, "too_large", "Over a bound"),
     errors.Invalid: (422, "invalid", "A field is wrong"),
     errors.TooManyRequests: (429, "too_many_requests", "Over the rate"),

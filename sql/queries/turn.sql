@@ -31,8 +31,9 @@ SELECT user_id, device, fence FROM visit WHERE user_id = ANY ($1::uuid[]) AND le
 SELECT id, dwelt_at IS NOT NULL AS dwelt, left_at IS NOT NULL AS closed FROM visit WHERE id = ANY ($1::uuid[]);
 
 -- name: turn_devices
--- $1 devices.
-SELECT id, replay, push_lane, push_token IS NOT NULL AS reachable FROM device WHERE id = ANY ($1::uuid[]);
+-- $1 devices: those that the turn writes. Locked in the order in which enrolment and erasure lock theirs.
+SELECT id, replay, push_lane, push_token IS NOT NULL AS reachable FROM device WHERE id = ANY ($1::uuid[])
+ORDER BY id FOR NO KEY UPDATE;
 
 -- name: turn_write
 -- One statement for all that a turn decided; each block is a table's columns as arrays.
@@ -99,6 +100,6 @@ UPDATE partition SET owner = NULL, until = NULL WHERE owner = $1;
 SELECT id FROM app_user WHERE id IN (SELECT user_id FROM device WHERE id = ANY ($1::uuid[])) ORDER BY id FOR SHARE;
 
 -- name: load_devices
--- $1 devices. What the partition's owner keeps in memory of each.
+-- $1 devices. What the partition's owner keeps in memory of each. The lock waits for tokens that are just being revoked.
 SELECT d.id, d.user_id, d.workspace, u.partition, d.replay, d.proven, d.token_epoch, d.presence, u.consents, u.age
-FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]);
+FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id FOR SHARE OF d;

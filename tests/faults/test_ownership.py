@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from geo_offers.errors import Misconfigured, Unavailable
+from geo_offers.pipeline import partitions
 from geo_offers.pipeline.partitions import PARTITIONS, Ownership
 from geo_offers.storage.pool import open_pool
 from geo_offers.storage.turns import PostgresPartitions, PostgresTurns
@@ -72,3 +73,17 @@ async def test_a_second_server_waits_for_a_dead_one_and_gives_up_on_a_living_one
     await first.release()
     await second.take_all(patience_s=1)
     assert len(second.epochs) == PARTITIONS
+
+
+async def test_a_server_whose_partitions_were_taken_meanwhile_ends_instead_of_going_on_with_what_it_knew(
+    pool, monkeypatch
+):
+    monkeypatch.setattr(partitions, "RENEW_S", 0.05)
+    store = PostgresPartitions(pool)
+    first = Ownership(store, "first")
+    first.epochs = await store.claim("first", 0.01)
+    await asyncio.sleep(0.05)
+    await store.claim("second", 0.01)
+    await asyncio.sleep(0.05)
+    with pytest.raises(Misconfigured, match="taken over"):
+        await asyncio.wait_for(first.keep(), 5)

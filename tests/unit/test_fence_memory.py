@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from geo_offers.errors import Conflict, NotFound, Unavailable
+from geo_offers.errors import Conflict, Crowded, NotFound, Unavailable
 from geo_offers.pipeline import fences, unbroken
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.fences import FenceMemory
@@ -293,7 +293,7 @@ def narrow(monkeypatch):
 @pytest.mark.parametrize("radius_m", [100.0, 20_000.0, 400_000.0])
 async def test_a_place_has_room_for_so_many_fences_of_each_size(world, narrow, radius_m):
     await world.change(*(fence(f"town/{number}", radius_m=radius_m) for number in range(3)))
-    with pytest.raises(Conflict, match="town/x would lie where more than 3") as refused:
+    with pytest.raises(Crowded, match="town/x would lie where more than 3") as refused:
         await world.change(fence("town/far", lat=-40), fence("town/x", radius_m=radius_m))
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [("/geometry", "crowded")]
     assert len(world.committed()) == 3
@@ -301,7 +301,7 @@ async def test_a_place_has_room_for_so_many_fences_of_each_size(world, narrow, r
 
 
 async def test_an_import_may_not_crowd_a_place_by_itself(world, narrow):
-    with pytest.raises(Conflict, match="town/0 "):
+    with pytest.raises(Crowded, match="town/0 "):
         await world.change(*(fence(f"town/{number}") for number in range(4)))
     assert world.committed() == {}
 
@@ -312,7 +312,7 @@ async def test_where_it_is_full_fences_are_still_replaced_moved_away_and_swapped
     assert await world.change(fence("town/0", 3, lat=40), fence("town/3")) == "done"
     assert await world.change(fence("town/4"), dropped=[FenceId("town/3")]) == "done"
     assert await world.change(fence("town/5", active=False)) == "done"
-    with pytest.raises(Conflict, match="town/5 "):
+    with pytest.raises(Crowded, match="town/5 "):
         await world.change(fence("town/5", 2))
 
 
@@ -320,7 +320,7 @@ async def test_a_place_that_was_crowded_before_there_was_a_bound_takes_changes_t
     crowd = [fence(f"town/{number}") for number in range(5)]
     world.catalog.put(ALPHA, crowd)
     assert await world.change(*(replace(one, version=2) for one in crowd)) == "done"
-    with pytest.raises(Conflict, match="town/x "):
+    with pytest.raises(Crowded, match="town/x "):
         await world.change(*(replace(one, version=3) for one in crowd), fence("town/x"))
 
 
@@ -347,7 +347,7 @@ async def test_two_sets_at_once_do_not_take_the_same_room_and_a_refused_one_give
 
     other = asyncio.create_task(world.memory.change(ALPHA, "city", work))
     await until(admitted.is_set)
-    with pytest.raises(Conflict, match="town/a "):
+    with pytest.raises(Crowded, match="town/a "):
         await world.change(fence("town/a"), fence("town/b"))
     gate.set()
     with pytest.raises(NotFound):

@@ -14,6 +14,7 @@ TAKES_FAULTS = {
     errors.Unauthenticated,
     errors.NotFound,
     errors.Conflict,
+    errors.Crowded,
     errors.TooLarge,
 }
 

@@ -25,6 +25,7 @@ async def stored(site):
 
 def assert_crowded(answered, fence):
     assert (answered.status, answered.headers["Content-Type"]) == (409, "application/problem+json")
+    assert answered.body["code"] == "crowded"
     assert (answered.pointers, answered.codes) == (["/geometry"], ["crowded"])
     assert answered.body["detail"].startswith(f"{fence} would lie where more than 2 active geofences are then")
     assert answered.body["detail"].endswith("fewer, smaller or inactive")
