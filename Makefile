@@ -6,7 +6,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 ;
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && { echo $$p; break; } ; done)
 BIN := .venv/bin
-STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt | cksum | cut -d' ' -f1)
+KERNEL := geo_offers/places/_kernel.pyx .ci/build_kernel.py
+VENV_STAMP = .venv/.made-$(shell cat .ci/locks/runtime.txt | cksum | cut -d' ' -f1)
+STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt $(KERNEL) | cksum | cut -d' ' -f1)
 DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt | cksum | cut -d' ' -f1)
 CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
@@ -23,11 +25,14 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP):
+$(VENV_STAMP):
 	@test -n '$(PYTHON)' || { echo 'geo-offers needs Python 3.11 or newer with venv (Debian: apt install python3-venv)'; exit 1; }
 	@echo 'setting up: Python packages (a minute or so, once)'
 	@$(PYTHON) -m venv --clear .venv
 	@$(PIP) --require-hashes --only-binary :all: -r .ci/locks/runtime.txt
+	@touch $@
+
+$(STAMP): $(VENV_STAMP)
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -204,7 +204,7 @@ def _refuse_crowd(
         place for place in growth if index.count(place) + sum(more.get(place, 0) for more in arriving) > SPOT_FENCES
     }
     for fence, cover in covers.items() if full else ():
-        if not full.isdisjoint(set(cover.places) - set(index.cover_of(fence).places)):
+        if not full.isdisjoint(set(cover.places) - set(index.places_of(fence))):
             detail = (
                 f"{fence} would lie where more than {SPOT_FENCES} active geofences are then; "
                 "make those there fewer, smaller or inactive"

@@ -60,6 +60,7 @@ class Cover:
 
 Touch: TypeAlias = tuple[bool, bool]
 Classify: TypeAlias = Callable[[Sequence[int]], Iterable[Touch]]
+Flood: TypeAlias = Callable[[Geometry, int], Cover | None]
 
 
 def coarse_of(fine_cell: int) -> int:
@@ -92,12 +93,15 @@ def estimate(boxes: Iterable[Box], resolution: int) -> float:
     return area_m2 / CELL_M2[resolution]
 
 
-def cover(geometry: Geometry) -> Cover:
-    """Find the places of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker."""
+def cover(geometry: Geometry, flood: "Flood | None" = None) -> Cover:
+    """Find the places of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker.
+
+    flood: finds the cells of a geometry at a resolution, None where they are too many; H3's own if not given.
+    """
     boxes = _part_boxes(geometry)
     polar = any(min_lat < -POLAR_LAT or max_lat > POLAR_LAT for min_lat, _, max_lat, _ in boxes)
     level = next((level for level in (FINE, COARSE) if estimate(boxes, level) <= MAX_CELLS[level]), None)
-    flooded = None if polar or level is None else _flood(geometry, level)
+    flooded = None if polar or level is None else (flood or _flood)(geometry, level)
     return flooded or Cover(partial=tuple(squares(boxes)))
 
 

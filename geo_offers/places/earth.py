@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IntArray: TypeAlias = npt.NDArray[np.int32]
 Ecef: TypeAlias = tuple[float, float, float]
 
 EQUATOR_M = 6_378_137.0

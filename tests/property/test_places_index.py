@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from geo_offers.places.cells import COARSE, FINE, GROWTH, coarse_of, cover, square_of
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Area, Circle, border_distance_one, contains, crosses, enclosing
-from geo_offers.places.index import SHORT_WAY_M, GeofenceIndex, prepare
+from geo_offers.places.index import SHORT_WAY_M, GeofenceIndex
+from geo_offers.places.table import BestTable, PlainTable
 
 # Few places, so that fences meet: a city, the antimeridian, far north, an H3 pentagon, the pole.
 PENTAGON = h3.cell_to_latlng(sorted(h3.get_pentagons(COARSE))[3])
@@ -94,15 +95,17 @@ def telling_points(fence, seed):
 class IndexAgainstScan(RuleBasedStateMachine):
     """Whatever is put, replaced and removed, the index answers what a scan of all fences answers."""
 
+    table = PlainTable
+
     @initialize(given_fences=st.lists(fences(), max_size=5))
     def start(self, given_fences):
         self.model = {fence.id: fence for fence in given_fences}
-        self.index = GeofenceIndex(given_fences)
+        self.index = GeofenceIndex(given_fences, self.table())
         self.seed = 0
 
     @rule(fence=fences(), beforehand=st.booleans())
     def put(self, fence, beforehand):
-        self.index.put(fence, prepare(fence) if beforehand else None)
+        self.index.put(fence, self.table.cover(fence.geometry) if beforehand and fence.active else None)
         self.model[fence.id] = fence
 
     @rule(name=st.integers(0, 7))
@@ -152,6 +155,16 @@ class IndexAgainstScan(RuleBasedStateMachine):
 
 IndexAgainstScan.TestCase.settings = settings(max_examples=60, stateful_step_count=8, deadline=None)
 test_the_index_agrees_with_scanning_every_fence_after_any_changes = IndexAgainstScan.TestCase
+
+
+class CompiledAgainstScan(IndexAgainstScan):
+    """The same with the compiled table, where it is built."""
+
+    table = BestTable
+
+
+CompiledAgainstScan.TestCase.settings = settings(max_examples=60, stateful_step_count=8, deadline=None)
+test_the_compiled_index_agrees_with_scanning_every_fence_after_any_changes = CompiledAgainstScan.TestCase
 
 
 @given(st.floats(-85, 85), st.floats(-180, 180))

@@ -9,6 +9,7 @@ from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_
 from geo_offers.places.geometry import Area, Circle, bounds
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.regions import advise, look
+from geo_offers.places.table import BestTable
 
 
 def fence(name, geometry, store=None, *, active=True):
@@ -156,7 +157,7 @@ SIZES = [100, 20_000, 400_000]
 def test_a_place_counts_the_active_fences_filed_under_it(radius_m):
     circle = Circle(53, 8, radius_m)
     index = GeofenceIndex([fence(f"s/{number}", circle) for number in range(3)])
-    places = cover(circle).places
+    places = BestTable.cover(circle).places
     assert {index.count(place) for place in places} == {3}
     index.put(fence("s/0", circle))
     index.put(fence("s/1", circle, active=False))
@@ -170,7 +171,7 @@ def test_a_place_counts_the_active_fences_filed_under_it(radius_m):
 def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
     here, there = Circle(53, 8, radius_m), Circle(20, 8, radius_m)
     index = GeofenceIndex([fence("s/a", here), fence("s/b", here), fence("s/c", there)])
-    near, far = cover(here), cover(there)
+    near, far = BestTable.cover(here), BestTable.cover(there)
     cases = [
         ({"s/x": near, "s/y": near}, (), dict.fromkeys(near.places, 2)),
         ({"s/a": near}, (), {}),

@@ -1,0 +1,719 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The compiled table: fences filed under places, by number; the same answers as `plain.py`, many times faster.
+
+A cell is an H3 cell, named by the face of the icosahedron that a point lies on and its hexagon's axial coordinates on
+that face's lattice (`lattice.py`), which a point's direction gives with two dot products and a rounding: no library
+call, no trigonometry beyond the direction itself. Near the edge of a face one hexagon may have a name on either face;
+a point has one face, so a cover files a fence under both.
+
+All arrays are C's own. A place's fences stand together in `pool`, in a room of the next power of two; rooms that fall
+free are used again. An entry is a fence's number times two, plus one where the place lies wholly inside the fence.
+"""
+
+import numpy as np
+
+from libc.math cimport asin, atan2, cos, fabs, sin, sqrt
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define GO_PREFETCH(p) __builtin_prefetch(p)
+    #else
+    #define GO_PREFETCH(p)
+    #endif
+    """
+    void GO_PREFETCH(const void*) nogil
+
+DEF FACES = 20
+DEF BLOCK = 64
+
+cdef double RADIANS = 0.017453292519943295
+cdef double DEGREES = 57.29577951308232
+cdef double ROUND = 6755399441055744.0  # 1.5 * 2 ** 52: adding and taking it away rounds to the nearest whole number
+cdef double GROWTH = 1.02  # of a cell's circle: rounding, and edges that are straight on another map
+cdef double DEGREE_M = 110574.0  # of latitude, at the least
+cdef double EARTH_M = 6300000.0  # less than any radius of the Earth
+cdef uint64_t WHOLE = <uint64_t>1 << 63
+cdef int64_t OFFSET = 0x400000
+
+cdef struct Vector:
+    double x
+    double y
+    double z
+
+cdef double EQUATOR_M, ECCENTRICITY2
+cdef double SURE  # the cosine of the radius of the circle inside a face
+cdef Vector MIDDLE[FACES]
+# Of each level and face: what a direction is multiplied with to get q and r, and a step of q and r on the face's plane.
+cdef Vector Q[2][FACES]
+cdef Vector R[2][FACES]
+cdef Vector STEP_Q[2][FACES]
+cdef Vector STEP_R[2][FACES]
+
+
+cdef Vector _vector(double[::1] xyz):
+    cdef Vector v
+    v.x, v.y, v.z = xyz[0], xyz[1], xyz[2]
+    return v
+
+
+def set_up(middles, q, r, step_q, step_r, double sure, double equator_m, double eccentricity2):
+    """Take the lattices: middles (20, 3); the others (levels, 20, 3)."""
+    global EQUATOR_M, ECCENTRICITY2, SURE
+    cdef int face, level
+    EQUATOR_M, ECCENTRICITY2, SURE = equator_m, eccentricity2, sure
+    for face in range(FACES):
+        MIDDLE[face] = _vector(middles[face])
+        for level in range(2):
+            Q[level][face], R[level][face] = _vector(q[level, face]), _vector(r[level, face])
+            STEP_Q[level][face] = _vector(step_q[level, face])
+            STEP_R[level][face] = _vector(step_r[level, face])
+
+
+# ---------------------------------------------------------------------------------------------- places
+cdef inline double dot(Vector a, Vector b) noexcept nogil:
+    return a.x * b.x + a.y * b.y + a.z * b.z
+
+
+cdef inline double distance(Vector a, Vector b) noexcept nogil:
+    return sqrt((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) + (a.z - b.z) * (a.z - b.z))
+
+
+cdef inline Vector direction(double lat, double lon) noexcept nogil:
+    cdef Vector v
+    cdef double phi = lat * RADIANS, lam = lon * RADIANS, across = cos(phi)
+    v.x, v.y, v.z = across * cos(lam), across * sin(lam), sin(phi)
+    return v
+
+
+cdef inline Vector on_ground(Vector v) noexcept nogil:
+    """The point of WGS 84, earth-centred, whose vertical is this direction; metres."""
+    cdef Vector p
+    cdef double normal_m = EQUATOR_M / sqrt(1 - ECCENTRICITY2 * v.z * v.z)
+    p.x, p.y, p.z = normal_m * v.x, normal_m * v.y, normal_m * (1 - ECCENTRICITY2) * v.z
+    return p
+
+
+cdef inline int face_of(Vector v, int hint) noexcept nogil:
+    """The face whose middle is nearest; at once where that is sure of the hint."""
+    cdef int face, best = hint
+    cdef double nearest = dot(v, MIDDLE[hint]), near
+    if nearest >= SURE:
+        return hint
+    for face in range(FACES):
+        near = dot(v, MIDDLE[face])
+        if near > nearest:
+            nearest, best = near, face
+    return best
+
+
+cdef inline uint64_t cell_name(int level, int face, int64_t q, int64_t r) noexcept nogil:
+    return (
+        (<uint64_t>(level + 1) << 56) | (<uint64_t>face << 48)
+        | (<uint64_t>(q + OFFSET) << 24) | <uint64_t>(r + OFFSET)
+    )
+
+
+cdef inline int level_of(uint64_t cell) noexcept nogil:
+    return <int>((cell >> 56) & 0x7F) - 1
+
+
+cdef inline int cell_face(uint64_t cell) noexcept nogil:
+    return <int>((cell >> 48) & 0xFF)
+
+
+cdef inline int64_t cell_q(uint64_t cell) noexcept nogil:
+    return <int64_t>((cell >> 24) & 0xFFFFFF) - OFFSET
+
+
+cdef inline int64_t cell_r(uint64_t cell) noexcept nogil:
+    return <int64_t>(cell & 0xFFFFFF) - OFFSET
+
+
+cdef inline uint64_t cell_at(int level, int face, Vector v) noexcept nogil:
+    """The hexagon of the face's lattice that holds the direction (the nearest middle, by rounding three axes)."""
+    cdef double scale = 1.0 / dot(v, MIDDLE[face])
+    cdef double q = dot(v, Q[level][face]) * scale, r = dot(v, R[level][face]) * scale, s = -q - r
+    cdef double whole_q = (q + ROUND) - ROUND, whole_r = (r + ROUND) - ROUND, whole_s = (s + ROUND) - ROUND
+    cdef double off_q = fabs(whole_q - q), off_r = fabs(whole_r - r), off_s = fabs(whole_s - s)
+    if off_q > off_r and off_q > off_s:
+        whole_q = -whole_r - whole_s
+    elif off_r > off_s:
+        whole_r = -whole_q - whole_s
+    return cell_name(level, face, <int64_t>whole_q, <int64_t>whole_r)
+
+
+cdef inline Vector lattice_point(int level, int face, double q, double r) noexcept nogil:
+    cdef Vector n = MIDDLE[face], a = STEP_Q[level][face], b = STEP_R[level][face], v
+    cdef double length
+    v.x, v.y, v.z = n.x + q * a.x + r * b.x, n.y + q * a.y + r * b.y, n.z + q * a.z + r * b.z
+    length = sqrt(dot(v, v))
+    v.x, v.y, v.z = v.x / length, v.y / length, v.z / length
+    return v
+
+
+cdef inline Vector cell_middle(uint64_t cell) noexcept nogil:
+    return lattice_point(level_of(cell), cell_face(cell), <double>cell_q(cell), <double>cell_r(cell))
+
+
+cdef double cell_radius_m(uint64_t cell, Vector middle) noexcept nogil:
+    """Metres from a cell's middle, along the straight line, within which all of it lies."""
+    cdef double[6] dq = [2.0 / 3, 1.0 / 3, -1.0 / 3, -2.0 / 3, -1.0 / 3, 1.0 / 3]
+    cdef double[6] dr = [-1.0 / 3, 1.0 / 3, 2.0 / 3, 1.0 / 3, -1.0 / 3, -2.0 / 3]
+    cdef int level = level_of(cell), face = cell_face(cell), corner
+    cdef double q = <double>cell_q(cell), r = <double>cell_r(cell), away_m, radius_m = 0
+    cdef Vector centre = on_ground(middle)
+    for corner in range(6):
+        away_m = distance(centre, on_ground(lattice_point(level, face, q + dq[corner], r + dr[corner])))
+        if away_m > radius_m:
+            radius_m = away_m
+    return radius_m * GROWTH
+
+
+# ---------------------------------------------------------------------------------------------- shapes
+cdef struct Shape:
+    # A circle: its centre on the ground and the square of its chord, metres. An area: chord2 < 0, and its border as
+    # lon, lat pairs, each ring closed, a pair of NaN between two rings: no comparison with NaN holds, so no edge there.
+    Vector centre
+    double chord2_m2
+    int32_t points
+    double* border
+
+
+cdef inline int holds(const Shape* shape, double lat, double lon, Vector ground) noexcept nogil:
+    """1 inside, 0 outside, -1 where doubles cannot tell: on the border, or so near that rounding decides."""
+    cdef double dx, dy, dz
+    if shape.chord2_m2 >= 0:
+        dx, dy, dz = ground.x - shape.centre.x, ground.y - shape.centre.y, ground.z - shape.centre.z
+        return dx * dx + dy * dy + dz * dz <= shape.chord2_m2
+    if fabs(lon) >= 180:  # one meridian, two names
+        return -1
+    return area_holds(shape.border, shape.points, lon, lat)
+
+
+cdef int area_holds(const double* border, int32_t points, double x, double y) noexcept nogil:
+    """Counts the edges east of the point. The error bound is Shewchuk's, doubled (Adaptive Precision, 1997)."""
+    cdef int32_t k
+    cdef int inside = 0
+    cdef double ax = border[0], ay = border[1], bx, by, left, right, turn
+    for k in range(1, points):
+        bx, by = border[2 * k], border[2 * k + 1]
+        if (ay <= y and by >= y) or (ay >= y and by <= y):
+            if ax < x and bx < x:
+                pass
+            elif ax > x and bx > x:
+                inside ^= (ay > y) != (by > y)
+            else:
+                left, right = (bx - ax) * (y - ay), (by - ay) * (x - ax)
+                turn = left - right
+                if fabs(turn) <= 7e-16 * (fabs(left) + fabs(right)):
+                    return -1
+                if (ay > y) != (by > y):
+                    inside ^= (turn > 0) == (by > ay)
+        ax, ay = bx, by
+    return inside
+
+
+cdef inline double short_way(double lon, double lon0) noexcept nogil:
+    """From lon0 to lon by the short way round; NaN stays NaN."""
+    cdef double way = lon - lon0
+    if way > 180:
+        return way - 360
+    if way < -180:
+        return way + 360
+    return way
+
+
+cdef int touch(const Shape* shape, Vector middle, double radius_m) noexcept nogil:
+    """How a cell, by the circle around it, meets a shape: 0 not at all, 1 maybe, 2 it lies wholly inside."""
+    cdef double away_m, reach_m
+    if shape.chord2_m2 >= 0:
+        away_m, reach_m = distance(on_ground(middle), shape.centre), sqrt(shape.chord2_m2)
+        if away_m + radius_m <= reach_m:
+            return 2
+        return away_m <= reach_m + radius_m
+    return area_touch(shape, middle, radius_m)
+
+
+cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept nogil:
+    """On a plane about the cell's middle, where no distance up to the radius comes out too long."""
+    cdef double lat = asin(middle.z) * DEGREES, lon = atan2(middle.y, middle.x) * DEGREES
+    cdef double across = sqrt(1 - middle.z * middle.z), nearest = 1e300, near, share, length2, x, y, dx, dy
+    cdef double ax = short_way(shape.border[0], lon), ay = shape.border[1] - lat, bx, by
+    cdef int32_t k
+    cdef int inside = 0
+    for k in range(1, shape.points):
+        bx, by = short_way(shape.border[2 * k], lon), shape.border[2 * k + 1] - lat
+        if ax == ax and bx == bx:
+            if (ay > 0) != (by > 0) and ax - ay * (bx - ax) / (by - ay) > 0:
+                inside ^= 1
+            x, y, dx, dy = ax * across, ay, (bx - ax) * across, by - ay
+            length2 = dx * dx + dy * dy
+            share = 0 if length2 == 0 else -(x * dx + y * dy) / length2
+            share = 0 if share < 0 else 1 if share > 1 else share
+            x, y = x + share * dx, y + share * dy
+            near = x * x + y * y
+            if near < nearest:
+                nearest = near
+        ax, ay = bx, by
+    if sqrt(nearest) * DEGREE_M <= radius_m:
+        return 1
+    return 2 if inside else 0
+
+
+# ---------------------------------------------------------------------------------------------- covers
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    """Spreads names over the table: a multiplication by the golden ratio, folded."""
+    x = (x ^ (x >> 31)) * <uint64_t>0x9E3779B97F4A7C15
+    return x ^ (x >> 32)
+
+
+cdef struct Names:
+    # A set of names in the order in which they came.
+    uint64_t* table
+    uint64_t mask
+    uint64_t* order
+    int64_t count
+
+
+cdef void names_open(Names* names) noexcept nogil:
+    names.mask, names.count = 127, 0
+    names.table = <uint64_t*>calloc(128, sizeof(uint64_t))
+    names.order = <uint64_t*>malloc(128 * sizeof(uint64_t))
+
+
+cdef void names_close(Names* names) noexcept nogil:
+    free(names.table)
+    free(names.order)
+
+
+cdef void names_add(Names* names, uint64_t name) noexcept nogil:
+    cdef uint64_t at = mix(name) & names.mask, room
+    cdef int64_t k
+    while names.table[at]:
+        if names.table[at] == name:
+            return
+        at = (at + 1) & names.mask
+    names.table[at] = name
+    names.order[names.count] = name
+    names.count += 1
+    if 2 * <uint64_t>names.count > names.mask:
+        room = 2 * (names.mask + 1)
+        free(names.table)
+        names.mask = room - 1
+        names.table = <uint64_t*>calloc(room, sizeof(uint64_t))
+        names.order = <uint64_t*>realloc(names.order, room * sizeof(uint64_t))
+        for k in range(names.count):
+            at = mix(names.order[k]) & names.mask
+            while names.table[at]:
+                at = (at + 1) & names.mask
+            names.table[at] = names.order[k]
+
+
+cdef void add_disk(Names* names, int level, int face, Vector v, int64_t steps) noexcept nogil:
+    """The cell of this face's lattice at a direction, and those up to so many steps about it."""
+    cdef uint64_t cell = cell_at(level, face, v)
+    cdef int64_t q = cell_q(cell), r = cell_r(cell), dq, dr
+    for dq in range(-steps, steps + 1):
+        for dr in range(-steps, steps + 1):
+            if -steps <= dq + dr <= steps:
+                names_add(names, cell_name(level, face, q + dq, r + dr))
+
+
+cdef int64_t flood(
+    const Shape* shape, int level, const double* seeds, int64_t n_seeds, int64_t most, uint64_t** found
+) noexcept nogil:
+    """All cells that the shape may touch, from the seeds (lat, lon) on; -1 where they are more than `most`.
+
+    The cells of one face that truly meet a connected part hang together, or are reached over the edge of a face: a cell
+    near another face leads to all cells of that face which could hold a point of this one. A cell of which no point is
+    looked up on its face is left out.
+    """
+    cdef Names seen
+    cdef int64_t k = 0, count = 0, room = 64
+    cdef int face, other, met
+    cdef Vector v
+    cdef double radius_m, margin, nearest
+    cdef double near[FACES]
+    names_open(&seen)
+    found[0] = <uint64_t*>malloc(room * sizeof(uint64_t))
+    for k in range(n_seeds):
+        v = direction(seeds[2 * k], seeds[2 * k + 1])
+        add_disk(&seen, level, face_of(v, 0), v, 0)
+    k = 0
+    while k < seen.count:
+        v = cell_middle(seen.order[k])
+        radius_m = cell_radius_m(seen.order[k], v)
+        met = touch(shape, v, radius_m)
+        k += 1
+        if not met:
+            continue
+        face, nearest, margin = cell_face(seen.order[k - 1]), -2, 2 * radius_m / EARTH_M
+        for other in range(FACES):
+            near[other] = dot(v, MIDDLE[other])
+            if near[other] > nearest:
+                nearest = near[other]
+        if nearest - near[face] > margin:
+            continue
+        if count == most:
+            count = -1
+            break
+        if count == room:
+            room *= 2
+            found[0] = <uint64_t*>realloc(found[0], room * sizeof(uint64_t))
+        found[0][count] = seen.order[k - 1] | (WHOLE if met == 2 else 0)
+        count += 1
+        for other in range(FACES):
+            if other == face:
+                add_disk(&seen, level, face, v, 1)
+            elif nearest - near[other] <= margin:
+                add_disk(&seen, level, other, v, 3)
+    names_close(&seen)
+    return count
+
+
+cdef void fill_circle(Shape* shape, tuple centre, double chord2_m2):
+    shape.centre.x, shape.centre.y, shape.centre.z = centre
+    shape.chord2_m2 = chord2_m2
+    shape.points = 0
+    shape.border = NULL
+
+
+cdef void fill_area(Shape* shape, const double[:, ::1] border):
+    memset(shape, 0, sizeof(Shape))
+    shape.chord2_m2 = -1
+    shape.points = <int32_t>border.shape[0]
+    shape.border = <double*>malloc(border.shape[0] * 2 * sizeof(double))
+    memcpy(shape.border, &border[0, 0], border.shape[0] * 2 * sizeof(double))
+
+
+def cells_of(circle, border, int level, const double[:, ::1] seeds, int64_t most):
+    """The cells of a shape at a level as an array of names, marked with the top bit where they lie wholly inside.
+
+    None where there are more than `most`. circle: (centre on the ground, chord2_m2), or None and the border of an area
+    as lon, lat pairs, shape (n, 2). seeds: a lat, lon inside each part, shape (n, 2). Other threads may run meanwhile.
+    """
+    cdef Shape shape
+    cdef int64_t count
+    cdef uint64_t* found = NULL
+    if border is None:
+        fill_circle(&shape, circle[0], circle[1])
+    else:
+        fill_area(&shape, border)
+    with nogil:
+        count = flood(&shape, level, &seeds[0, 0], seeds.shape[0], most, &found)
+    free(shape.border)
+    made = None
+    cdef uint64_t[::1] names
+    if count >= 0:
+        made = np.empty(count, np.uint64)
+        names = made
+        if count:
+            memcpy(&names[0], found, count * sizeof(uint64_t))
+    free(found)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------- the table
+cdef struct Place:
+    uint64_t name  # 0: none
+    int32_t head
+    uint32_t count
+
+
+cdef struct Filed:
+    Shape shape
+    uint64_t* places
+    int32_t count
+
+
+cdef inline uint32_t room_for(uint32_t count) noexcept nogil:
+    """log2 of the room that so many entries have."""
+    cdef uint32_t size = 0
+    while (<uint32_t>1 << size) < count:
+        size += 1
+    return size
+
+
+cdef class Table:
+    """Fences by number, filed under places. Not safe for use by several threads at once."""
+
+    cdef Place* table
+    cdef uint64_t mask
+    cdef int64_t used
+    cdef int32_t* pool
+    cdef int64_t pool_used, pool_room
+    cdef int32_t spare[32]
+    cdef Filed* filed
+    cdef int64_t filed_room
+    cdef int64_t coarse, squares
+    cdef int32_t* hits
+    cdef int64_t hits_room
+    cdef int hint
+
+    def __cinit__(self):
+        cdef int size
+        self.mask = 63
+        self.table = <Place*>calloc(64, sizeof(Place))
+        self.pool_room, self.hits_room, self.filed_room = 64, 64, 16
+        self.pool = <int32_t*>malloc(64 * sizeof(int32_t))
+        self.hits = <int32_t*>malloc(64 * sizeof(int32_t))
+        self.filed = <Filed*>calloc(16, sizeof(Filed))
+        for size in range(32):
+            self.spare[size] = -1
+
+    def __dealloc__(self):
+        cdef int64_t number
+        for number in range(self.filed_room):
+            free(self.filed[number].shape.border)
+            free(self.filed[number].places)
+        free(self.filed)
+        free(self.table)
+        free(self.pool)
+        free(self.hits)
+
+    # ------------------------------------------------------------------------------------------ changes
+    def put(self, int32_t number, circle, border, const uint64_t[::1] places):
+        """File a fence that is not there. circle and border as in `cells_of`; places as it answers, or squares."""
+        cdef Filed* one
+        cdef int64_t k
+        if number >= self.filed_room:
+            k = 2 * number
+            self.filed = <Filed*>realloc(self.filed, k * sizeof(Filed))
+            memset(self.filed + self.filed_room, 0, (k - self.filed_room) * sizeof(Filed))
+            self.filed_room = k
+        one = self.filed + number
+        if border is None:
+            fill_circle(&one.shape, circle[0], circle[1])
+        else:
+            fill_area(&one.shape, border)
+        one.count = <int32_t>places.shape[0]
+        one.places = <uint64_t*>malloc(one.count * sizeof(uint64_t))
+        for k in range(one.count):
+            one.places[k] = places[k]
+            self._file(places[k] & ~WHOLE, 2 * number + (places[k] & WHOLE != 0))
+
+    def remove(self, int32_t number):
+        """Take a fence out that is there."""
+        cdef Filed* one = self.filed + number
+        cdef int32_t k
+        for k in range(one.count):
+            self._unfile(one.places[k] & ~WHOLE, number)
+        free(one.places)
+        free(one.shape.border)
+        memset(one, 0, sizeof(Filed))
+
+    def places(self, int32_t number):
+        """The names of the places under which a fence is filed."""
+        cdef Filed* one = self.filed + number
+        return [one.places[k] & ~WHOLE for k in range(one.count)]
+
+    def count(self, uint64_t place):
+        """How many fences are filed under a place."""
+        cdef int64_t at = self._find(place)
+        return self.table[at].count if at >= 0 else 0
+
+    cdef void _count_level(self, uint64_t name, int64_t more) noexcept:
+        if level_of(name) == 1:
+            self.coarse += more
+        elif level_of(name) == 2:
+            self.squares += more
+
+    cdef inline int64_t _find(self, uint64_t name) noexcept nogil:
+        """Where a place stands; where there is none, less than zero: -1 minus the free bucket for it."""
+        cdef uint64_t at = mix(name) & self.mask
+        while self.table[at].name != name:
+            if self.table[at].name == 0:
+                return -1 - <int64_t>at
+            at = (at + 1) & self.mask
+        return <int64_t>at
+
+    cdef void _grow(self) noexcept:
+        """A larger table; places that hold nothing any more are left behind."""
+        cdef Place* old = self.table
+        cdef uint64_t room = self.mask + 1, at
+        cdef int64_t to
+        self.mask = 2 * room - 1
+        self.table = <Place*>calloc(2 * room, sizeof(Place))
+        self.used = 0
+        for at in range(room):
+            if old[at].count:
+                to = -1 - self._find(old[at].name)
+                self.table[to] = old[at]
+                self.used += 1
+        free(old)
+
+    cdef int32_t _room(self, uint32_t size) noexcept:
+        cdef int32_t head = self.spare[size]
+        cdef int64_t entries = <int64_t>1 << size
+        if head >= 0:
+            self.spare[size] = self.pool[head]
+            return head
+        if self.pool_used + entries > self.pool_room:
+            while self.pool_used + entries > self.pool_room:
+                self.pool_room += self.pool_room >> 1
+            self.pool = <int32_t*>realloc(self.pool, self.pool_room * sizeof(int32_t))
+        head = <int32_t>self.pool_used
+        self.pool_used += entries
+        return head
+
+    cdef void _give_back(self, int32_t head, uint32_t size) noexcept:
+        self.pool[head] = self.spare[size]
+        self.spare[size] = head
+
+    cdef void _move(self, Place* place, uint32_t size, uint32_t to) noexcept:
+        cdef int32_t head = self._room(to)
+        memcpy(self.pool + head, self.pool + place.head, place.count * sizeof(int32_t))
+        self._give_back(place.head, size)
+        place.head = head
+
+    cdef void _file(self, uint64_t name, int32_t entry) noexcept:
+        cdef int64_t at
+        cdef Place* place
+        if 3 * self.used > 2 * <int64_t>self.mask:
+            self._grow()
+        at = self._find(name)
+        if at < 0:
+            at = -1 - at
+            self.table[at].name = name
+            self.used += 1
+        place = self.table + at
+        if place.count == 0:
+            place.head = self._room(0)
+        elif room_for(place.count + 1) > room_for(place.count):
+            self._move(place, room_for(place.count), room_for(place.count + 1))
+        self.pool[place.head + place.count] = entry
+        place.count += 1
+        self._count_level(name, 1)
+
+    cdef void _unfile(self, uint64_t name, int32_t number) noexcept:
+        cdef Place* place = self.table + self._find(name)
+        cdef uint32_t k = 0
+        for k in range(place.count):
+            if self.pool[place.head + k] >> 1 == number:
+                break
+        place.count -= 1
+        self.pool[place.head + k] = self.pool[place.head + place.count]
+        if place.count == 0:
+            self._give_back(place.head, 0)
+        elif room_for(place.count) < room_for(place.count + 1):
+            self._move(place, room_for(place.count + 1), room_for(place.count))
+        self._count_level(name, -1)
+
+    # ------------------------------------------------------------------------------------------ questions
+    cdef int64_t _look(self, uint64_t name, double lat, double lon, Vector ground, int64_t count) noexcept nogil:
+        """Adds what holds the point among the fences of a place to `hits`; ~number where it is for exact arithmetic."""
+        cdef int64_t at = self._find(name)
+        cdef Place* place
+        cdef int32_t entry
+        cdef uint32_t k
+        cdef int inside
+        if at < 0:
+            return count
+        place = self.table + at
+        if count + place.count > self.hits_room:
+            self.hits_room = 2 * (count + place.count)
+            self.hits = <int32_t*>realloc(self.hits, self.hits_room * sizeof(int32_t))
+        for k in range(place.count):
+            entry = self.pool[place.head + k]
+            inside = 1 if entry & 1 else holds(&self.filed[entry >> 1].shape, lat, lon, ground)
+            if inside:
+                self.hits[count] = entry >> 1 if inside > 0 else ~(entry >> 1)
+                count += 1
+        return count
+
+    cdef int64_t _look_up(
+        self, uint64_t fine, int face, Vector v, double lat, double lon, int64_t count
+    ) noexcept nogil:
+        cdef Vector ground = on_ground(v)
+        count = self._look(fine, lat, lon, ground, count)
+        if self.coarse:
+            count = self._look(cell_at(1, face, v), lat, lon, ground, count)
+        if self.squares:
+            count = self._look(square_name(lat, lon), lat, lon, ground, count)
+        return count
+
+    def locate_one(self, double lat, double lon):
+        """Numbers of the fences that hold a point; ~number of those on whose border it lies as far as doubles tell."""
+        cdef Vector v = direction(lat, lon)
+        cdef int64_t count, k
+        self.hint = face_of(v, self.hint)
+        count = self._look_up(cell_at(0, self.hint, v), self.hint, v, lat, lon, 0)
+        return [self.hits[k] for k in range(count)] if count else ()
+
+    def locate(self, const double[::1] lat, const double[::1] lon):
+        """As `locate_one` for n points: how many hits each has, shape (n,), and all hits one after another.
+
+        A block of points at a time, each step for all of it: what the next step reads is on its way from memory.
+        """
+        cdef int64_t n = lat.shape[0], start = 0, many, k, count = 0, before
+        cdef Vector v[BLOCK]
+        cdef int face[BLOCK]
+        cdef uint64_t fine[BLOCK]
+        cdef int64_t at
+        counts = np.empty(n, np.int32)
+        cdef int32_t[::1] counted = counts
+        with nogil:
+            while start < n:
+                many = min(BLOCK, n - start)
+                for k in range(many):
+                    v[k] = direction(lat[start + k], lon[start + k])
+                    self.hint = face[k] = face_of(v[k], self.hint)
+                    fine[k] = cell_at(0, face[k], v[k])
+                    GO_PREFETCH(self.table + (mix(fine[k]) & self.mask))
+                for k in range(many):
+                    at = self._find(fine[k])
+                    if at >= 0:
+                        GO_PREFETCH(self.pool + self.table[at].head)
+                for k in range(many):
+                    at = self._find(fine[k])
+                    if at >= 0:
+                        GO_PREFETCH(self.filed + (self.pool[self.table[at].head] >> 1))
+                for k in range(many):
+                    before = count
+                    count = self._look_up(fine[k], face[k], v[k], lat[start + k], lon[start + k], count)
+                    counted[start + k] = <int32_t>(count - before)
+                start += many
+        hits = np.empty(count, np.int32)
+        cdef int32_t[::1] hit = hits
+        if count:
+            memcpy(&hit[0], self.hits, count * sizeof(int32_t))
+        return counts, hits
+
+    def near(self, double lat, double lon, squares):
+        """Numbers of the fences filed under the cells about a point, and under these squares.
+
+        Among them is each that comes nearer to the point than the shortest edge of a fine cell, over 50 m anywhere.
+        """
+        cdef Vector v = direction(lat, lon)
+        cdef int level, face, own = face_of(v, self.hint)
+        cdef double nearest = dot(v, MIDDLE[own]), margin
+        cdef int64_t k, at
+        cdef uint32_t j
+        cdef Names names
+        names_open(&names)
+        for level in range(2 if self.coarse else 1):
+            margin = 4 * cell_radius_m(cell_at(level, own, v), v) / EARTH_M
+            for face in range(FACES):
+                if nearest - dot(v, MIDDLE[face]) <= margin:
+                    add_disk(&names, level, face, v, 1)
+        if self.squares:
+            for square in squares:
+                names_add(&names, square)
+        found = set()
+        for k in range(names.count):
+            at = self._find(names.order[k])
+            if at >= 0:
+                for j in range(self.table[at].count):
+                    found.add(self.pool[self.table[at].head + j] >> 1)
+        names_close(&names)
+        return found
+
+
+cdef inline uint64_t square_name(double lat, double lon) noexcept nogil:
+    """Squares of 5 degrees, numbered from the south-west; +-180 degrees is one meridian, and in one square."""
+    cdef int64_t row = <int64_t>((lat + 90) / 5), column = <int64_t>((lon + 180) / 5)
+    return (<uint64_t>3 << 56) | <uint64_t>(row * 72 + (0 if column >= 72 else column))
