@@ -1,10 +1,10 @@
 """Which fences a point is in: H3 cells propose, exact geometry decides.
 
 Every active fence is filed in a table (`table.py`) under the places of its cover (`cells.py`), either as "wholly
-inside" (no test needed) or as "to be tested". One lookup is one H3 cell, two or three probes of the table, and a test for each
-fence whose border is near: it costs no more than what is filed under the fullest place, which `count` and `growth` tell
-before a change. An R-tree over all active fences answers what has no place: the nearest fences, and a long way's
-crossings.
+inside" (no test needed) or as "to be tested". One lookup is one H3 cell, two or three probes of the table, and a test
+for each fence whose border is near: it costs no more than what is filed under the fullest place, which `count` and
+`growth` tell before a change. An R-tree over all active fences answers what has no place: the nearest fences, and a
+long way's crossings.
 
 Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
 `put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
