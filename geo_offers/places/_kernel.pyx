@@ -27,8 +27,9 @@ cdef extern from *:
     """
     void GO_PREFETCH(const void*) nogil
 
-DEF FACES = 20
-DEF BLOCK = 64
+cdef enum:
+    FACES = 20
+    BLOCK = 64
 
 cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
@@ -532,12 +533,15 @@ cdef class Table:
         return <int64_t>at
 
     cdef void _grow(self) noexcept:
-        """A larger table; places that hold nothing any more are left behind."""
+        """A table without the places that hold nothing any more, and a larger one where few of them do."""
         cdef Place* old = self.table
-        cdef uint64_t room = self.mask + 1, at
+        cdef uint64_t room = self.mask + 1, at, live = 0, bigger
         cdef int64_t to
-        self.mask = 2 * room - 1
-        self.table = <Place*>calloc(2 * room, sizeof(Place))
+        for at in range(room):
+            live += old[at].count > 0
+        bigger = room if 3 * live < room else 2 * room
+        self.mask = bigger - 1
+        self.table = <Place*>calloc(bigger, sizeof(Place))
         self.used = 0
         for at in range(room):
             if old[at].count:
