@@ -6,35 +6,27 @@ was lost since, whoever owned it meanwhile may have moved the device on: what is
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from time import perf_counter
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
+from geo_offers.pipeline import quick
+from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.rates import Bucket
+from geo_offers.pipeline.requests import Request
+from geo_offers.pipeline.tracks import Track
 from geo_offers.places.regions import Outlook
 from geo_offers.presence.machine import PresenceState
 
 IDLE_US: Final = 3_600 * 1_000_000
 SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent
 LOOK_US: Final = 10 * 1_000_000  # between two searches for idle devices where memory is full
-SLICE_S: Final = 0.005  # so long may a look at all devices keep the sockets waiting
-
-
-@dataclass(slots=True, eq=False)
-class Tracked:
-    """A device in memory. `epoch`: of its partition's ownership when it was loaded; None where it was not ours."""
-
-    device: KnownDevice
-    epoch: int | None
-    heard_us: int
-    bucket: Bucket | None = None
-    outlook: Outlook | None = None
+SLICE: Final = 10_000  # devices looked at before the sockets are let in
+OUTLOOKS: Final = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -52,56 +44,81 @@ class Devices:
         self,
         store: DeviceStore,
         ownership: Ownership,
+        catalog: Catalog,
         *,
         bound: int,
+        rate_per_s: float,
+        burst: float,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
         self._store = store
         self._ownership = ownership
+        self._catalog = catalog
         self._bound = bound
         self._now_us = now_us
-        self._tracked: dict[UUID, Tracked] = {}
-        self._of_user: dict[UUID, set[UUID]] = {}
+        self._tracks = quick.tracks(rate_per_s, burst)
         self._per_workspace: Counter[UUID] = Counter()
         self._loads: set[_Load] = set()
         self._looked_us: int | None = None
+        self.outlooks: dict[UUID, Outlook] = {}
+        """What was found around phones that ask, of the latest ones."""
 
     def __len__(self) -> int:
-        return len(self._tracked)
+        return len(self._tracks)
+
+    def __contains__(self, device: UUID) -> bool:
+        return device in self._tracks
 
     def count(self, workspace: UUID) -> int:
         """How many devices of the workspace are held."""
         return self._per_workspace[workspace]
 
-    def get(self, device: UUID) -> Tracked | None:
-        return self._tracked.get(device)
+    def get(self, device: UUID) -> Track | None:
+        return self._tracks.get(device)
 
-    def device_of(self, device: UUID) -> KnownDevice:
-        return self._tracked[device].device
-
-    def is_current(self, device: UUID) -> bool:
-        """Whether the device is held, and its partition has been ours without a break since it was loaded."""
-        tracked = self._tracked.get(device)
+    def is_current(self, track: Track | None) -> bool:
+        """Whether a device is held, and its partition has been ours without a break since it was loaded."""
         return (
-            tracked is not None
-            and tracked.epoch is not None
-            and tracked.epoch == self._ownership.epochs.get(tracked.device.partition)
+            track is not None
+            and track.epoch is not None
+            and track.epoch == self._ownership.epochs.get(track.device.partition)
         )
 
-    def install(self, device: UUID, state: PresenceState) -> None:
+    def settle(self, request: Request) -> bool:
+        """Takes of a request what can be taken at once; True where some points are left (`tracks.Tracks.settle`)."""
+        return self._tracks.settle(
+            request.points,
+            request.codes,
+            request.workspace,
+            request.received_us,
+            self._ownership.epochs,
+            self._catalog.index(request.workspace).kernel,
+        )
+
+    def hold(self, user: UUID, *, held: bool) -> None:
+        """While a user is held, all their pings go through their queue."""
+        self._tracks.hold(user, held)
+
+    def install(self, workspace: UUID, device: UUID, state: PresenceState) -> None:
         """Takes the state that a turn left the device in."""
-        tracked = self._tracked[device]
-        tracked.device = replace(tracked.device, state=state)
+        self._tracks.install(device, state, self._catalog.index(workspace))
+
+    def look(self, device: UUID, outlook: Outlook) -> None:
+        """Keeps what was found around a phone."""
+        self.outlooks.pop(device, None)
+        self.outlooks[device] = outlook
+        if len(self.outlooks) > OUTLOOKS:
+            del self.outlooks[next(iter(self.outlooks))]
 
     # ------------------------------------------------------------------------------------------ coming
     async def know(self, workspace: UUID, devices: Collection[UUID], *, busy: Container[UUID]) -> None:
         """Loads the devices that are not in memory. A user forgotten meanwhile (consent, erasure) is loaded again.
 
-        busy: users whose devices must stay. Raises Unavailable where memory is full of live devices.
+        busy: users with something queued. Raises Unavailable where memory is full of live devices.
         """
         strangers: set[UUID] = set()
-        while missing := [device for device in devices if device not in self._tracked and device not in strangers]:
-            await self._make_room(len(missing), busy)
+        while missing := [device for device in devices if device not in self._tracks and device not in strangers]:
+            await self._make_room(len(missing))
             load = _Load(self._ownership.epochs)
             self._loads.add(load)
             try:
@@ -109,24 +126,24 @@ class Devices:
             finally:
                 self._loads.discard(load)
             strangers.update(set(missing) - {device.id for device in found})
-            self._add((device for device in found if device.user not in load.forgotten), load.epochs)
+            self._add([device for device in found if device.user not in load.forgotten], load.epochs, busy)
 
-    def _add(self, devices: Iterable[KnownDevice], epochs: Mapping[int, int]) -> None:
+    def _add(self, devices: Iterable[KnownDevice], epochs: Mapping[int, int], busy: Container[UUID]) -> None:
         now_us = self._now_us()
         for device in devices:
-            if device.id not in self._tracked:
-                self._tracked[device.id] = Tracked(device, epochs.get(device.partition), now_us)
-                self._of_user.setdefault(device.user, set()).add(device.id)
+            if device.id not in self._tracks:
+                fences, held = self._catalog.index(device.workspace), device.user in busy
+                self._tracks.add(device, epochs.get(device.partition), now_us, fences, held=held)
                 self._per_workspace[device.workspace] += 1
 
-    async def _make_room(self, coming: int, busy: Container[UUID]) -> None:
-        if len(self._tracked) + coming <= self._bound:
+    async def _make_room(self, coming: int) -> None:
+        if len(self._tracks) + coming <= self._bound:
             return
         now_us = self._now_us()
         if self._looked_us is None or now_us - self._looked_us > LOOK_US:
             self._looked_us = now_us
-            await self.forget_idle(busy)
-        if len(self._tracked) + coming > self._bound:
+            await self.forget_idle()
+        if len(self._tracks) + coming > self._bound:
             raise Unavailable("too many devices are live here", 5.0)
 
     # ------------------------------------------------------------------------------------------ going
@@ -134,47 +151,34 @@ class Devices:
         """Drops the user's devices, and what a load under way finds of them."""
         for load in self._loads:
             load.forgotten.add(user)
-        for device in self._of_user.pop(user, ()):
-            self._drop(device)
+        held: Sequence[UUID] = self._tracks.of_user(user)
+        for device in held:
+            track = self._tracks.get(device)
+            assert track is not None  # the memory has just named it
+            self._tracks.drop(device)
+            self.outlooks.pop(device, None)
+            self._gone([track.device.workspace])
 
-    def _drop(self, device: UUID) -> None:
-        workspace = self._tracked.pop(device).device.workspace
-        self._per_workspace[workspace] -= 1
-        if not self._per_workspace[workspace]:
-            del self._per_workspace[workspace]
+    def _gone(self, workspaces: Iterable[UUID]) -> None:
+        for workspace in workspaces:
+            self._per_workspace[workspace] -= 1
+            if not self._per_workspace[workspace]:
+                del self._per_workspace[workspace]
 
-    async def forget_idle(self, busy: Container[UUID]) -> None:
+    async def forget_idle(self) -> None:
         """Drops devices not heard of for an hour; those inside a fence for most of a day. Not those of busy users."""
-        now_us = self._now_us()
-        async for user in _sliced(self._of_user):
-            held = self._of_user.get(user)
-            if held is None or user in busy:
-                continue
-            for device in [device for device in held if _is_idle(self._tracked[device], now_us)]:
-                self._drop(device)
-                held.remove(device)
-            if not held:
-                del self._of_user[user]
+        now_us, at = self._now_us(), 0
+        while at >= 0:
+            at, gone = self._tracks.sweep(at, SLICE, now_us - IDLE_US, now_us - SILENT_US)
+            self._gone(gone)
+            await asyncio.sleep(0)
 
     async def heard(self) -> dict[UUID, int]:
         """When each device that is inside something was last heard of, for the stale-visit close."""
         found: dict[UUID, int] = {}
-        async for device in _sliced(self._tracked):
-            tracked = self._tracked.get(device)
-            if tracked is not None and tracked.device.state.inside:
-                found[device] = tracked.heard_us
-        return found
-
-
-async def _sliced(keys: Iterable[UUID]) -> AsyncIterator[UUID]:
-    """The keys as they are now, some milliseconds at a time: pings go on meanwhile and may change what is held."""
-    started = perf_counter()
-    for key in list(keys):
-        yield key
-        if perf_counter() - started > SLICE_S:
+        at = 0
+        while at >= 0:
+            at, here = self._tracks.heard(at, SLICE)
+            found |= here
             await asyncio.sleep(0)
-            started = perf_counter()
-
-
-def _is_idle(tracked: Tracked, now_us: int) -> bool:
-    return tracked.heard_us < now_us - (SILENT_US if tracked.device.state.inside else IDLE_US)
+        return found

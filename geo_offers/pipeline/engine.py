@@ -1,8 +1,9 @@
 """The partition owner's engine: natural batching of pings into turns, and the queue of each user.
 
-A turn takes whatever has queued since the last one: at most one part (one request's points of one phone) a user.
-Points that make no transition touch memory only and are answered at once. Parts with transitions go to a commit of up
-to 128 users; until it is through, that user's later parts wait in the user's queue while other users' turns go on.
+Quiet pings, those that cause nothing, are taken at once as they come (`Devices.settle`); the rest are stepped in turns.
+A turn takes whatever has queued since the last one: at most one part (one request's points of one phone) a user. Parts
+with transitions go to a commit of up to 128 users, the others are answered; until a part is through, all of that user's
+later pings wait in the user's queue while other users' turns go on.
 Presence is installed after the commit only; where the commit fails the user's devices are forgotten and loaded again
 with the next ping, and the request is answered 503.
 
@@ -15,7 +16,7 @@ hops in and out of fences takes turns with everybody else.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -27,15 +28,17 @@ import structlog
 
 from geo_offers import clock
 from geo_offers.errors import GeoOffersError, NotFound, Unavailable
-from geo_offers.pipeline.admission import Admission, unlocatable
+from geo_offers.pipeline import quick
+from geo_offers.pipeline.admission import refusal
 from geo_offers.pipeline.advice import advise
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.requests import Part, Point, Request, Seen
+from geo_offers.pipeline.requests import Code, Part, Point, Request, Seen, answered
 from geo_offers.pipeline.stepping import step_parts
+from geo_offers.pipeline.tracks import unlocatable
 from geo_offers.places.regions import Next, look
 from geo_offers.presence.fixes import Fix
 
@@ -43,6 +46,8 @@ TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 5
 TURN_PARTS: Final = 512
 COMMITS: Final = 3
 HOG_S: Final = 0.005  # so long may a turn keep the sockets waiting
+
+_ABSENT: Final = bytes([Code.ABSENT])
 
 _log = structlog.get_logger()
 
@@ -78,11 +83,6 @@ def _is_of(work: Part | _Hold, device: UUID) -> TypeGuard[Part]:
     return isinstance(work, Part) and work.device == device
 
 
-async def answered(request: Request) -> None:
-    """Waits until every point is answered. Who stops waiting leaves the request as it is: its points stay counted."""
-    await asyncio.shield(request.done)
-
-
 class Engine:
     """See the module. One instance owns all partitions of this process."""
 
@@ -97,8 +97,15 @@ class Engine:
         limits: Limits = Limits(),
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
-        self.devices = Devices(store, ownership, bound=limits.devices, now_us=now_us)
-        self._admission = Admission(self.devices, rate_per_s=limits.rate_per_s, burst=limits.burst)
+        self.devices = Devices(
+            store,
+            ownership,
+            catalog,
+            bound=limits.devices,
+            rate_per_s=limits.rate_per_s,
+            burst=limits.burst,
+            now_us=now_us,
+        )
         self._catalog = catalog
         self._ownership = ownership
         self._commit_turn = turn
@@ -112,42 +119,92 @@ class Engine:
         self._commits: set[asyncio.Task[None]] = set()
         self._reloads: set[asyncio.Task[None]] = set()
         self._queued: Counter[UUID] = Counter()
+        self._all_queued = 0
 
     # ------------------------------------------------------------------------------------------ requests
     async def submit(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
-        """Queues the points in the order of the calls; `done` of the request resolves when each is answered.
+        """Takes what can be taken at once and queues the rest in the order of the calls; `answered` waits for that.
 
-        What a point caused is committed by then.
+        What a point caused is committed by then. points: as `quick.read` gives them, or any.
 
         caller: the device whose token sent them, or None for a server key. Raises TooManyRequests for a device over
-        its rate, Forbidden for one that may not be located, Unavailable where the queue is full; `done` raises
+        its rate, Forbidden for one that may not be located, Unavailable where the queue is full; `answered` raises
         Unavailable where points could not be taken now: what of them was applied answers duplicate or late next time.
         """
-        if self._queued.total() + len(points) > self._limits.queued_points:
+        count = len(points)
+        if self._all_queued + count > self._limits.queued_points:
             raise Unavailable("too many pings are waiting; send the same request again", 1.0)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = Request(workspace, self._now_us(), [None] * len(points), done)
-        self._queued[workspace] += len(points)  # from here on: those whose devices are being loaded wait as well
-        done.add_done_callback(lambda _: self._answered(request))
+        if isinstance(points, list):
+            points = quick.batch_of(points)
+        request = Request(workspace, self._now_us(), points, bytearray(_ABSENT * count))
+        if self._settled(request, caller):
+            self._figures.received(workspace, count)
+            self._figures.answered(request.codes)
+            return request
+        request.parts = 1  # until all parts are queued
+        self._count(workspace, count)  # from here on: those whose devices are being loaded wait as well
         try:
-            await self.devices.know(workspace, {point.device for point in points}, busy=self._queues)
-            parts = self._admission.sort_out(request, points, caller)
-        except BaseException:
-            done.cancel()
+            await self._queue(request, caller)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                request.failure = error
             raise
-        self._figures.received(workspace, len(points))
-        if not parts:
-            done.set_result(None)
-        for part in parts:
-            self._push(part.user, part)
+        finally:
+            self._figures.received(workspace, count)
+            self._part_done(request)
         return request
 
-    def _answered(self, request: Request) -> None:
-        self._queued[request.workspace] -= len(request.results)
-        if not self._queued[request.workspace]:
-            del self._queued[request.workspace]
-        for status, count in Counter(result.status for result in request.results if result is not None).items():
-            self._figures.points.labels(status).inc(count)
+    def _settled(self, request: Request, caller: UUID | None) -> bool:
+        left = self.devices.settle(request)
+        error = None if caller is None else refusal(request.codes, self._limits.rate_per_s)
+        if error is not None:
+            raise error
+        return not left
+
+    async def _queue(self, request: Request, caller: UUID | None) -> None:
+        """Queues what is to be stepped; then loads the devices that are not in memory, and takes theirs likewise."""
+        self._push_parts(request, range(len(request.codes)))
+        absent = [number for number, code in enumerate(request.codes) if code == Code.ABSENT]
+        if not absent:
+            return
+        await self.devices.know(
+            request.workspace, {request.points[number].device for number in absent}, busy=self._queues
+        )
+        self._settled(request, caller)
+        for number in absent:
+            if request.codes[number] == Code.ABSENT:
+                request.codes[number] = Code.UNKNOWN_DEVICE
+        self._push_parts(request, absent)
+
+    def _push_parts(self, request: Request, numbers: Iterable[int]) -> None:
+        """Gathers the points by device: who arrives is who gets the offer."""
+        parts: dict[UUID, Part] = {}
+        for number in numbers:
+            if request.codes[number] != Code.STEP:
+                continue
+            point = request.points[number]
+            part = parts.get(point.device)
+            if part is None:
+                track = self.devices.get(point.device)
+                assert track is not None  # its point was let in just now
+                device = track.device
+                part = parts[device.id] = Part(request, device.user, device.id, device.partition, [])
+            part.points.append((number, point))
+        request.parts += len(parts)
+        for part in parts.values():
+            self._push(part.user, part)
+
+    def _count(self, workspace: UUID, points: int) -> None:
+        self._all_queued += points
+        self._queued[workspace] += points
+        if not self._queued[workspace]:
+            del self._queued[workspace]
+
+    def _part_done(self, request: Request) -> None:
+        if request.part_done():
+            self._count(request.workspace, -len(request.codes))
+            if request.failure is None:
+                self._figures.answered(request.codes)
 
     async def take(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
         """`submit`, and wait until every point is answered."""
@@ -157,21 +214,22 @@ class Engine:
 
     async def known_or_gone(self, workspace: UUID, device: UUID) -> KnownDevice | None:
         """As `known`, None where there is no such device."""
-        tracked = self.devices.get(device)
-        if tracked is None:
+        track = self.devices.get(device)
+        if track is None:
             await self.devices.know(workspace, {device}, busy=self._queues)
-            tracked = self.devices.get(device)
-        return tracked.device if tracked is not None and tracked.device.workspace == workspace else None
+            track = self.devices.get(device)
+        return track.device if track is not None and track.device.workspace == workspace else None
 
     def advise(self, device: UUID, fix: Fix) -> Next | None:
         """What the phone may do until its next ping; what was found around it before serves while it holds."""
-        tracked = self.devices.get(device)
-        if tracked is None:
+        track = self.devices.get(device)
+        if track is None:
             return None
-        index, outlook = self._catalog.index(tracked.device.workspace), tracked.outlook
+        index, outlook = self._catalog.index(track.device.workspace), self.devices.outlooks.get(device)
         if outlook is None or not outlook.holds(index, fix.lat, fix.lon):
-            outlook = tracked.outlook = look(index, fix.lat, fix.lon)
-        return advise(index, tracked.device, fix, outlook)
+            outlook = look(index, fix.lat, fix.lon)
+            self.devices.look(device, outlook)
+        return advise(index, track.device, fix, outlook)
 
     async def known(self, workspace: UUID, device: UUID) -> KnownDevice:
         """The device as the owner knows it, loaded if need be; NotFound where there is none."""
@@ -182,7 +240,10 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ queues
     def _push(self, user: UUID, work: Part | _Hold) -> None:
-        queue = self._queues.setdefault(user, _Queue())
+        queue = self._queues.get(user)
+        if queue is None:
+            queue = self._queues[user] = _Queue()
+            self.devices.hold(user, held=True)
         queue.work.append(work)
         if not queue.busy and len(queue.work) == 1:
             self._ready.append(user)
@@ -196,6 +257,7 @@ class Engine:
             self._wake.set()
         else:
             del self._queues[user]
+            self.devices.hold(user, held=False)
 
     @asynccontextmanager
     async def exclusive(self, user: UUID) -> AsyncIterator[None]:
@@ -246,15 +308,17 @@ class Engine:
 
         A part whose device is not known, or known from an earlier ownership, goes round again, to be loaded first.
         """
-        if not self.devices.is_current(part.device):
+        track = self.devices.get(part.device)
+        if track is None or not self.devices.is_current(track):
             task = asyncio.create_task(self._reload(part), name="reload")
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
             return False
         part.epoch = self._ownership.epochs[part.partition]
-        reason = unlocatable(self.devices.device_of(part.device))
+        part.before = track.device.state
+        reason = unlocatable(track.device)
         if reason is not None:
-            self._refuse(part, reason)
+            self._refuse(part, reason.name.lower())
         return reason is None
 
     async def _reload(self, part: Part) -> None:
@@ -279,7 +343,7 @@ class Engine:
         taken_us, since = self._now_us(), perf_counter()
         for part in parts:
             part.taken_us = taken_us
-        for part, error in step_parts(parts, self.devices.device_of, self._catalog, self._figures):
+        for part, error in step_parts(parts, self._catalog, self._figures):
             if error is not None:
                 trace = "".join(format_tb(error.__traceback__))  # without the message: it may name the place
                 _log.error("a request could not be stepped", error=type(error).__name__, trace=trace)
@@ -332,20 +396,20 @@ class Engine:
     def _finish(self, part: Part) -> None:
         """Installs the part's state and lets the user's next part in."""
         if part.state is not None:
-            self.devices.install(part.device, part.state)
+            self.devices.install(part.request.workspace, part.device, part.state)
         part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
         for arrival in part.arrivals:
             self._figures.transitions.labels(arrival.transition.type.value).inc()
         if part.rest:
             part.request.parts += 1
             self._queues[part.user].work.appendleft(part.next())
-        part.request.part_done()
+        self._part_done(part.request)
         self._release(part.user)
 
     def _refuse(self, part: Part, reason: str) -> None:
         part.refuse(reason)
         self.devices.forget(part.user)
-        part.request.part_done()
+        self._part_done(part.request)
         self._release(part.user)
 
     def _fail(self, part: Part, error: Exception) -> None:
@@ -358,7 +422,7 @@ class Engine:
         queue.work = deque(work for work in queue.work if not _is_of(work, part.device))
         for failed in (part, *later):
             failed.request.failure = error
-            failed.request.part_done()
+            self._part_done(failed.request)
         self._release(part.user)
 
     async def drain(self) -> None:
@@ -368,7 +432,7 @@ class Engine:
 
     async def forget_idle(self) -> None:
         """Drops devices that nobody has heard of for long."""
-        await self.devices.forget_idle(self._queues)
+        await self.devices.forget_idle()
 
     def sizes(self, workspace: UUID) -> dict[str, int]:
         """How much is held of a workspace, for its live feed."""
@@ -376,6 +440,6 @@ class Engine:
 
     def observe(self) -> None:
         """Sets the gauges."""
-        self._figures.queued.set(self._queued.total())
+        self._figures.queued.set(self._all_queued)
         self._figures.devices.set(len(self.devices))
         self._figures.fences.set(self._catalog.size())

@@ -13,6 +13,8 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
 
+from geo_offers.pipeline.requests import RESULTS, Code
+
 RECENT: Final = 4_096
 
 
@@ -53,6 +55,7 @@ class Figures:
         self.oldest_due = Gauge(
             "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
         )
+        self._accepted = self.points.labels("accepted")
         self._lookup_us: deque[float] = deque(maxlen=RECENT)
         self._decision_ms: dict[UUID, deque[float]] = {}
         self._pings: Counter[UUID] = Counter()
@@ -64,6 +67,15 @@ class Figures:
 
     def received(self, workspace: UUID, points: int) -> None:
         self._pings[workspace] += points
+
+    def answered(self, codes: bytearray) -> None:
+        """Counts a request's points by what became of them."""
+        taken = codes.count(Code.ACCEPTED)
+        self._accepted.inc(taken)
+        if taken != len(codes):
+            for code, count in Counter(codes).items():
+                if code != Code.ACCEPTED:
+                    self.points.labels(RESULTS[code].status).inc(count)
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""

@@ -1,12 +1,14 @@
 """One request of pings on its way through the engine: points in, one result each out, in the request's order."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import IntEnum
+from typing import Final, Literal
 from uuid import UUID
 
 from geo_offers.places.fences import Geofence
-from geo_offers.presence.fixes import Fix
+from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
 from geo_offers.presence.machine import PresenceState, Transition
 
 Status = Literal["accepted", "late", "duplicate", "refused"]
@@ -25,11 +27,50 @@ class Point:
     region: str | None = None
     entered: bool = False
 
+    def fix(self) -> Fix:
+        """Of a point with a position and a time."""
+        assert self.at_us is not None
+        assert self.lat is not None
+        assert self.lon is not None
+        return Fix(
+            self.at_us, self.lat, self.lon, usable_accuracy_m(self.accuracy_m), usable_speed_mps(self.speed_mps)
+        )
+
+
+class Code(IntEnum):
+    """What became of a point, as a byte: of the first three, two are on their way. The compiled memory knows them."""
+
+    ACCEPTED = 0
+    ABSENT = 1
+    """The device is not in memory."""
+    STEP = 2
+    """To be stepped by the machine."""
+    UNKNOWN_DEVICE = 3
+    CONSENT_REQUIRED = 4
+    AGE = 5
+    RATE = 6
+    OUT_OF_RANGE = 7
+    BAD_TIME = 8
+    FUTURE = 9
+    TOO_OLD = 10
+    LATE = 11
+    DUPLICATE = 12
+    UNKNOWN_REGION = 13
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
     status: Status
     reason: str | None = None
+
+
+_OTHER: Final = {
+    Code.ACCEPTED: Result("accepted"),
+    Code.LATE: Result("late"),
+    Code.DUPLICATE: Result("duplicate"),
+}
+RESULTS: Final = tuple(_OTHER.get(code) or Result("refused", code.name.lower()) for code in Code)
+"""By code; of those on their way there is none to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +94,51 @@ class Seen:
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Collects the results of its parts; `done` resolves when each is committed, or fails with the first failure."""
+    """Collects what becomes of its points; open while parts of it are under way, or devices are being loaded.
+
+    codes: a `Code` a point.
+    """
 
     workspace: UUID
     received_us: int
-    results: list[Result | None]
-    done: asyncio.Future[None]
+    points: Sequence[Point]
+    codes: bytearray
     parts: int = 0
     transitions: list[Seen] = field(default_factory=list)
     offers: list[MadeOffer] = field(default_factory=list)
-    last: Fix | None = None
     failure: Exception | None = None
+    done: asyncio.Future[None] | None = None
 
-    def part_done(self) -> None:
+    @property
+    def results(self) -> list[Result]:
+        return [RESULTS[code] for code in self.codes]
+
+    @property
+    def last(self) -> Fix | None:
+        """The newest accepted position."""
+        taken = (self.points[number] for number, code in enumerate(self.codes) if code == Code.ACCEPTED)
+        placed = (point for point in taken if point.region is None)
+        newest = max(placed, key=lambda point: point.at_us or 0, default=None)
+        return None if newest is None else newest.fix()
+
+    def part_done(self) -> bool:
+        """Whether it was the last one."""
         self.parts -= 1
-        if self.parts == 0 and not self.done.done():
-            if self.failure is None:
-                self.done.set_result(None)
-            else:
-                self.done.set_exception(self.failure)
+        if self.parts == 0 and self.done is not None and not self.done.done():
+            self.done.set_result(None)
+        return self.parts == 0
+
+
+async def answered(request: Request) -> None:
+    """Waits until every point is answered, and raises the first failure.
+
+    Who stops waiting leaves the request as it is: its points stay counted.
+    """
+    if request.parts:
+        request.done = asyncio.get_running_loop().create_future()
+        await asyncio.shield(request.done)
+    if request.failure is not None:
+        raise request.failure
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +154,7 @@ class Arrival:
 class Part:
     """One request's points of one device: the unit of a turn. A user takes part in a turn with one part at a time.
 
-    state: of the device after the points; None before they are stepped.
+    before: the device's state when the part's turn comes; state: after its points; None before they are stepped.
     rest: points that this part leaves to the next, since it has made many transitions.
     epoch: of the partition's ownership under which the device was loaded; no other may commit them.
     """
@@ -97,6 +164,7 @@ class Part:
     device: UUID
     partition: int
     points: list[tuple[int, Point]]
+    before: PresenceState | None = None
     state: PresenceState | None = None
     arrivals: list[Arrival] = field(default_factory=list)
     rest: list[tuple[int, Point]] = field(default_factory=list)
@@ -107,7 +175,7 @@ class Part:
     def refuse(self, reason: str) -> None:
         """Refuses all points for good, those left to the next part too."""
         for number, _ in (*self.points, *self.rest):
-            self.request.results[number] = Result("refused", reason)
+            self.request.codes[number] = Code[reason.upper()]
         self.points, self.rest = [], []
 
     def next(self) -> "Part":

@@ -4,7 +4,7 @@ Nothing here waits or touches the outside, save a stopwatch: new states are kept
 engine, after the commit where there were transitions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import perf_counter
 from uuid import UUID
@@ -13,27 +13,20 @@ import numpy as np
 
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.figures import Figures
-from geo_offers.pipeline.ports import KnownDevice
-from geo_offers.pipeline.requests import Arrival, Part, Point, Result
+from geo_offers.pipeline.requests import Arrival, Code, Part, Point
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import short_way
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import machine
-from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
+from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import PresenceState
 
-ACCEPTED = Result("accepted")
-LATE = Result("late")
-DUPLICATE = Result("duplicate")
-UNKNOWN_REGION = Result("refused", "unknown_region")
 LEAP_DEG = 1.0  # 50 to 111 km between two fixes
 LEAPS = 16  # in one request; beyond them no cross is told
 ENOUGH = 64  # transitions of one part: the points after them are the next part's, with a turn of its own
 SINGLE = 8  # up to here one scalar look-up each is faster than one vectorised call
 
-DeviceLookup = Callable[[UUID], KnownDevice]
-
-_RECEIPTS = {"accepted": ACCEPTED, "late": LATE, "duplicate": DUPLICATE}
+_RECEIPTS = {"accepted": Code.ACCEPTED, "late": Code.LATE, "duplicate": Code.DUPLICATE}
 
 
 def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
@@ -43,7 +36,7 @@ def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
 
 
 def step_parts(
-    parts: Iterable[Part], known: DeviceLookup, catalog: Catalog, figures: Figures
+    parts: Iterable[Part], catalog: Catalog, figures: Figures
 ) -> Iterator[tuple[Part, Exception | None]]:
     """Fills each part's results, new states and arrivals, and hands it back; leaves the devices as they are.
 
@@ -62,7 +55,7 @@ def step_parts(
             continue
         for part in group:
             try:
-                _step_part(part, list(islice(located, len(part.points))), known, index)
+                _step_part(part, list(islice(located, len(part.points))), index)
             except Exception as error:  # noqa: BLE001 - answered and logged by the engine
                 yield part, error
             else:
@@ -89,38 +82,35 @@ def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> 
     return found
 
 
-def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], known: DeviceLookup, index: GeofenceIndex) -> None:
-    workspace, results, state = part.request.workspace, part.request.results, known(part.device).state
+def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], index: GeofenceIndex) -> None:
+    assert part.before is not None
+    workspace, codes, state = part.request.workspace, part.request.codes, part.before
     for done, ((number, point), inside) in enumerate(zip(part.points, located, strict=True)):
         if len(part.arrivals) >= ENOUGH:
             part.points, part.rest = part.points[:done], part.points[done:]
             break
         if point.region is not None:
-            results[number], state, edges = _step_region(point, state, index, workspace)
+            codes[number], state, edges = _step_region(point, state, index, workspace)
         else:
-            results[number], state, edges = _step_fix(part, point, state, inside, index)
+            codes[number], state, edges = _step_fix(part, point, state, inside, index)
         part.arrivals += [Arrival(point.device, edge, index.get(edge.fence)) for edge in edges]
     part.state = state
 
 
 def _step_fix(
     part: Part, point: Point, state: PresenceState, inside: tuple[Geofence, ...], index: GeofenceIndex
-) -> tuple[Result, PresenceState, tuple[machine.Transition, ...]]:
-    assert point.at_us is not None
-    assert point.lat is not None
-    assert point.lon is not None
-    fix = Fix(point.at_us, point.lat, point.lon, usable_accuracy_m(point.accuracy_m), usable_speed_mps(point.speed_mps))
+) -> tuple[Code, PresenceState, tuple[machine.Transition, ...]]:
+    fix = point.fix()
     receipt = machine.receive(state, fix)
     if receipt != "accepted":
         return _RECEIPTS[receipt], state, ()
-    part.request.last = fix
     crossed: tuple[Geofence, ...] = ()
     if state.lat is not None and state.lon is not None and _may_cross(part, state.lat, state.lon, fix):
         crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon)
     state, edges = machine.step(
         state, fix, inside, crossed, workspace=part.request.workspace, device=point.device, lookup=index.get
     )
-    return ACCEPTED, state, edges
+    return Code.ACCEPTED, state, edges
 
 
 def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
@@ -134,15 +124,15 @@ def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
 
 def _step_region(
     point: Point, state: PresenceState, index: GeofenceIndex, workspace: UUID
-) -> tuple[Result, PresenceState, tuple[machine.Transition, ...]]:
+) -> tuple[Code, PresenceState, tuple[machine.Transition, ...]]:
     assert point.at_us is not None
     assert point.region is not None
     fence = index.get(FenceId(point.region))
     if fence is None or not fence.active:
-        return UNKNOWN_REGION, state, ()
+        return Code.UNKNOWN_REGION, state, ()
     if machine.is_late(state, point.at_us):
-        return LATE, state, ()
+        return Code.LATE, state, ()
     state, edges = machine.step_region(
         state, point.at_us, fence, entered=point.entered, workspace=workspace, device=point.device
     )
-    return ACCEPTED, state, edges
+    return Code.ACCEPTED, state, edges

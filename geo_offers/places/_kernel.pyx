@@ -39,11 +39,11 @@ cdef double DEGREE_M = 110574.0  # of latitude, at the least
 cdef double EARTH_M = 6300000.0  # less than any radius of the Earth
 cdef uint64_t WHOLE = <uint64_t>1 << 63
 cdef int64_t OFFSET = 0x400000
-
-cdef struct Vector:
-    double x
-    double y
-    double z
+cdef double SLACK_DEG = 1e-10  # a hundredth of a millimetre, and far more than doubles lose in a degree
+cdef double WEST_DEG = 179.9
+cdef double PIECE_M = 100.0  # half of it is less than the shortest edge of a fine cell
+cdef double LONG_WAY_M = 1600.0
+cdef double[2] MOST_RADIUS_M = [130.0, 2500.0]  # of a cell of each level, with room
 
 cdef double EQUATOR_M, ECCENTRICITY2
 cdef double SURE  # the cosine of the radius of the circle inside a face
@@ -175,15 +175,6 @@ cdef double cell_radius_m(uint64_t cell, Vector middle) noexcept nogil:
 
 
 # ---------------------------------------------------------------------------------------------- shapes
-cdef struct Shape:
-    # A circle: its centre on the ground and the square of its chord, metres. An area: chord2 < 0, and its border as
-    # lon, lat pairs, each ring closed, a pair of NaN between two rings: no comparison with NaN holds, so no edge there.
-    Vector centre
-    double chord2_m2
-    int32_t points
-    double* border
-
-
 cdef inline int holds(const Shape* shape, double lat, double lon, Vector ground) noexcept nogil:
     """1 inside, 0 outside, -1 where doubles cannot tell: on the border, or so near that rounding decides."""
     cdef double dx, dy, dz
@@ -263,6 +254,55 @@ cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept
     if sqrt(nearest) * DEGREE_M <= radius_m:
         return 1
     return 2 if inside else 0
+
+
+# ---------------------------------------------------------------------------------------------- ways
+cdef bint may_touch(const Shape* shape, const Way* way) noexcept nogil:
+    """Whether a short way may touch the shape, were it only in passing; False is certain."""
+    cdef double dx = way.end.x - way.start.x, dy = way.end.y - way.start.y, dz = way.end.z - way.start.z
+    cdef double px = shape.centre.x - way.start.x, py = shape.centre.y - way.start.y, pz = shape.centre.z - way.start.z
+    cdef double length2, share, reach_m
+    if shape.chord2_m2 < 0:
+        return area_may_touch(shape.border, shape.points, way)
+    length2 = dx * dx + dy * dy + dz * dz
+    share = 0 if length2 == 0 else (px * dx + py * dy + pz * dz) / length2
+    share = 0 if share < 0 else 1 if share > 1 else share
+    px, py, pz = px - share * dx, py - share * dy, pz - share * dz
+    reach_m = sqrt(shape.chord2_m2) + way.stray_m
+    return px * px + py * py + pz * pz <= reach_m * reach_m
+
+
+cdef bint area_may_touch(const double* border, int32_t points, const Way* way) noexcept nogil:
+    """Whether an edge may meet the way: one that has its ends on both sides of it, and it on both of its own.
+
+    Where no edge does, both ends are inside or both outside, and nothing between them is otherwise.
+    """
+    cdef double x0 = way.lon0, y0 = way.lat0, x1 = way.lon1, y1 = way.lat1
+    cdef double west = min(x0, x1) - SLACK_DEG, east = max(x0, x1) + SLACK_DEG
+    cdef double south = min(y0, y1) - SLACK_DEG, north = max(y0, y1) + SLACK_DEG
+    cdef double ax = border[0], ay = border[1], bx, by
+    cdef int32_t k
+    for k in range(1, points):
+        bx, by = border[2 * k], border[2 * k + 1]
+        if (
+            not (ax < west and bx < west) and not (ax > east and bx > east)
+            and not (ay < south and by < south) and not (ay > north and by > north)
+            and ax == ax and bx == bx
+            and not apart(x0, y0, x1, y1, ax, ay, bx, by) and not apart(ax, ay, bx, by, x0, y0, x1, y1)
+        ):
+            return True
+        ax, ay = bx, by
+    return False
+
+
+cdef inline bint apart(
+    double x0, double y0, double x1, double y1, double ax, double ay, double bx, double by
+) noexcept nogil:
+    """Whether a and b lie for certain on one side of the line through 0 and 1."""
+    cdef double dx = x1 - x0, dy = y1 - y0
+    cdef double left = dx * (ay - y0) - dy * (ax - x0), right = dx * (by - y0) - dy * (bx - x0)
+    cdef double doubt = SLACK_DEG * (fabs(dx) + fabs(dy))
+    return (left > doubt and right > doubt) or (left < -doubt and right < -doubt)
 
 
 # ---------------------------------------------------------------------------------------------- covers
@@ -419,18 +459,6 @@ def cells_of(circle, border, int level, const double[:, ::1] seeds, int64_t most
 
 
 # ---------------------------------------------------------------------------------------------- the table
-cdef struct Place:
-    uint64_t name  # 0: none
-    int32_t head
-    uint32_t count
-
-
-cdef struct Filed:
-    Shape shape
-    uint64_t* places
-    int32_t count
-
-
 cdef inline uint32_t room_for(uint32_t count) noexcept nogil:
     """log2 of the room that so many entries have."""
     cdef uint32_t size = 0
@@ -441,19 +469,6 @@ cdef inline uint32_t room_for(uint32_t count) noexcept nogil:
 
 cdef class Table:
     """Fences by number, filed under places. Not safe for use by several threads at once."""
-
-    cdef Place* table
-    cdef uint64_t mask
-    cdef int64_t used
-    cdef int32_t* pool
-    cdef int64_t pool_used, pool_room
-    cdef int32_t spare[32]
-    cdef Filed* filed
-    cdef int64_t filed_room
-    cdef int64_t coarse, squares
-    cdef int32_t* hits
-    cdef int64_t hits_room
-    cdef int hint
 
     def __cinit__(self):
         cdef int size
@@ -491,6 +506,8 @@ cdef class Table:
             fill_circle(&one.shape, circle[0], circle[1])
         else:
             fill_area(&one.shape, border)
+        self.puts += 1
+        one.serial = self.puts
         one.count = <int32_t>places.shape[0]
         one.places = <uint64_t*>malloc(one.count * sizeof(uint64_t))
         for k in range(one.count):
@@ -523,7 +540,7 @@ cdef class Table:
         elif level_of(name) == 2:
             self.squares += more
 
-    cdef inline int64_t _find(self, uint64_t name) noexcept nogil:
+    cdef int64_t _find(self, uint64_t name) noexcept nogil:
         """Where a place stands; where there is none, less than zero: -1 minus the free bucket for it."""
         cdef uint64_t at = mix(name) & self.mask
         while self.table[at].name != name:
@@ -649,43 +666,129 @@ cdef class Table:
         return [self.hits[k] for k in range(count)] if count else ()
 
     def locate(self, const double[::1] lat, const double[::1] lon):
-        """As `locate_one` for n points: how many hits each has, shape (n,), and all hits one after another.
-
-        A block of points at a time, each step for all of it: what the next step reads is on its way from memory.
-        """
-        cdef int64_t n = lat.shape[0], start = 0, many, k, count = 0, before
-        cdef Vector v[BLOCK]
-        cdef int face[BLOCK]
-        cdef uint64_t fine[BLOCK]
-        cdef int64_t at
+        """As `locate_one` for n points: how many hits each has, shape (n,), and all hits one after another."""
+        cdef int64_t n = lat.shape[0], count = 0
         counts = np.empty(n, np.int32)
         cdef int32_t[::1] counted = counts
-        with nogil:
-            while start < n:
-                many = min(BLOCK, n - start)
-                for k in range(many):
-                    v[k] = direction(lat[start + k], lon[start + k])
-                    self.hint = face[k] = face_of(v[k], self.hint)
-                    fine[k] = cell_at(0, face[k], v[k])
-                    GO_PREFETCH(self.table + (mix(fine[k]) & self.mask))
-                for k in range(many):
-                    at = self._find(fine[k])
-                    if at >= 0:
-                        GO_PREFETCH(self.pool + self.table[at].head)
-                for k in range(many):
-                    at = self._find(fine[k])
-                    if at >= 0:
-                        GO_PREFETCH(self.filed + (self.pool[self.table[at].head] >> 1))
-                for k in range(many):
-                    before = count
-                    count = self._look_up(fine[k], face[k], v[k], lat[start + k], lon[start + k], count)
-                    counted[start + k] = <int32_t>(count - before)
-                start += many
+        if n:
+            with nogil:
+                count = self.find(&lat[0], &lon[0], n, &counted[0])
         hits = np.empty(count, np.int32)
         cdef int32_t[::1] hit = hits
         if count:
             memcpy(&hit[0], self.hits, count * sizeof(int32_t))
         return counts, hits
+
+    cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil:
+        """Leaves the hits of n points in `hits`; how many there are.
+
+        A block of points at a time, each step for all of it: what the next step reads is on its way from memory.
+        """
+        cdef int64_t start = 0, many, k, count = 0, before, at
+        cdef Vector v[BLOCK]
+        cdef int face[BLOCK]
+        cdef uint64_t fine[BLOCK]
+        while start < n:
+            many = min(BLOCK, n - start)
+            for k in range(many):
+                v[k] = direction(lat[start + k], lon[start + k])
+                self.hint = face[k] = face_of(v[k], self.hint)
+                fine[k] = cell_at(0, face[k], v[k])
+                GO_PREFETCH(self.table + (mix(fine[k]) & self.mask))
+            for k in range(many):
+                at = self._find(fine[k])
+                if at >= 0:
+                    GO_PREFETCH(self.pool + self.table[at].head)
+            for k in range(many):
+                at = self._find(fine[k])
+                if at >= 0:
+                    GO_PREFETCH(self.filed + (self.pool[self.table[at].head] >> 1))
+            for k in range(many):
+                before = count
+                count = self._look_up(fine[k], face[k], v[k], lat[start + k], lon[start + k], count)
+                counted[start + k] = <int32_t>(count - before)
+            start += many
+        return count
+
+    def serial(self, int32_t number):
+        """Of the filing of a fence that is there: no other has this number, and the same fence has another when put anew."""
+        return self.filed[number].serial
+
+    def may_be_crossed(self, double lat0, double lon0, double lat1, double lon1):
+        """As `may_cross`."""
+        return self.may_cross(lat0, lon0, lat1, lon1)
+
+    cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil:
+        """Whether some fence may be touched by the straight way between two points and hold neither of them.
+
+        False is certain; True is for exact arithmetic to look at, and is said of every way that is long or at 180
+        degrees. Two points of one cell are asked of that cell alone: the circle that was covered for it holds the way.
+        A longer way is asked of the cells about its middle, or about the middles of its pieces.
+        """
+        cdef double north = lat1 - lat0, east = lon1 - lon0, share
+        cdef double reach_m = DEGREE_M * 1.02 * (fabs(north) + fabs(east))
+        cdef int face, level, pieces, piece
+        cdef uint64_t cell, square = square_name(lat0, lon0)
+        cdef Vector v0 = direction(lat0, lon0), v1 = direction(lat1, lon1)
+        cdef Way way
+        if fabs(lon0) > WEST_DEG or fabs(lon1) > WEST_DEG or reach_m > LONG_WAY_M or square != square_name(lat1, lon1):
+            return True
+        way.lat0, way.lon0, way.lat1, way.lon1 = lat0, lon0, lat1, lon1
+        way.start, way.end = on_ground(v0), on_ground(v1)
+        way.stray_m = reach_m * reach_m / EARTH_M + 0.001
+        if self.squares and self._touched(square, &way):
+            return True
+        pieces = 1 + <int>(reach_m / PIECE_M)
+        face = face_of(v0, self.hint)
+        for level in range(2 if self.coarse else 1):
+            cell = cell_at(level, face, v0)
+            if face == face_of(v1, face) and cell == cell_at(level, face, v1):
+                if self._touched(cell, &way):
+                    return True
+                continue
+            for piece in range(pieces):
+                share = (piece + 0.5) / pieces
+                if self._near_touched(level, direction(lat0 + share * north, lon0 + share * east), &way):
+                    return True
+        return False
+
+    cdef bint _near_touched(self, int level, Vector v, const Way* way) noexcept nogil:
+        """Of the cell at a direction and those about it, on each face that may hold some of them."""
+        cdef int face, own = face_of(v, self.hint)
+        cdef double nearest = dot(v, MIDDLE[own]), margin = 4 * MOST_RADIUS_M[level] / EARTH_M
+        cdef uint64_t cell
+        cdef int64_t q, r, dq, dr
+        for face in range(FACES):
+            if face != own and nearest - dot(v, MIDDLE[face]) > margin:
+                continue
+            cell = cell_at(level, face, v)
+            q, r = cell_q(cell), cell_r(cell)
+            for dq in range(-1, 2):
+                for dr in range(-1, 2):
+                    if -1 <= dq + dr <= 1 and self._touched(cell_name(level, face, q + dq, r + dr), way):
+                        return True
+        return False
+
+    cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil:
+        """Whether the way may touch a fence that is filed under a place and holds neither of its ends."""
+        cdef int64_t at = self._find(name)
+        cdef Place* place
+        cdef Shape* shape
+        cdef uint32_t k
+        if at < 0:
+            return False
+        place = self.table + at
+        for k in range(place.count):
+            if self.pool[place.head + k] & 1 and level_of(name) < 2:
+                continue  # where the way enters the fence, another place holds the border
+            shape = &self.filed[self.pool[place.head + k] >> 1].shape
+            if (
+                may_touch(shape, way)
+                and holds(shape, way.lat0, way.lon0, way.start) != 1
+                and holds(shape, way.lat1, way.lon1, way.end) != 1
+            ):
+                return True
+        return False
 
     def near(self, double lat, double lon, squares):
         """Numbers of the fences filed under the cells about a point, and under these squares.

@@ -66,6 +66,10 @@ class CompiledTable:
     def count(self, place: int) -> int:
         return self._table.count(place)
 
+    @property
+    def kernel(self) -> _kernel.Table:
+        return self._table
+
     def locate_one(self, lat: float, lon: float) -> Sequence[int]:
         return self._table.locate_one(lat, lon)
 

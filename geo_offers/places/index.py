@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rtree
@@ -128,6 +129,19 @@ class GeofenceIndex:
         """Tell where a fence is filed; nowhere when there is none of that id."""
         filed = self._filed.get(fence)
         return self._table.places(filed.number) if filed is not None and filed.fence.active else ()
+
+    @property
+    def kernel(self) -> Any:
+        """The compiled table, for other compiled code; None where the plain one serves."""
+        return self._table.kernel
+
+    def serial(self, fence: FenceId) -> int:
+        """Number the filing of a fence, by another number each time that it is put.
+
+        0 where none of that id is filed, or the plain table serves.
+        """
+        filed, kernel = self._filed.get(fence), self.kernel
+        return 0 if filed is None or kernel is None or not filed.fence.active else int(kernel.serial(filed.number))
 
     def count(self, place: int) -> int:
         """How many fences are filed under a place: a lookup there looks at each."""

@@ -53,6 +53,10 @@ class PlainTable:
     def count(self, place: int) -> int:
         return len(self._places.get(place, ()))
 
+    @property
+    def kernel(self) -> None:
+        return None
+
     def locate_one(self, lat: float, lon: float) -> Sequence[int]:
         entries = self._entries(lat, lon)
         if not entries:

@@ -1,7 +1,7 @@
 """The table that the index files fences in: compiled where the kernel is built, else plain; both answer the same."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import FloatArray, IntArray
@@ -41,6 +41,11 @@ class Table(Protocol):
 
     def count(self, place: int) -> int:
         """How many fences are filed under a place: a lookup there looks at each."""
+        ...
+
+    @property
+    def kernel(self) -> Any:
+        """What other compiled code may ask directly; None where nothing is compiled."""
         ...
 
     def locate_one(self, lat: float, lon: float) -> Sequence[int]:

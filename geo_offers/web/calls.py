@@ -56,6 +56,7 @@ class Call:
     status: int = 200
     other_statuses: tuple[int, ...] = ()
     body: Any = None
+    plain: Callable[[bytes], Any] | None = None  # reads what is written plainly, faster; None: `body` is to be read
     query: type[Struct] | None = None
     role: Role = "viewer"
     max_body: int = SMALL_BODY

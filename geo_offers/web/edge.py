@@ -79,7 +79,9 @@ class _Endpoint:
 
     async def _answer(self, request: web.Request, caller: Caller, data: bytes, key_id: UUID | None) -> Reply:
         body: Any = None
-        if self._decoder is not None:
+        if call.plain is not None:
+            body = call.plain(data)
+        if self._decoder is not None and body is None:
             body = await self._decode(self._decoder, data)
         elif data:
             raise Malformed("this call takes no body")

@@ -10,13 +10,15 @@ from geo_offers import instants, wire
 from geo_offers.errors import Fault, Forbidden, Invalid
 from geo_offers.pipeline.advice import pause_s
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.requests import MadeOffer, Point, Request
+from geo_offers.pipeline import quick
+from geo_offers.pipeline.quick import Batch
+from geo_offers.pipeline.requests import RESULTS, MadeOffer, Point, Request
 from geo_offers.pipeline.services import Services
 from geo_offers.web import bodies
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
 
 _NOBODY = UUID(int=0)  # a ping that names no device under a server key: unknown, refused by its index
-_RESULTS: dict[tuple[str, str | None], wire.PointResult] = {}
+_RESULTS = [wire.PointResult(status=result.status, reason=result.reason) for result in RESULTS]  # type: ignore[arg-type]
 
 
 class _Message(msgspec.Struct):
@@ -27,6 +29,7 @@ class _Message(msgspec.Struct):
 
 
 _message = msgspec.json.Decoder(_Message)
+_frame = msgspec.json.Decoder(wire.Ping | list[wire.Ping])
 PINGS = 1_000
 _DOUBLED = (b'"at"', b'"lat"', b'"lon"')
 
@@ -36,14 +39,25 @@ def suspicious(data: bytes, pings: int) -> bool:
     return any(data.count(key) > pings for key in _DOUBLED)
 
 
+def own(caller: Caller, batch: Batch) -> Batch:
+    """The pings as the caller's. Raises Forbidden where a device's token sends another's."""
+    if caller.device is not None and not batch.sent_by(caller.device):
+        raise _not_own()
+    return batch
+
+
+def _not_own() -> Forbidden:
+    return Forbidden("a device's token sends the pings of that device only", "other_device")
+
+
 def points(caller: Caller, pings: Sequence[wire.Ping]) -> list[Point]:
     """Raises Invalid or Forbidden for what cannot be meant; what one point alone gets wrong is answered by index."""
     made: list[Point] = []
-    own = caller.device
+    mine = caller.device
     for number, ping in enumerate(pings):
-        if own is not None and ping.device is not None and ping.device != own:
-            raise Forbidden("a device's token sends the pings of that device only", "other_device")
-        device = own or ping.device or _NOBODY
+        if mine is not None and ping.device is not None and ping.device != mine:
+            raise _not_own()
+        device = mine or ping.device or _NOBODY
         at_us = instants.parse(ping.at)
         if (ping.region is None) != (ping.event is None):
             raise _shape(number, "`region` and `event` go together")
@@ -66,7 +80,7 @@ def answer(services: Services, caller: Caller, request: Request, seq: int | None
     """The engine's answer; `next` for a phone, which can use it."""
     many = caller.device is None
     return wire.PingsAnswer(
-        results=[_result(result.status, result.reason) for result in request.results if result is not None],
+        results=[_RESULTS[code] for code in request.codes],
         transitions=[
             wire.TransitionSeen(
                 type=seen.transition.type.value,
@@ -81,15 +95,6 @@ def answer(services: Services, caller: Caller, request: Request, seq: int | None
         next=None if many else _next(services, caller, request),
         seq=seq,
     )
-
-
-def _result(status: Any, reason: Any) -> wire.PointResult:
-    """There are a handful of results: each is made once."""
-    key = (status, reason)
-    found = _RESULTS.get(key)
-    if found is None:
-        found = _RESULTS[key] = wire.PointResult(status=status, reason=reason)
-    return found
 
 
 def offer(made: MadeOffer) -> wire.Offer:
@@ -111,9 +116,10 @@ def offer(made: MadeOffer) -> wire.Offer:
 
 
 def _next(services: Services, caller: Caller, request: Request) -> wire.Next | None:
-    if request.last is None or caller.device is None:
+    last = None if caller.device is None else request.last
+    if last is None or caller.device is None:
         return None
-    found = services.engine.advise(caller.device, request.last)
+    found = services.engine.advise(caller.device, last)
     if found is None:
         return None
     return wire.Next(
@@ -138,14 +144,35 @@ def bound(batch: Sequence[wire.Ping]) -> None:
         raise Invalid(f"a frame holds 1 to {PINGS} pings", (Fault("", "length", f"send 1 to {PINGS} pings"),))
 
 
+def read_frame(caller: Caller, data: str) -> Sequence[Point]:
+    """The pings of a stream's frame: an object, or an array of at most `PINGS`."""
+    plain = quick.read(data, PINGS, wrapped=False)
+    if plain is not None:
+        return own(caller, plain)
+    raw = data.encode()
+    sent = bodies.decode(_frame, raw)
+    batch: list[wire.Ping] = sent if isinstance(sent, list) else [sent]
+    if suspicious(raw, len(batch)):
+        bodies.refuse_duplicates(raw)
+    bound(batch)
+    return points(caller, batch)
+
+
+def plain_body(data: bytes) -> Batch | None:
+    """The pings of a body that is written plainly; None where the general reader has to look at it."""
+    return quick.read(data, PINGS, wrapped=True)
+
+
 async def post_pings(services: Services, given: Given) -> Reply:
     """200 when every point is answered for good; 503 when any could not be taken now."""
-    pings: list[wire.Ping] = given.body.pings
-    if suspicious(given.raw, len(pings)):
-        bodies.refuse_duplicates(given.raw)
-    request = await services.engine.take(
-        given.caller.workspace, points(given.caller, pings), caller=given.caller.device
-    )
+    sent: Sequence[Point]
+    if isinstance(given.body, wire.Pings):
+        if suspicious(given.raw, len(given.body.pings)):
+            bodies.refuse_duplicates(given.raw)
+        sent = points(given.caller, given.body.pings)
+    else:
+        sent = own(given.caller, given.body)
+    request = await services.engine.take(given.caller.workspace, sent, caller=given.caller.device)
     return Reply(answer(services, given.caller, request))
 
 
@@ -158,6 +185,7 @@ CALLS = (
         ("device", "server"),
         wire.PingsAnswer,
         body=wire.Pings,
+        plain=plain_body,
         max_body=PINGS_BODY,
         hot=True,
         tag="pings",

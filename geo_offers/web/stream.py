@@ -19,8 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.engine import answered
-from geo_offers.pipeline.requests import Request
+from geo_offers.pipeline.requests import Request, answered
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, Stream
 from geo_offers.pipeline.unbroken import unbroken
@@ -33,6 +32,7 @@ FRAME: Final = 64 * 1024
 IN_FLIGHT: Final = 64
 AUTH_S: Final = 5.0
 SEND_S: Final = 10.0
+UNREAD: Final = 32 * 1024
 HEARTBEAT_S: Final = 30.0
 STREAMS: Final = 50_000  # of phones and servers, of all workspaces: about a GB; fewer where the system grants less
 UNNAMED: Final = 256  # streams that have not said yet who they are; an honest one says it at once
@@ -46,7 +46,6 @@ SOCKETS: Final[web.AppKey["Places"]] = web.AppKey("sockets")
 STRANGERS: Final[web.AppKey["Places"]] = web.AppKey("strangers")
 
 _log = structlog.get_logger()
-_frames = msgspec.json.Decoder(wire.Ping | list[wire.Ping])
 _said = msgspec.json.Decoder(wire.StreamShown | wire.StreamAuth)
 _encoder = msgspec.json.Encoder()
 
@@ -195,20 +194,19 @@ class _Line:
         if len(data) < SAID and _TYPED.search(data):
             await self._heard(caller, data.encode())
             return
-        raw = data.encode()
-        sent = bodies.decode(_frames, raw)
-        batch: list[wire.Ping] = sent if isinstance(sent, list) else [sent]
-        if pings.suspicious(raw, len(batch)):
-            bodies.refuse_duplicates(raw)
-        pings.bound(batch)
+        points = pings.read_frame(caller, data)
         await self._still_good(caller)
-        points = pings.points(caller, batch)
         await self._slots.acquire()
         try:
             request = await self._services.engine.submit(caller.workspace, points, caller=caller.device)
+            if not request.parts:
+                await self._send(await self._said(caller, request, self._seq))
         except BaseException:
             self._slots.release()
             raise
+        if not request.parts:
+            self._slots.release()
+            return
         task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -249,7 +247,11 @@ class _Line:
         What it missed is still due.
         """
         try:
-            await asyncio.wait_for(self._socket.send_frame(frame, WSMsgType.TEXT), SEND_S)
+            transport = self._transport
+            if transport is not None and transport.get_write_buffer_size() + len(frame) < UNREAD:
+                await self._socket.send_frame(frame, WSMsgType.TEXT)  # does not wait: a line is full at 64 KiB
+            else:
+                await asyncio.wait_for(self._socket.send_frame(frame, WSMsgType.TEXT), SEND_S)
         except TimeoutError as error:
             if self._transport is not None:
                 self._transport.abort()

@@ -175,7 +175,7 @@ def test_a_resent_fix_is_a_duplicate_until_64_newer_ones_pushed_it_out() -> None
     state, _ = step(state, fix(64), [], [], workspace=WORKSPACE, device=DEVICE)
     assert receive(state, fix(0)) == "late"
     assert receive(state, fix(1)) == "duplicate"
-    assert len(state.recent) == 64 * 8
+    assert len(state.recent) == 64 * 3
 
 
 def test_a_fix_older_than_the_newest_is_late() -> None:

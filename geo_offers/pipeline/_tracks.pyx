@@ -1,0 +1,658 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The compiled memory of devices, and the short way of pings that cause nothing.
+
+All of a device stands in one record; what it is inside of and the marks of its newest pings hang on it. `settle` looks
+at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
+machine (`presence/machine.py`) would say "accepted, no edge, nothing due". All others it leaves as they are, to be
+stepped by the machine. So the rules of presence stand in one place, and what is here may only be too careful.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.math cimport NAN, fabs, isnan
+from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+import sys
+from uuid import UUID
+
+from geo_offers.pipeline._batch cimport Batch, Ping
+from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.tracks import Track
+from geo_offers.places._kernel cimport Table
+from geo_offers.presence.fixes import FUTURE_US as FUTURE
+from geo_offers.presence.fixes import LATEST_US as LATEST
+from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
+from geo_offers.presence.machine import PresenceState, Stay
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define GO_PREFETCH(p) __builtin_prefetch(p)
+    #else
+    #define GO_PREFETCH(p)
+    #endif
+    """
+    void GO_PREFETCH(const void*) nogil
+
+cdef enum:
+    REPLAY = 1
+    LOCATE = 2
+    OF_AGE = 4
+    PROVEN = 8
+    HELD = 16
+    KEY = 3  # bytes of a mark
+    MARKS = 64
+    LINE = 64
+
+# What became of a ping; the same numbers as in tracks.py.
+cdef enum Code:
+    ACCEPTED = 0
+    ABSENT = 1
+    STEP = 2
+    UNKNOWN = 3
+    NO_CONSENT = 4
+    AGE = 5
+    RATE = 6
+    OUT_OF_RANGE = 7
+    BAD_TIME = 8
+    IN_FUTURE = 9
+    IS_TOO_OLD = 10
+    LATE = 11
+    DUPLICATE = 12
+
+cdef int64_t NEVER = INT64_MIN
+cdef int64_t FUTURE_US = FUTURE
+cdef int64_t LATEST_US = LATEST
+cdef int64_t TOO_OLD_US = TOO_OLD
+cdef double LEAP_DEG = 1.0
+
+cdef struct OpenStay:
+    PyObject* fence
+    uint64_t serial
+    int64_t entered_us
+    uint64_t visit_high
+    uint64_t visit_low
+    int32_t version
+    bint dwelt
+
+cdef struct Record:
+    uint64_t high  # of the device's id; both halves 0: a free record
+    uint64_t low
+    uint64_t user_high
+    uint64_t user_low
+    int64_t newest_us
+    double lat  # NaN: unknown
+    double lon
+    int64_t due_us  # the first dwell deadline of what it is inside of
+    int64_t heard_us
+    int64_t filled_us
+    float tokens
+    int32_t epoch  # less than 0: not ours when it was loaded
+    int32_t token_epoch
+    int32_t workspace
+    int32_t next_of_user
+    uint32_t request  # the last one that it was in, and its time there
+    int64_t request_us
+    OpenStay* stays
+    uint8_t* marks
+    uint16_t n_stays
+    uint8_t n_marks
+    uint8_t next_mark
+    uint8_t room
+    uint8_t partition
+    uint8_t flags
+    uint8_t code  # in that request
+
+
+cdef uint32_t[256] CRC
+
+
+cdef void _make_crc() noexcept:
+    cdef uint32_t value
+    cdef int k, bit
+    for k in range(256):
+        value = k
+        for bit in range(8):
+            value = (value >> 1) ^ (<uint32_t>0xEDB88320 if value & 1 else 0)
+        CRC[k] = value
+
+
+_make_crc()
+
+
+cdef inline uint32_t mark_of(int64_t at_us, double lat, double lon) noexcept nogil:
+    """As `machine.fingerprint`: the low 24 bits of CRC-32 over the three, each of eight bytes."""
+    cdef uint8_t[24] data
+    cdef uint32_t value = <uint32_t>0xFFFFFFFF
+    cdef int k
+    memcpy(data, &at_us, 8)
+    memcpy(data + 8, &lat, 8)
+    memcpy(data + 16, &lon, 8)
+    for k in range(24):
+        value = (value >> 8) ^ CRC[(value ^ data[k]) & 0xFF]
+    return ~value & <uint32_t>0xFFFFFF
+
+
+cdef inline uint64_t mix(uint64_t high, uint64_t low) noexcept nogil:
+    cdef uint64_t x = (high ^ (low << 17) ^ (low >> 47)) * <uint64_t>0x9E3779B97F4A7C15
+    return x ^ (x >> 29)
+
+
+cdef inline (uint64_t, uint64_t) halves(object ident):
+    cdef bytes name = ident.bytes
+    cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(name)
+    cdef uint64_t high = 0, low = 0
+    cdef int k
+    for k in range(8):
+        high, low = (high << 8) | text[k], (low << 8) | text[k + 8]
+    return high, low
+
+
+cdef object uuid_of(uint64_t high, uint64_t low):
+    return UUID(int=(<object>high << 64) | low)
+
+
+cdef class Tracks:
+    """See `tracks.Tracks`."""
+
+    cdef Record* records
+    cdef int32_t room, used, spare
+    cdef int32_t live
+    cdef int32_t* by_device  # number of a record, -1: none
+    cdef int32_t* by_user  # of the first of a user's records
+    cdef uint64_t mask
+    cdef uint32_t requests
+    cdef double rate_per_s, burst
+    cdef list workspaces
+    cdef dict workspace_numbers
+    cdef int64_t[256] epochs
+    cdef object epochs_seen
+    cdef int32_t* slots
+    cdef int32_t* placed
+    cdef int32_t* counts
+    cdef double* lat
+    cdef double* lon
+    cdef Py_ssize_t scratch
+
+    def __cinit__(self, double rate_per_s, double burst):
+        self.rate_per_s, self.burst = rate_per_s, burst
+        self.room, self.mask, self.spare = 64, 127, -1
+        self.records = <Record*>calloc(self.room, sizeof(Record))
+        self.by_device = <int32_t*>malloc(128 * sizeof(int32_t))
+        self.by_user = <int32_t*>malloc(128 * sizeof(int32_t))
+        memset(self.by_device, 0xFF, 128 * sizeof(int32_t))
+        memset(self.by_user, 0xFF, 128 * sizeof(int32_t))
+        self.workspaces, self.workspace_numbers = [], {}
+        self._scratch(LINE)
+
+    def __dealloc__(self):
+        cdef int32_t k
+        for k in range(self.used):
+            self._clear_stays(self.records + k)
+            free(self.records[k].marks)
+        free(self.records)
+        free(self.by_device)
+        free(self.by_user)
+        self._free_scratch()
+
+    def __len__(self):
+        return self.live
+
+    cdef void _free_scratch(self) noexcept:
+        free(self.slots)
+        free(self.placed)
+        free(self.counts)
+        free(self.lat)
+        free(self.lon)
+
+    cdef void _scratch(self, Py_ssize_t count) noexcept:
+        self._free_scratch()
+        self.scratch = count
+        self.slots = <int32_t*>malloc(count * sizeof(int32_t))
+        self.placed = <int32_t*>malloc(count * sizeof(int32_t))
+        self.counts = <int32_t*>malloc(count * sizeof(int32_t))
+        self.lat = <double*>malloc(count * sizeof(double))
+        self.lon = <double*>malloc(count * sizeof(double))
+
+    # ------------------------------------------------------------------------------------------ finding
+    cdef inline int32_t _find(self, uint64_t high, uint64_t low) noexcept nogil:
+        cdef uint64_t at = mix(high, low) & self.mask
+        cdef int32_t slot = self.by_device[at]
+        while slot >= 0 and (self.records[slot].low != low or self.records[slot].high != high):
+            at = (at + 1) & self.mask
+            slot = self.by_device[at]
+        return slot
+
+    cdef int64_t _user_at(self, uint64_t high, uint64_t low) noexcept nogil:
+        """Where a user stands, or would."""
+        cdef uint64_t at = mix(high, low) & self.mask
+        cdef int32_t slot = self.by_user[at]
+        while slot >= 0 and (self.records[slot].user_low != low or self.records[slot].user_high != high):
+            at = (at + 1) & self.mask
+            slot = self.by_user[at]
+        return <int64_t>at
+
+    cdef uint64_t _home(self, int32_t slot, bint user) noexcept nogil:
+        cdef Record* one = self.records + slot
+        return (mix(one.user_high, one.user_low) if user else mix(one.high, one.low)) & self.mask
+
+    cdef void _take_out(self, int32_t* table, uint64_t at, bint user) noexcept:
+        """Closes the gap, so that a search never stops short of what stands behind it."""
+        cdef uint64_t hole = at, next = at
+        while True:
+            next = (next + 1) & self.mask
+            if table[next] < 0:
+                break
+            if ((next - self._home(table[next], user)) & self.mask) >= ((next - hole) & self.mask):
+                table[hole] = table[next]
+                hole = next
+        table[hole] = -1
+
+    cdef void _enlarge(self) noexcept:
+        cdef int32_t slot
+        cdef uint64_t at
+        cdef int32_t room = self.room + (self.room >> 1)
+        self.records = <Record*>realloc(self.records, room * sizeof(Record))
+        memset(self.records + self.room, 0, (room - self.room) * sizeof(Record))
+        self.room = room
+        if <uint64_t>room * 3 < (self.mask + 1) * 2:
+            return
+        self.mask = 2 * self.mask + 1
+        self.by_device = <int32_t*>realloc(self.by_device, (self.mask + 1) * sizeof(int32_t))
+        self.by_user = <int32_t*>realloc(self.by_user, (self.mask + 1) * sizeof(int32_t))
+        memset(self.by_device, 0xFF, (self.mask + 1) * sizeof(int32_t))
+        memset(self.by_user, 0xFF, (self.mask + 1) * sizeof(int32_t))
+        for slot in range(self.used):
+            if self.records[slot].high or self.records[slot].low:
+                self._enter(slot)
+
+    cdef void _enter(self, int32_t slot) noexcept:
+        """Makes a record findable; its `next_of_user` becomes who stood first for its user."""
+        cdef uint64_t at = self._home(slot, False)
+        cdef int64_t of_user = self._user_at(self.records[slot].user_high, self.records[slot].user_low)
+        while self.by_device[at] >= 0:
+            at = (at + 1) & self.mask
+        self.by_device[at] = slot
+        self.records[slot].next_of_user = self.by_user[of_user]
+        self.by_user[of_user] = slot
+
+    # ------------------------------------------------------------------------------------------ coming and going
+    def add(self, device, epoch, int64_t heard_us, fences, held):
+        """Hold a device (`KnownDevice`) that is not held. held: something of its user's is queued."""
+        cdef int32_t slot
+        cdef Record* one
+        if self.spare >= 0:
+            slot = self.spare
+            self.spare = self.records[slot].next_of_user
+        else:
+            if self.used == self.room:
+                self._enlarge()
+            slot = self.used
+            self.used += 1
+        one = self.records + slot
+        memset(one, 0, sizeof(Record))
+        one.high, one.low = halves(device.id)
+        one.user_high, one.user_low = halves(device.user)
+        one.workspace = self._workspace(device.workspace)
+        one.partition = device.partition
+        one.flags = (
+            (REPLAY if device.replay else 0) | (LOCATE if device.locate else 0) | (OF_AGE if device.of_age else 0)
+            | (PROVEN if device.proven else 0) | (HELD if held else 0)
+        )
+        one.token_epoch = device.token_epoch
+        one.epoch = -1 if epoch is None else epoch
+        one.heard_us = heard_us
+        one.tokens = -1
+        self._enter(slot)
+        self.live += 1
+        self._install(slot, device.state, fences)
+
+    cdef int32_t _workspace(self, workspace):
+        number = self.workspace_numbers.get(workspace)
+        if number is None:
+            number = self.workspace_numbers[workspace] = len(self.workspaces)
+            self.workspaces.append(workspace)
+        return number
+
+    def drop(self, device):
+        """Hold a device no more."""
+        cdef uint64_t high, low
+        high, low = halves(device)
+        self._drop(self._find(high, low))
+
+    cdef void _drop(self, int32_t slot):
+        cdef Record* one = self.records + slot
+        cdef uint64_t at = self._home(slot, False)
+        cdef int64_t of_user = self._user_at(one.user_high, one.user_low)
+        cdef int32_t before = self.by_user[of_user]
+        while self.by_device[at] != slot:
+            at = (at + 1) & self.mask
+        if before != slot:
+            while self.records[before].next_of_user != slot:
+                before = self.records[before].next_of_user
+            self.records[before].next_of_user = one.next_of_user
+        elif one.next_of_user >= 0:
+            self.by_user[of_user] = one.next_of_user
+        else:
+            self._take_out(self.by_user, <uint64_t>of_user, True)
+        self._take_out(self.by_device, at, False)
+        self._clear_stays(one)
+        free(one.marks)
+        memset(one, 0, sizeof(Record))
+        one.next_of_user = self.spare
+        self.spare = slot
+        self.live -= 1
+
+    cdef void _clear_stays(self, Record* one):
+        cdef int k
+        for k in range(one.n_stays):
+            Py_DECREF(<object>one.stays[k].fence)
+        free(one.stays)
+        one.stays, one.n_stays = NULL, 0
+
+    def of_user(self, user):
+        """Ids of the user's devices that are held."""
+        cdef uint64_t high, low
+        cdef int32_t slot
+        high, low = halves(user)
+        slot = self.by_user[self._user_at(high, low)]
+        found = []
+        while slot >= 0:
+            found.append(uuid_of(self.records[slot].high, self.records[slot].low))
+            slot = self.records[slot].next_of_user
+        return found
+
+    def hold(self, user, bint held):
+        """From now on all of the user's pings are to be stepped; or no more."""
+        cdef uint64_t high, low
+        cdef int32_t slot
+        high, low = halves(user)
+        slot = self.by_user[self._user_at(high, low)]
+        while slot >= 0:
+            if held:
+                self.records[slot].flags |= HELD
+            else:
+                self.records[slot].flags &= ~HELD
+            slot = self.records[slot].next_of_user
+
+    # ------------------------------------------------------------------------------------------ values
+    def __contains__(self, device):
+        cdef uint64_t high, low
+        high, low = halves(device)
+        return self._find(high, low) >= 0
+
+    def get(self, device):
+        """The device as it is now (`Track`), None where it is not held."""
+        cdef uint64_t high, low
+        cdef int32_t slot
+        cdef Record* one
+        high, low = halves(device)
+        slot = self._find(high, low)
+        if slot < 0:
+            return None
+        one = self.records + slot
+        known = KnownDevice(
+            device,
+            uuid_of(one.user_high, one.user_low),
+            self.workspaces[one.workspace],
+            one.partition,
+            bool(one.flags & REPLAY),
+            bool(one.flags & LOCATE),
+            bool(one.flags & OF_AGE),
+            bool(one.flags & PROVEN),
+            one.token_epoch,
+            self._state(one),
+        )
+        return Track(known, None if one.epoch < 0 else one.epoch, one.heard_us)
+
+    cdef object _state(self, Record* one):
+        cdef int k
+        cdef OpenStay* stay
+        inside = {}
+        for k in range(one.n_stays):
+            stay = one.stays + k
+            fence = <object>stay.fence
+            inside[fence] = Stay(
+                fence, stay.version, uuid_of(stay.visit_high, stay.visit_low), stay.entered_us, bool(stay.dwelt)
+            )
+        return PresenceState(
+            None if one.newest_us == NEVER else one.newest_us,
+            None if isnan(one.lat) else one.lat,
+            None if isnan(one.lon) else one.lon,
+            inside,
+            self._marks(one),
+        )
+
+    cdef bytes _marks(self, Record* one):
+        """Newest last."""
+        cdef bytes found = PyBytes_FromStringAndSize(NULL, one.n_marks * KEY)
+        cdef char* to = PyBytes_AS_STRING(found)
+        cdef int first = 0 if one.n_marks < MARKS else one.next_mark, k
+        for k in range(one.n_marks):
+            memcpy(to + k * KEY, one.marks + ((first + k) % MARKS) * KEY, KEY)
+        return found
+
+    def install(self, device, state, fences):
+        """Take the state that the machine left the device in. fences: the index that its stays are of."""
+        cdef uint64_t high, low
+        high, low = halves(device)
+        self._install(self._find(high, low), state, fences)
+
+    cdef object _install(self, int32_t slot, state, fences):
+        cdef Record* one = self.records + slot
+        cdef bytes recent = state.recent
+        cdef OpenStay* stay
+        cdef int k = 0, count = <int>(len(recent) // KEY)
+        one.newest_us = NEVER if state.newest_us is None else state.newest_us
+        one.lat = NAN if state.lat is None or state.lon is None else state.lat
+        one.lon = NAN if state.lat is None or state.lon is None else state.lon
+        self._make_room(one, count)
+        memcpy(one.marks, PyBytes_AS_STRING(recent), count * KEY)
+        one.n_marks = count
+        one.next_mark = count % MARKS
+        self._clear_stays(one)
+        one.due_us = INT64_MAX
+        if state.inside:
+            one.stays = <OpenStay*>calloc(len(state.inside), sizeof(OpenStay))
+            for value in state.inside.values():
+                stay = one.stays + k
+                name = sys.intern(value.fence)
+                Py_INCREF(name)
+                stay.fence = <PyObject*>name
+                stay.serial = fences.serial(value.fence)
+                stay.entered_us, stay.version, stay.dwelt = value.entered_us, value.fence_version, value.dwelt
+                stay.visit_high, stay.visit_low = halves(value.visit)
+                k += 1
+                one.n_stays = k
+                if not value.dwelt:
+                    fence = fences.get(value.fence)
+                    if fence is not None:
+                        one.due_us = min(one.due_us, stay.entered_us + <int64_t>round(fence.detect.dwell_s * 1000000))
+
+    cdef void _make_room(self, Record* one, int count) noexcept:
+        cdef int room = 4
+        if count <= one.room:
+            return
+        while room < count:
+            room *= 4
+        one.marks = <uint8_t*>realloc(one.marks, room * KEY)
+        one.room = room
+
+    cdef inline void _push_mark(self, Record* one, uint32_t mark) noexcept:
+        cdef uint8_t* to
+        if one.n_marks < MARKS:
+            self._make_room(one, one.n_marks + 1)
+            one.n_marks += 1
+        to = one.marks + one.next_mark * KEY
+        to[0], to[1], to[2] = mark & 0xFF, (mark >> 8) & 0xFF, mark >> 16
+        one.next_mark = (one.next_mark + 1) % MARKS
+
+    cdef bint _is_marked(self, Record* one, uint32_t mark) noexcept nogil:
+        cdef int k
+        cdef uint8_t* at
+        for k in range(one.n_marks):
+            at = one.marks + k * KEY
+            if at[0] == (mark & 0xFF) and at[1] == ((mark >> 8) & 0xFF) and at[2] == mark >> 16:
+                return True
+        return False
+
+    # ------------------------------------------------------------------------------------------ pings
+    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, epochs, Table table):
+        """Tell what becomes of each ping whose code is ABSENT. True where some are absent or to be stepped.
+
+        Of one device the pings up to the first that is to be stepped are taken, all after it are to be stepped too.
+        """
+        cdef Py_ssize_t n = batch.count, k, first = 0, many
+        cdef int32_t number = self.workspace_numbers.get(workspace, -1), slot
+        cdef unsigned char* code = codes
+        cdef Record* one
+        cdef Ping* ping
+        cdef bint left = False
+        if epochs is not self.epochs_seen:
+            self._see(epochs)
+        if n > self.scratch:
+            self._scratch(n)
+        self.requests += 1
+        for k in range(n):
+            GO_PREFETCH(self.by_device + (mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask))
+        for k in range(n):
+            ping = batch.pings + k
+            self.slots[k] = slot = self._find(ping.device_high, ping.device_low) if code[k] == ABSENT else -1
+            if slot >= 0:
+                GO_PREFETCH(&self.records[slot].lat)
+                GO_PREFETCH(&self.records[slot].request)
+        for k in range(n):
+            slot = self.slots[k]
+            if slot >= 0:
+                code[k] = self._admit(self.records + slot, batch.pings + k, number, received_us)
+        many = 0
+        for k in range(n):
+            if self.slots[k] >= 0 and code[k] == STEP:
+                self.placed[many] = k
+                self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
+                many += 1
+                one = self.records + self.slots[k]
+                GO_PREFETCH(one.marks + one.next_mark * KEY)
+        if many and table is not None:
+            table.find(self.lat, self.lon, many, self.counts)
+            for k in range(many):
+                one = self.records + self.slots[self.placed[k]]
+                if one.code == ACCEPTED:
+                    code[self.placed[k]] = self._take(one, batch.pings + self.placed[k], table, first, self.counts[k])
+                    if code[self.placed[k]] == STEP:
+                        one.code = STEP
+                first += self.counts[k]
+        for k in range(n):
+            if code[k] == STEP or code[k] == ABSENT:
+                left = True
+        return left
+
+    cdef void _see(self, epochs):
+        cdef int k
+        for k in range(256):
+            self.epochs[k] = epochs.get(k, -2)
+        self.epochs_seen = epochs
+
+    cdef int _admit(self, Record* one, Ping* ping, int32_t workspace, int64_t received_us) noexcept:
+        """STEP where the ping may go on. Of the device's later pings in this request the first one decides."""
+        if one.workspace != workspace:
+            return UNKNOWN
+        if one.request == self.requests:
+            if one.code != ACCEPTED and one.code != STEP:
+                return one.code
+            if ping.at_us <= one.request_us:  # of one request the earlier is stepped first, whatever the order given
+                one.code = STEP
+        else:
+            one.request = self.requests
+            one.code = self._gate(one, received_us)
+            if one.code != ACCEPTED and one.code != STEP:
+                return one.code
+        one.request_us = ping.at_us
+        one.heard_us = received_us
+        if not (-90 <= ping.lat <= 90 and -180 <= ping.lon <= 180):
+            return OUT_OF_RANGE
+        if not 0 <= ping.at_us <= LATEST_US:
+            return BAD_TIME
+        if not one.flags & REPLAY:
+            if ping.at_us > received_us + FUTURE_US:
+                return IN_FUTURE
+            if ping.at_us < received_us - TOO_OLD_US:
+                return IS_TOO_OLD
+        if ping.region:
+            one.code = STEP
+        return STEP
+
+    cdef int _gate(self, Record* one, int64_t received_us) noexcept:
+        cdef double have
+        if not one.flags & LOCATE:
+            return NO_CONSENT
+        if not one.flags & OF_AGE:
+            return AGE
+        if not one.flags & REPLAY:
+            have = self.burst if one.tokens < 0 else one.tokens
+            have = min(self.burst, have + max(0, received_us - one.filled_us) / 1e6 * self.rate_per_s)
+            one.filled_us = received_us
+            if have < 1:
+                one.tokens = have
+                return RATE
+            one.tokens = have - 1
+        return STEP if one.flags & HELD or one.epoch < 0 or one.epoch != self.epochs[one.partition] else ACCEPTED
+
+    cdef int _take(self, Record* one, Ping* ping, Table table, int64_t first, int32_t count) noexcept:
+        """Takes a ping that causes nothing."""
+        cdef uint32_t mark = mark_of(ping.at_us, ping.lat, ping.lon)
+        cdef int k, j
+        cdef int32_t hit
+        if one.newest_us != NEVER and ping.at_us <= one.newest_us:
+            if self._is_marked(one, mark):
+                return DUPLICATE
+            return LATE if ping.at_us < one.newest_us else STEP
+        if count != one.n_stays or ping.at_us >= one.due_us:
+            return STEP
+        for k in range(count):
+            hit = table.hits[first + k]
+            if hit < 0:
+                return STEP
+            for j in range(one.n_stays):
+                if one.stays[j].serial == table.filed[hit].serial:
+                    break
+            else:
+                return STEP
+        if not isnan(one.lat) and (one.lat != ping.lat or one.lon != ping.lon):
+            if table.may_cross(one.lat, one.lon, ping.lat, ping.lon):
+                return STEP
+        one.newest_us = ping.at_us
+        one.lat, one.lon = ping.lat, ping.lon
+        self._push_mark(one, mark)
+        return ACCEPTED
+
+    # ------------------------------------------------------------------------------------------ sweeps
+    def sweep(self, int32_t start, int32_t count, int64_t idle_before_us, int64_t silent_before_us):
+        """Drop, of so many records from `start` on, the devices that were last heard before one of these instants.
+
+        The second is for devices inside a fence. Those of users with something queued stay. Gives the record to go on
+        with, less than 0 at the end, and the workspaces of those that went.
+        """
+        cdef int32_t slot, end = min(self.used, start + count)
+        cdef Record* one
+        gone = []
+        for slot in range(start, end):
+            one = self.records + slot
+            if (one.high or one.low) and not one.flags & HELD:
+                if one.heard_us < (silent_before_us if one.n_stays else idle_before_us):
+                    gone.append(self.workspaces[one.workspace])
+                    self._drop(slot)
+        return (-1 if end >= self.used else end), gone
+
+    def heard(self, int32_t start, int32_t count):
+        """When the devices inside some fence were last heard, of so many records from `start` on; and the next one."""
+        cdef int32_t slot, end = min(self.used, start + count)
+        cdef Record* one
+        found = {}
+        for slot in range(start, end):
+            one = self.records + slot
+            if one.n_stays:
+                found[uuid_of(one.high, one.low)] = one.heard_us
+        return (-1 if end >= self.used else end), found

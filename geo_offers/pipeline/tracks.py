@@ -1,0 +1,210 @@
+"""What is held of each live device, and the door for its pings: compiled where the kernels are built, else plain.
+
+Both refuse the same points for good. The compiled one also takes the quiet pings by itself, those that cause nothing;
+the plain one leaves every ping to the machine.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import UUID
+
+from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.rates import Bucket
+from geo_offers.pipeline.requests import Code, Point
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.presence.fixes import check
+from geo_offers.presence.machine import PresenceState
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A device as it is held. `epoch`: of its partition's ownership when it was loaded; None where it was not ours."""
+
+    device: KnownDevice
+    epoch: int | None
+    heard_us: int
+
+
+class Tracks(Protocol):
+    """Devices by id. Instants are microseconds; `fences` is the index of the device's workspace."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, device: UUID) -> bool: ...
+
+    def add(
+        self, device: KnownDevice, epoch: int | None, heard_us: int, fences: GeofenceIndex, *, held: bool
+    ) -> None:
+        """Hold a device that is not held."""
+        ...
+
+    def drop(self, device: UUID) -> None:
+        """Hold a device no more that is held."""
+        ...
+
+    def get(self, device: UUID) -> Track | None: ...
+    def of_user(self, user: UUID) -> Sequence[UUID]: ...
+
+    def hold(self, user: UUID, held: bool) -> None:
+        """While a user is held, all pings of theirs are to be stepped, and none of their devices is swept away."""
+        ...
+
+    def install(self, device: UUID, state: PresenceState, fences: GeofenceIndex) -> None:
+        """Take the state that the machine left a device in."""
+        ...
+
+    def settle(
+        self,
+        points: Sequence[Point],
+        codes: bytearray,
+        workspace: UUID,
+        received_us: int,
+        epochs: Mapping[int, int],
+        kernel: Any,
+    ) -> bool:
+        """Tell what becomes of each point whose code is ABSENT. True where some are absent still, or to be stepped.
+
+        Of one device the points up to the first that is to be stepped are taken, all after it are to be stepped too.
+        epochs: of the partitions that are ours. kernel: of the workspace's index.
+        """
+        ...
+
+    def sweep(
+        self, start: int, count: int, idle_before_us: int, silent_before_us: int
+    ) -> tuple[int, Iterable[UUID]]:
+        """Drop devices last heard before an instant, another for those inside a fence: of `count` from `start` on.
+
+        Gives where to go on, less than 0 at the end, and the workspace of each that went.
+        """
+        ...
+
+    def heard(self, start: int, count: int) -> tuple[int, Mapping[UUID, int]]:
+        """When devices inside a fence were last heard: of `count` from `start` on; and where to go on, as `sweep`."""
+        ...
+
+
+def unlocatable(device: KnownDevice) -> Code | None:
+    """Why the device's person may not be located, or None."""
+    if not device.locate:
+        return Code.CONSENT_REQUIRED
+    return None if device.of_age else Code.AGE
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    device: KnownDevice
+    epoch: int | None
+    heard_us: int
+    bucket: Bucket
+    held: bool
+
+
+class PlainTracks:
+    """See `Tracks`; `rate_per_s` and `burst` are a device's requests, save those of a replay."""
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._rate = rate_per_s, burst
+        self._held: dict[UUID, _Held] = {}
+        self._of_user: dict[UUID, list[UUID]] = {}
+        self._sweeping: list[UUID] = []
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __contains__(self, device: UUID) -> bool:
+        return device in self._held
+
+    def add(
+        self,
+        device: KnownDevice,
+        epoch: int | None,
+        heard_us: int,
+        fences: GeofenceIndex,  # noqa: ARG002 - the compiled one's stays name their fences' filings
+        *,
+        held: bool,
+    ) -> None:
+        self._held[device.id] = _Held(device, epoch, heard_us, Bucket(*self._rate, heard_us), held)
+        self._of_user.setdefault(device.user, []).append(device.id)
+
+    def drop(self, device: UUID) -> None:
+        user = self._held.pop(device).device.user
+        self._of_user[user].remove(device)
+        if not self._of_user[user]:
+            del self._of_user[user]
+
+    def get(self, device: UUID) -> Track | None:
+        held = self._held.get(device)
+        return None if held is None else Track(held.device, held.epoch, held.heard_us)
+
+    def of_user(self, user: UUID) -> Sequence[UUID]:
+        return tuple(self._of_user.get(user, ()))
+
+    def hold(self, user: UUID, held: bool) -> None:
+        for device in self.of_user(user):
+            self._held[device].held = held
+
+    def install(self, device: UUID, state: PresenceState, fences: GeofenceIndex) -> None:  # noqa: ARG002 - as `add`
+        held = self._held[device]
+        held.device = replace(held.device, state=state)
+
+    def settle(
+        self,
+        points: Sequence[Point],
+        codes: bytearray,
+        workspace: UUID,
+        received_us: int,
+        epochs: Mapping[int, int],  # noqa: ARG002 - whoever steps a point asks for them
+        kernel: Any,  # noqa: ARG002 - every point is stepped
+    ) -> bool:
+        gates: dict[UUID, Code] = {}
+        for number, point in enumerate(points):
+            held = self._held.get(point.device)
+            if codes[number] == Code.ABSENT and held is not None:
+                codes[number] = self._door(point, held, gates, workspace, received_us)
+        return Code.STEP in codes or Code.ABSENT in codes
+
+    def _door(self, point: Point, held: _Held, gates: dict[UUID, Code], workspace: UUID, received_us: int) -> Code:
+        if held.device.workspace != workspace:
+            return Code.UNKNOWN_DEVICE
+        if point.device not in gates:
+            gates[point.device] = _gate(held, received_us)
+        if gates[point.device] != Code.STEP:
+            return gates[point.device]
+        held.heard_us = received_us
+        lat, lon = (0.0, 0.0) if point.region is not None else (point.lat, point.lon)
+        if lat is None or lon is None:
+            return Code.OUT_OF_RANGE
+        refusal = check(point.at_us, lat, lon, now_us=received_us, replay=held.device.replay)
+        return Code.STEP if refusal is None else Code[refusal.name]
+
+    def sweep(
+        self, start: int, count: int, idle_before_us: int, silent_before_us: int
+    ) -> tuple[int, Iterable[UUID]]:
+        gone = []
+        here, after = self._slice(start, count)
+        for device in here:
+            held = self._held[device]
+            before_us = silent_before_us if held.device.state.inside else idle_before_us
+            if held.heard_us < before_us and not held.held:
+                self.drop(device)
+                gone.append(held.device.workspace)
+        return after, gone
+
+    def heard(self, start: int, count: int) -> tuple[int, Mapping[UUID, int]]:
+        here, after = self._slice(start, count)
+        return after, {device: self._held[device].heard_us for device in here if self._held[device].device.state.inside}
+
+    def _slice(self, start: int, count: int) -> tuple[Sequence[UUID], int]:
+        """Of the devices as they were when a sweep began, and are still."""
+        if start == 0:
+            self._sweeping = list(self._held)
+        here = [device for device in self._sweeping[start : start + count] if device in self._held]
+        return here, -1 if start + count >= len(self._sweeping) else start + count
+
+
+def _gate(held: _Held, received_us: int) -> Code:
+    """What holds for all points of a device in one request."""
+    reason = unlocatable(held.device)
+    if reason is not None:
+        return reason
+    return Code.STEP if held.device.replay or held.bucket.take(received_us) else Code.RATE

@@ -1,0 +1,66 @@
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+cdef struct Vector:
+    double x
+    double y
+    double z
+
+cdef struct Shape:
+    # A circle: its centre on the ground and the square of its chord, metres. An area: chord2 < 0, and its border as
+    # lon, lat pairs, each ring closed, a pair of NaN between two rings: no comparison with NaN holds, so no edge there.
+    Vector centre
+    double chord2_m2
+    int32_t points
+    double* border
+
+cdef struct Place:
+    uint64_t name  # 0: none
+    int32_t head
+    uint32_t count
+
+cdef struct Filed:
+    Shape shape
+    uint64_t* places
+    int32_t count
+    uint64_t serial  # of the filing: another number each time that a fence is put
+
+cdef class Table:
+    cdef Place* table
+    cdef uint64_t mask
+    cdef int64_t used
+    cdef int32_t* pool
+    cdef int64_t pool_used, pool_room
+    cdef int32_t[32] spare
+    cdef Filed* filed
+    cdef int64_t filed_room
+    cdef int64_t coarse, squares
+    cdef int32_t* hits
+    cdef int64_t hits_room
+    cdef int hint
+    cdef uint64_t puts
+
+    cdef void _count_level(self, uint64_t name, int64_t more) noexcept
+    cdef int64_t _find(self, uint64_t name) noexcept nogil
+    cdef void _grow(self) noexcept
+    cdef int32_t _room(self, uint32_t size) noexcept
+    cdef void _give_back(self, int32_t head, uint32_t size) noexcept
+    cdef void _move(self, Place* place, uint32_t size, uint32_t to) noexcept
+    cdef void _file(self, uint64_t name, int32_t entry) noexcept
+    cdef void _unfile(self, uint64_t name, int32_t number) noexcept
+    cdef int64_t _look(self, uint64_t name, double lat, double lon, Vector ground, int64_t count) noexcept nogil
+    cdef int64_t _look_up(
+        self, uint64_t fine, int face, Vector v, double lat, double lon, int64_t count
+    ) noexcept nogil
+    cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
+    cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
+    cdef bint _near_touched(self, int level, Vector v, const Way* way) noexcept nogil
+    cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil
+
+cdef struct Way:
+    double lat0
+    double lon0
+    double lat1
+    double lon1
+    Vector start  # on the ground
+    Vector end
+    double stray_m
