@@ -8,7 +8,7 @@ what it takes the other takes as well, with the same values (tests/property/test
 """
 
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check
-from libc.math cimport NAN, isnan
+from libc.math cimport NAN, isinf, isnan
 from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memset
@@ -217,7 +217,7 @@ cdef bint take_number(Reader* r, double* value):
         text[k] = start[k]
     text[length] = 0
     value[0] = PyOS_string_to_double(text, NULL, None)
-    return True
+    return not isinf(value[0])
 
 
 cdef inline int two(const char* text) noexcept nogil:

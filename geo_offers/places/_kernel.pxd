@@ -53,7 +53,6 @@ cdef class Table:
     ) noexcept nogil
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
-    cdef bint _near_touched(self, int level, Vector v, const Way* way) noexcept nogil
     cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil
 
 cdef struct Way:

@@ -41,9 +41,8 @@ cdef uint64_t WHOLE = <uint64_t>1 << 63
 cdef int64_t OFFSET = 0x400000
 cdef double SLACK_DEG = 1e-10  # a hundredth of a millimetre, and far more than doubles lose in a degree
 cdef double WEST_DEG = 179.9
-cdef double PIECE_M = 100.0  # half of it is less than the shortest edge of a fine cell
+cdef double STEPS_A_CELL = 20.0
 cdef double LONG_WAY_M = 1600.0
-cdef double[2] MOST_RADIUS_M = [130.0, 2500.0]  # of a cell of each level, with room
 
 cdef double EQUATOR_M, ECCENTRICITY2
 cdef double SURE  # the cosine of the radius of the circle inside a face
@@ -135,9 +134,20 @@ cdef inline int64_t cell_r(uint64_t cell) noexcept nogil:
 
 
 cdef inline uint64_t cell_at(int level, int face, Vector v) noexcept nogil:
-    """The hexagon of the face's lattice that holds the direction (the nearest middle, by rounding three axes)."""
+    """The hexagon of the face's lattice that holds the direction."""
+    cdef double q, r
+    axial(level, face, v, &q, &r)
+    return rounded(level, face, q, r)
+
+
+cdef inline void axial(int level, int face, Vector v, double* q, double* r) noexcept nogil:
     cdef double scale = 1.0 / dot(v, MIDDLE[face])
-    cdef double q = dot(v, Q[level][face]) * scale, r = dot(v, R[level][face]) * scale, s = -q - r
+    q[0], r[0] = dot(v, Q[level][face]) * scale, dot(v, R[level][face]) * scale
+
+
+cdef inline uint64_t rounded(int level, int face, double q, double r) noexcept nogil:
+    """The hexagon whose middle is nearest, by rounding three axes."""
+    cdef double s = -q - r
     cdef double whole_q = (q + ROUND) - ROUND, whole_r = (r + ROUND) - ROUND, whole_s = (s + ROUND) - ROUND
     cdef double off_q = fabs(whole_q - q), off_r = fabs(whole_r - r), off_s = fabs(whole_s - s)
     if off_q > off_r and off_q > off_s:
@@ -721,52 +731,38 @@ cdef class Table:
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil:
         """Whether some fence may be touched by the straight way between two points and hold neither of them.
 
-        False is certain; True is for exact arithmetic to look at, and is said of every way that is long or at 180
-        degrees. Two points of one cell are asked of that cell alone: the circle that was covered for it holds the way.
-        A longer way is asked of the cells about its middle, or about the middles of its pieces.
+        False is certain; True is for exact arithmetic to look at, and is said of every way that is long, at 180 degrees
+        or from one face to another. The way's cells are met one after another, in steps so short that where it cuts the
+        corner of one in between, the circles about its neighbours, for which they were covered, hold it.
         """
-        cdef double north = lat1 - lat0, east = lon1 - lon0, share
-        cdef double reach_m = DEGREE_M * 1.02 * (fabs(north) + fabs(east))
-        cdef int face, level, pieces, piece
-        cdef uint64_t cell, square = square_name(lat0, lon0)
+        cdef double reach_m = DEGREE_M * 1.02 * (fabs(lat1 - lat0) + fabs(lon1 - lon0))
+        cdef int face, level, step, steps
+        cdef uint64_t cell, before, square = square_name(lat0, lon0)
         cdef Vector v0 = direction(lat0, lon0), v1 = direction(lat1, lon1)
+        cdef double q0, r0, q1, r1
         cdef Way way
         if fabs(lon0) > WEST_DEG or fabs(lon1) > WEST_DEG or reach_m > LONG_WAY_M or square != square_name(lat1, lon1):
+            return True
+        face = face_of(v0, self.hint)
+        if face != face_of(v1, face):
             return True
         way.lat0, way.lon0, way.lat1, way.lon1 = lat0, lon0, lat1, lon1
         way.start, way.end = on_ground(v0), on_ground(v1)
         way.stray_m = reach_m * reach_m / EARTH_M + 0.001
         if self.squares and self._touched(square, &way):
             return True
-        pieces = 1 + <int>(reach_m / PIECE_M)
-        face = face_of(v0, self.hint)
         for level in range(2 if self.coarse else 1):
-            cell = cell_at(level, face, v0)
-            if face == face_of(v1, face) and cell == cell_at(level, face, v1):
-                if self._touched(cell, &way):
+            axial(level, face, v0, &q0, &r0)
+            axial(level, face, v1, &q1, &r1)
+            steps = 1 + <int>(STEPS_A_CELL * (fabs(q1 - q0) + fabs(r1 - r0)))
+            before = rounded(level, face, q0, r0)
+            if self._touched(before, &way):
+                return True
+            for step in range(1, steps + 1):
+                cell = rounded(level, face, q0 + step * (q1 - q0) / steps, r0 + step * (r1 - r0) / steps)
+                if cell != before and self._touched(cell, &way):
                     return True
-                continue
-            for piece in range(pieces):
-                share = (piece + 0.5) / pieces
-                if self._near_touched(level, direction(lat0 + share * north, lon0 + share * east), &way):
-                    return True
-        return False
-
-    cdef bint _near_touched(self, int level, Vector v, const Way* way) noexcept nogil:
-        """Of the cell at a direction and those about it, on each face that may hold some of them."""
-        cdef int face, own = face_of(v, self.hint)
-        cdef double nearest = dot(v, MIDDLE[own]), margin = 4 * MOST_RADIUS_M[level] / EARTH_M
-        cdef uint64_t cell
-        cdef int64_t q, r, dq, dr
-        for face in range(FACES):
-            if face != own and nearest - dot(v, MIDDLE[face]) > margin:
-                continue
-            cell = cell_at(level, face, v)
-            q, r = cell_q(cell), cell_r(cell)
-            for dq in range(-1, 2):
-                for dr in range(-1, 2):
-                    if -1 <= dq + dr <= 1 and self._touched(cell_name(level, face, q + dq, r + dr), way):
-                        return True
+                before = cell
         return False
 
     cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil:

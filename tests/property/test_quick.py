@@ -1,0 +1,421 @@
+"""The compiled parts of the ping path against the general ones: the reader of pings, and the memory of devices."""
+
+import itertools
+import json
+import random
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geo_offers import wire
+from geo_offers.errors import GeoOffersError
+from geo_offers.pipeline import quick
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.requests import Code, Point
+from geo_offers.pipeline.tracks import PlainTracks
+from geo_offers.places.fences import Detect, FenceId, Geofence
+from geo_offers.places.geometry import Area, Circle
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.presence import machine
+from geo_offers.presence.machine import NOWHERE, PresenceState, Stay
+from geo_offers.web import pings
+from tests.property.test_places_table import geometries, places, turned
+
+WORKSPACE, OTHER_WORKSPACE = UUID(int=1), UUID(int=2)
+SERVER = Caller(WORKSPACE, "server", "k")
+NOW_US = 1_800_000_000_000_000
+EPOCHS = dict.fromkeys(range(256), 3)
+
+compiled = pytest.mark.skipif(not quick.is_compiled(), reason="the kernels are not built here")
+
+
+# ------------------------------------------------------------------------------------------------ reading
+def general(text, *, wrapped):
+    """What the general reader makes of a frame or a body: points, or None where it refuses."""
+    decoder = msgspec.json.Decoder(wire.Pings if wrapped else wire.Ping | list[wire.Ping])
+    try:
+        sent = pings.bodies.decode(decoder, text.encode(), unique=True)
+        batch = sent.pings if wrapped else sent if isinstance(sent, list) else [sent]
+        pings.bound(batch)
+        return pings.points(SERVER, batch)
+    except GeoOffersError:
+        return None
+
+
+numbers = st.one_of(
+    st.floats(-200, 200).map(repr),
+    st.integers(-200, 10**20).map(str),
+    st.decimals(-200, 200, places=7).map(str),
+    st.sampled_from(["-0", "0.0", "1e2", "1E-3", "1.5e+1", "01", "1.", ".5", "-", "+1", "1e", "1e999", "NaN", "0x1", "00"]),
+    st.from_regex(r"-?[0-9]{1,20}\.[0-9]{1,25}(e-?[0-9]{1,2})?", fullmatch=True),
+)
+instants = st.one_of(
+    st.datetimes().map(lambda at: at.isoformat() + "Z"),
+    st.datetimes().map(lambda at: at.isoformat(timespec="milliseconds") + "+05:30"),
+    st.from_regex(
+        r"[0-9]{4}-(0[0-9]|1[0-3])-([0-2][0-9]|3[0-2])T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])?",
+        fullmatch=True,
+    ),
+    st.sampled_from(["", "now", "2026-02-29T00:00:00Z", "2024-02-29T23:59:59.999999-23:59", "0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
+                     "9999-12-31T23:59:59Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00.Z", "2100-02-29T00:00:00Z", "2000-02-29T00:00:00Z"]),
+)  # fmt: skip
+texts = st.one_of(st.just("a"), st.text(max_size=140)).map(json.dumps)
+devices = st.one_of(st.uuids().map(str), st.uuids().map(lambda u: str(u).upper()), st.sampled_from(["", "x" * 36, str(UUID(int=0)), UUID(int=5).hex]))  # fmt: skip
+VALUES = {
+    "at": instants.map(json.dumps),
+    "lat": numbers,
+    "lon": numbers,
+    "accuracy_m": numbers | st.just("null"),
+    "speed_mps": numbers | st.just("null"),
+    "course_deg": numbers | st.just("null") | st.just('"n"'),
+    "mock": st.sampled_from(["true", "false", "null", "1", "tru"]),
+    "foreground": st.sampled_from(["true", "false", "null"]),
+    "id": texts | st.just("null"),
+    "device": devices.map(json.dumps) | st.just("null"),
+    "region": st.just('"s/a"'),
+    "event": st.just('"enter"'),
+    "more": st.just("1"),
+    "l\\u0061t": st.just("1"),
+}
+blanks = st.sampled_from(["", "", "", " ", "\n\t", "\r ", "\x0b"])
+
+
+@st.composite
+def ping_texts(draw):
+    usual = ["at", "lat", "lon"] if draw(st.integers(0, 9)) else []
+    keys = usual + draw(st.lists(st.sampled_from(list(VALUES)), max_size=3, unique=bool(draw(st.integers(0, 9)))))
+    if draw(st.integers(0, 9)):
+        keys = list(dict.fromkeys(keys))
+    members = [
+        f"{draw(blanks)}\"{key}\"{draw(blanks)}:{draw(blanks)}{draw(VALUES[key])}{draw(blanks)}"
+        for key in draw(st.permutations(keys))
+    ]
+    return "{" + ",".join(members) + "}"
+
+
+@st.composite
+def frames(draw):
+    body = draw(st.one_of(ping_texts(), st.lists(ping_texts(), max_size=4).map(lambda some: f"[{','.join(some)}]")))
+    if draw(st.booleans()):
+        body = f'{draw(blanks)}{{"pings"{draw(blanks)}:{body}}}'
+    cut = draw(st.integers(0, 12))
+    return body[: -cut or None] if cut < 3 else body + draw(blanks) + ("x" if cut == 3 else "")
+
+
+@compiled
+@settings(max_examples=400, deadline=None)
+@given(text=frames(), wrapped=st.booleans())
+def test_what_the_quick_reader_takes_the_general_one_takes_as_well_with_the_same_values(text, wrapped):
+    for given_as in (text, text.encode()):
+        read = quick.read(given_as, pings.PINGS, wrapped=wrapped)
+        if read is not None:
+            slow = general(text, wrapped=wrapped)
+            assert slow is not None, text
+            assert [repr(read[number]) for number in range(len(read))] == [repr(point) for point in slow]
+
+
+@compiled
+@given(
+    sent=st.lists(
+        st.tuples(st.datetimes().map(lambda at: at.isoformat() + "Z"), st.floats(-90, 90), st.floats(-180, 180), st.floats(0.001, 500), st.uuids()),
+        min_size=1, max_size=30,
+    ),
+    wrapped=st.booleans(),
+)  # fmt: skip
+def test_the_quick_reader_takes_what_phones_and_servers_write(sent, wrapped):
+    said = [
+        {"at": at, "lat": lat, "lon": lon, "accuracy_m": metres, "speed_mps": None, "mock": False, "device": str(device)}
+        for at, lat, lon, metres, device in sent
+    ]
+    text = json.dumps({"pings": said} if wrapped else said)
+    read = quick.read(text, pings.PINGS, wrapped=wrapped)
+    assert read is not None
+    assert list(map(read.__getitem__, range(len(read)))) == general(text, wrapped=wrapped)
+
+
+@compiled
+def test_the_quick_reader_takes_as_many_pings_as_a_request_may_have_and_no_more():
+    ping = '{"at":"2026-01-01T00:00:00Z","lat":1,"lon":2}'
+    for count, taken in ((1, True), (1000, True), (1001, False)):
+        assert (quick.read(f"[{','.join([ping] * count)}]", 1000, wrapped=False) is not None) == taken
+    assert quick.read("[]", 1000, wrapped=False) is None
+
+
+@compiled
+def test_pings_that_name_another_device_are_not_a_devices_own():
+    own, other = UUID(int=7), UUID(int=8)
+    ping = {"at": "2026-01-01T00:00:00Z", "lat": 1, "lon": 2}
+    read = quick.read(json.dumps([ping, ping | {"device": str(own)}]), 9, wrapped=False)
+    assert read is not None
+    assert read.sent_by(own)
+    assert [read[number].device for number in range(2)] == [own, own]
+    assert not quick.read(json.dumps([ping, ping | {"device": str(other)}]), 9, wrapped=False).sent_by(own)
+
+
+# ------------------------------------------------------------------------------------------------ ways
+@compiled
+@settings(max_examples=150, deadline=None)
+@given(
+    drawn=st.lists(geometries(), min_size=1, max_size=4),
+    at=places(),
+    seed=st.integers(0, 2**32 - 1),
+    far_m=st.sampled_from([20.0, 130.0, 700.0, 3_000.0]),
+)
+def test_a_way_that_crosses_a_fence_is_never_called_free(drawn, at, seed, far_m):
+    index = GeofenceIndex(
+        Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect()) for n, shape in enumerate(drawn)
+    )
+    rng = random.Random(seed)
+    for shape in drawn:
+        if isinstance(shape, Circle):
+            corners = [(shape.lat + shape.radius_m / 111_300 * rng.choice([-1, 1]), shape.lon), (shape.lat, shape.lon)]
+        else:
+            corners = [(lat, lon) for lon, lat in shape.shape.geoms[0].exterior.coords] if hasattr(shape.shape, "geoms") else [(lat, lon) for lon, lat in shape.shape.exterior.coords]  # fmt: skip
+        for _ in range(30):
+            lat, lon = rng.choice([*corners, at])
+            away = far_m / 111_300
+            lat0, lat1 = (max(-89.9, min(89.9, lat + rng.uniform(-away, away))) for _ in range(2))
+            lon0, lon1 = (turned(lon + rng.uniform(-away, away)) for _ in range(2))
+            if index.crossed(lat0, lon0, lat1, lon1):
+                assert index.kernel.may_be_crossed(lat0, lon0, lat1, lon1)
+
+
+# ------------------------------------------------------------------------------------------------ presence
+LAT, LON = 48.2, 11.6
+STEP_DEG = 0.0004  # some 40 m
+PLACES = [(LAT + STEP_DEG * row, LON + STEP_DEG * column) for row in range(5) for column in range(5)]
+
+
+def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, area=False):
+    lat, lon = LAT + STEP_DEG * row, LON + STEP_DEG * column
+    reach = radius_m / 111_300
+    shape = Circle(lat, lon, radius_m)
+    if area:
+        ring = [(lon - reach, lat - reach), (lon + reach, lat - reach), (lon + reach, lat + reach), (lon - reach, lat + reach)]
+        shape = Area(machine_polygon(ring))
+    return Geofence(FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=Detect(dwell_s=dwell_s))
+
+
+def machine_polygon(ring):
+    import shapely  # noqa: PLC0415 - of this helper alone
+
+    return shapely.Polygon(ring)
+
+
+fence_changes = st.builds(
+    fence,
+    st.sampled_from("abcde"),
+    st.floats(0, 4),
+    st.floats(0, 4),
+    st.sampled_from([3.0, 15.0, 45.0, 120.0, 2_500.0]),
+    version=st.integers(2, 99),
+    dwell_s=st.sampled_from([0.0, 30.0, 60.0]),
+    active=st.integers(0, 5).map(bool),
+    area=st.booleans(),
+)
+points_drawn = st.tuples(st.integers(0, 3), st.integers(-3, 90), st.sampled_from(PLACES))
+requests_drawn = st.lists(points_drawn, min_size=1, max_size=12)
+plays = st.lists(st.one_of(requests_drawn, requests_drawn, fence_changes, st.sampled_from(["drop a", "drop b"])), max_size=14)
+
+
+def known(number, user, **more):
+    fields = {
+        "partition": number, "replay": True, "locate": True, "of_age": True, "proven": False, "token_epoch": 0, "state": NOWHERE,
+    } | more  # fmt: skip
+    return KnownDevice(id=UUID(int=100 + number), user=UUID(int=user), workspace=WORKSPACE, **fields)
+
+
+class World:
+    """Devices in one memory, stepped as the engine steps them."""
+
+    def __init__(self, tracks):
+        self.tracks, self.index = tracks, GeofenceIndex()
+        for number in range(4):
+            tracks.add(known(number, number // 2), 3, 0, self.index, held=False)
+
+    def send(self, points):
+        batch = quick.batch_of(points) if isinstance(self.tracks, type(quick.tracks(1, 1))) else points
+        codes = bytearray([Code.ABSENT] * len(points))
+        self.tracks.settle(batch, codes, WORKSPACE, NOW_US, EPOCHS, self.index.kernel)
+        edges = []
+        stepped = [(points[number], number) for number, code in enumerate(codes) if code == Code.STEP]
+        for point, number in sorted(stepped, key=lambda pair: (pair[0].at_us, pair[0].lat, pair[0].lon, pair[1])):
+            state, told, codes[number] = self.step(point)
+            edges += [(point.device, edge) for edge in told]
+            self.tracks.install(point.device, state, self.index)
+        return list(codes), sorted(edges, key=lambda edge: (edge[0], edge[1].at_us, repr(edge[1])))
+
+    def step(self, point):
+        state, fix = self.tracks.get(point.device).device.state, point.fix()
+        received = machine.receive(state, fix)
+        if received != "accepted":
+            return state, (), Code[received.upper()]
+        inside = self.index.locate_one(fix.lat, fix.lon)
+        moved = state.lat is not None and (state.lat, state.lon) != (fix.lat, fix.lon)
+        crossed = self.index.crossed(state.lat, state.lon, fix.lat, fix.lon) if moved else ()
+        state, told = machine.step(
+            state, fix, inside, crossed, workspace=WORKSPACE, device=point.device, lookup=self.index.get
+        )
+        return state, told, Code.ACCEPTED
+
+    def states(self):
+        return [self.tracks.get(UUID(int=100 + number)).device.state for number in range(4)]
+
+
+@compiled
+@settings(max_examples=200, deadline=None)
+@given(play=plays)
+def test_whatever_is_sent_and_however_fences_change_the_quick_way_and_the_machine_say_the_same(play):
+    quickly, plainly = World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))
+    at_us = NOW_US
+    for act in play:
+        for world in (quickly, plainly):
+            if isinstance(act, str):
+                world.index.remove(FenceId(f"s/{act[-1]}"))
+            elif isinstance(act, Geofence):
+                world.index.put(act)
+        if isinstance(act, list):
+            points, then_us = [], at_us
+            for device, later_s, where in act:
+                then_us = max(then_us, at_us + later_s * 1_000_000)
+                points.append(Point(UUID(int=100 + device), at_us + later_s * 1_000_000, *where))
+            at_us = then_us
+            assert quickly.send(points) == plainly.send(points)
+            assert quickly.states() == plainly.states()
+
+
+@compiled
+@given(play=st.lists(requests_drawn, min_size=2, max_size=6))
+def test_a_ping_that_causes_nothing_is_taken_without_the_machine(play):
+    """The quick way is not only right, it is taken: far from all fences nothing is left to step."""
+    world, at_us = World(quick.tracks(1.0, 20.0)), NOW_US
+    world.index.put(fence("far", 4000, 0, 50.0))
+    for request in play:
+        newest: dict[int, int] = {}
+        points = []
+        for device, _, where in request:
+            at_us += 1_000_000
+            newest[device] = at_us
+            points.append(Point(UUID(int=100 + device), at_us, *where))
+        codes = bytearray([Code.ABSENT] * len(points))
+        assert not world.tracks.settle(quick.batch_of(points), codes, WORKSPACE, NOW_US, EPOCHS, world.index.kernel)
+        assert set(codes) == {Code.ACCEPTED}
+
+
+# ------------------------------------------------------------------------------------------------ the memory
+def states():
+    stays = st.builds(
+        Stay,
+        st.sampled_from([FenceId("s/a"), FenceId("s/bä"), FenceId("t/c")]),
+        st.integers(1, 2**31 - 1),
+        st.uuids(),
+        st.integers(0, NOW_US),
+        st.booleans(),
+    )
+    placed = st.one_of(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), st.just((None, None)))
+    return st.builds(
+        lambda newest, where, inside, recent: PresenceState(newest, *where, {stay.fence: stay for stay in inside}, recent),
+        st.none() | st.integers(0, NOW_US),
+        placed,
+        st.lists(stays, max_size=3),
+        st.integers(0, 64).map(lambda marks: bytes(range(1, marks * 3 + 1)) if marks < 64 else bytes(192)),
+    )
+
+
+class Both:
+    """The same calls to both memories; whatever they answer must be the same."""
+
+    def __init__(self):
+        self.memories = (quick.tracks(1.0, 2.0), PlainTracks(1.0, 2.0))
+        self.index = GeofenceIndex()
+
+    def ask(self, call):
+        one, other = (call(memory) for memory in self.memories)
+        assert one == other
+        return one
+
+
+memory_acts = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 30), st.integers(0, 6), states()),
+        st.tuples(st.just("drop"), st.integers(0, 30)),
+        st.tuples(st.just("install"), st.integers(0, 30), states()),
+        st.tuples(st.just("hold"), st.integers(0, 6), st.booleans()),
+        st.tuples(st.just("ask"), st.lists(st.integers(0, 30), max_size=6), st.integers(0, 3)),
+        st.tuples(st.just("sweep"), st.integers(0, 3)),
+    ),
+    max_size=40,
+)
+
+
+@compiled
+@settings(max_examples=150, deadline=None)
+@given(acts=memory_acts)
+def test_the_compiled_memory_of_devices_holds_what_the_plain_one_holds(acts):
+    both, held = Both(), set()
+    for name, *rest in acts:
+        if name == "add" and rest[0] not in held:
+            number, user, state = rest
+            held.add(number)
+            device = known(number, user, state=state, replay=number % 3 == 0, locate=number % 7 != 0, of_age=number % 5 != 0)
+            both.ask(lambda memory, device=device: memory.add(device, 3 if device.partition % 4 else None, NOW_US, both.index, held=False))
+        elif name == "drop" and rest[0] in held:
+            held.discard(rest[0])
+            both.ask(lambda memory, number=rest[0]: memory.drop(UUID(int=100 + number)))
+        elif name == "install" and rest[0] in held:
+            both.ask(lambda memory, rest=rest: memory.install(UUID(int=100 + rest[0]), rest[1], both.index))
+        elif name == "hold":
+            both.ask(lambda memory, rest=rest: memory.hold(UUID(int=rest[0]), rest[1]))
+        elif name == "ask":
+            refusals(both, *rest)
+        elif name == "sweep":
+            swept = [sorted_sweep(memory, NOW_US + rest[0] * 1_000_000) for memory in both.memories]
+            assert swept[0] == swept[1]
+            held = {number for number in held if UUID(int=100 + number) in both.memories[0]}
+        assert both.ask(len) == len(held)
+        for number in range(31):
+            both.ask(lambda memory, number=number: memory.get(UUID(int=100 + number)))
+        for user in range(7):
+            both.ask(lambda memory, user=user: sorted(memory.of_user(UUID(int=user))))
+
+
+def refusals(both, numbers, later_s):
+    """Points without a way to be taken quickly: who is refused, and why, is the same."""
+    for shape in ((95.0, 0.0), (0.0, 0.0)):
+        points = [Point(UUID(int=100 + number), NOW_US + 10**9, *shape) for number in numbers]
+        found = []
+        for memory in both.memories:
+            codes = bytearray([Code.ABSENT] * len(points))
+            batch = points if isinstance(memory, PlainTracks) else quick.batch_of(points)
+            memory.settle(batch, codes, WORKSPACE, NOW_US + later_s * 1_000_000, EPOCHS, None)
+            found.append(list(codes))
+        assert found[0] == found[1]
+
+
+def sorted_sweep(memory, before_us):
+    at, gone = 0, []
+    while at >= 0:
+        at, some = memory.sweep(at, 7, before_us, before_us - 1_500_000)
+        gone += some
+    return gone.count(WORKSPACE)
+
+
+@compiled
+def test_thousands_of_devices_are_found_after_others_went():
+    memory, index = quick.tracks(1.0, 20.0), GeofenceIndex()
+    rng = random.Random(5)
+    all_of_them = [UUID(int=rng.getrandbits(128)) for _ in range(5_000)]
+    for device, user in zip(all_of_them, itertools.cycle(range(1_700)), strict=False):
+        memory.add(
+            KnownDevice(device, UUID(int=user), WORKSPACE, 0, True, True, True, False, 0, NOWHERE), 3, 0, index, held=False
+        )
+    gone = set(rng.sample(all_of_them, 3_000))
+    for device in gone:
+        memory.drop(device)
+    assert len(memory) == 2_000
+    assert [device in memory for device in all_of_them] == [device not in gone for device in all_of_them]
+    assert sum(len(memory.of_user(UUID(int=user))) for user in range(1_700)) == 2_000
