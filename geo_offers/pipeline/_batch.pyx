@@ -166,7 +166,7 @@ cdef bint take_number(Reader* r, double* value):
     cdef const char* start
     cdef uint64_t whole = 0
     cdef int digits = 0, scale = 0, given = 0, sign
-    cdef bint negative = False
+    cdef bint negative = False, whole_number = True
     cdef char[LONGEST_NUMBER + 1] text
     cdef Py_ssize_t length, k
     peek(r)
@@ -183,6 +183,7 @@ cdef bint take_number(Reader* r, double* value):
         digits += 1
         r.at += 1
     if r.at < r.end and r.at[0] == b".":
+        whole_number = False
         r.at += 1
         if r.at >= r.end or not is_digit(r.at[0]):
             return False
@@ -194,6 +195,7 @@ cdef bint take_number(Reader* r, double* value):
     if r.at < r.end and (r.at[0] == b"e" or r.at[0] == b"E"):
         r.at += 1
         sign = 1
+        whole_number = False
         if r.at < r.end and (r.at[0] == b"+" or r.at[0] == b"-"):
             sign = -1 if r.at[0] == b"-" else 1
             r.at += 1
@@ -210,7 +212,7 @@ cdef bint take_number(Reader* r, double* value):
         return False
     if digits <= 15 and -22 <= scale <= 22:
         value[0] = <double>whole * TENS[scale] if scale >= 0 else <double>whole / TENS[-scale]
-        if negative:
+        if negative and (whole or not whole_number):  # there is no whole -0
             value[0] = -value[0]
         return True
     for k in range(length):
