@@ -78,12 +78,10 @@ class _Endpoint:
         return await self._once(request, caller, data, key)
 
     async def _answer(self, request: web.Request, caller: Caller, data: bytes, key_id: UUID | None) -> Reply:
-        body: Any = None
-        if call.plain is not None:
-            body = call.plain(data)
+        body: Any = None if self._call.plain is None else self._call.plain(data)
         if self._decoder is not None and body is None:
             body = await self._decode(self._decoder, data)
-        elif data:
+        elif data and self._decoder is None:
             raise Malformed("this call takes no body")
         query = bodies.convert(_query(request), self._call.query or NoQuery)
         given = Given(caller, request.match_info, query, body, data, key_id, request.headers)
