@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = lookup.Options(given.pings, given.repeats or 5, given.seed, limit_s)
         report.publish(lookup.run(sizes, options))
     if given.name in {None, "turns"}:
-        asked = turns.Options(
+        load = turns.Options(
             past=given.past, turn=given.turn, commits=given.commits, repeats=given.repeats or 5, seed=given.seed
         )
-        report.publish([_run_as_served(turns.run(asked))])
+        report.publish([_run_as_served(turns.run(load))])
     if given.name in {None, "pings"}:
         fences = given.fences[0] if given.fences else 10_000
         asked = pings.Options(fences, given.phones, given.seconds, given.repeats or 3, given.seed)

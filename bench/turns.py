@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter, process_time
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
@@ -47,14 +47,15 @@ from geo_offers.storage.turns import PostgresPartitions, PostgresTurns
 from geo_offers.storage.workspaces import raise_catalog
 
 OWNER: Final = workspace_id(WORKSPACE)
+DAY_US: Final = 86_400_000_000
 LINES: Final = {"no campaign": 0.0, "a tenth decides": 0.1, "all decide": 1.0}
 ROWS_A_CALL: Final = 10_000
 EAGER: Final = wire.Rhythm(max=1000, per="day", min_gap_h=0, quiet=[])
 SILENT: Final = wire.Rhythm(max=0, per="day", min_gap_h=0, quiet=[])
 PAST: Final = (
     "INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at, left_at, closed_by)"
-    " SELECT q.id, $1, q.user_id, q.device, $5, 1, q.entered_at, q.entered_at + interval '5 min', 'exit'"
-    " FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $6::timestamptz[]) q (id, user_id, device, entered_at)"
+    " SELECT q.id, $1, q.user_id, q.device, $2, 1, q.entered_at, q.entered_at + interval '5 min', 'exit'"
+    " FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[]) q (id, user_id, device, entered_at)"
 )
 CAMPAIGN: Final = "INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, $3, $4, 'bench')"
 
@@ -269,9 +270,7 @@ async def _phones(pool: Pool, options: Options, epochs: dict[int, int]) -> Phone
         for purpose in ("locate", "offers")
     }
     agreed = msgspec.json.encode(consents)
-    people = [
-        (user, OWNER, partition_of(user), None, agreed, "adult", "en", "Europe/Berlin") for user in users
-    ]
+    people = [(user, OWNER, partition_of(user), None, agreed, "adult", "en", "Europe/Berlin") for user in users]
     phones = [
         (device, OWNER, user, "ios", False, False, None, None) for user, device in zip(users, devices, strict=True)
     ]
@@ -285,32 +284,22 @@ async def _phones(pool: Pool, options: Options, epochs: dict[int, int]) -> Phone
             await connection.execute(
                 "UPDATE app_user SET rhythm = $2 WHERE id = ANY ($1::uuid[])", whose, msgspec.json.encode(rhythm)
             )
-    fences = make_fences(options.fences, options.seed)
-    for start in range(0, options.past, ROWS_A_CALL):
-        await _past(pool, users, devices, fences[start % len(fences)].id, start, options.past)
-    connection: Any
-    async with pool.acquire() as connection:
-        await connection.execute("ANALYZE")
-    return Phones(users, devices, fences, epochs, rng)
+    made = Phones(users, devices, make_fences(options.fences, options.seed), epochs, rng)
+    for first in range(0, options.past, ROWS_A_CALL):
+        await _past(pool, made, first, options.past)
+    await pool.execute("ANALYZE")
+    return made
 
 
-async def _past(
-    pool: Pool, users: Sequence[UUID], devices: Sequence[UUID], fence: str, start: int, past: int
-) -> None:
+async def _past(pool: Pool, phones: Phones, first: int, past: int) -> None:
     """Visits of the last weeks, the oldest first, as their ids and pages are."""
-    numbers = range(start, min(start + ROWS_A_CALL, past))
-    step_us = 30 * 86_400 * 1_000_000 // past
-    began_us = clock.now_us() - 31 * 86_400 * 1_000_000
-    at = [began_us + number * step_us for number in numbers]
-    who = [number * 7_919 % len(users) for number in numbers]
-    ids = [visit_id(OWNER, devices[one], fence, at_us) for one, at_us in zip(who, at, strict=True)]
+    step_us = 30 * DAY_US // past
+    began_us = clock.now_us() - 31 * DAY_US
+    fence = phones.fences[first % len(phones.fences)].id
+    rows = []
+    for number in range(first, min(first + ROWS_A_CALL, past)):
+        who, at_us = number * 7_919 % len(phones.users), began_us + number * step_us
+        device = phones.devices[who]
+        rows.append((visit_id(OWNER, device, fence, at_us), phones.users[who], device, from_us(at_us)))
     async with transaction(pool, [OWNER]) as connection:
-        await connection.execute(
-            PAST,
-            OWNER,
-            ids,
-            [users[one] for one in who],
-            [devices[one] for one in who],
-            fence,
-            [from_us(at_us) for at_us in at],
-        )
+        await connection.execute(PAST, OWNER, fence, *columns(rows, 4))

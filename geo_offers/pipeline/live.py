@@ -50,6 +50,10 @@ class LiveFeed:
         self._history: dict[UUID, deque[Event]] = {}
         self._seq: Counter[UUID] = Counter()
 
+    def heard(self, workspace: UUID) -> bool:
+        """Whether an event would be kept or read: who publishes many asks before making them."""
+        return workspace in self._readers
+
     def publish(self, workspace: UUID, name: str, data: dict[str, Any], *, keep: bool = True) -> None:
         """Tells all readers of the workspace; costs next to nothing when nobody has looked yet."""
         readers = self._readers.get(workspace)

@@ -1,7 +1,7 @@
 """What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -44,17 +44,17 @@ def _visit_rows(outcome: Outcome) -> list[VisitRow]:
             entered_us=edge.entered_us,
             opened=False,
         )
+        rows[edge.visit] = row
         by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
         match edge.type:
             case TransitionType.ENTER:
-                row = replace(row, opened=True, enter_decision=by)
+                row.opened, row.enter_decision = True, by
             case TransitionType.DWELL:
-                row = replace(row, dwelt_us=edge.at_us, dwell_decision=by)
+                row.dwelt_us, row.dwell_decision = edge.at_us, by
             case TransitionType.EXIT:
-                row = replace(row, left_us=edge.at_us, exit_decision=by)
-            case TransitionType.CROSS:
-                continue
-        rows[edge.visit] = row
+                row.left_us, row.exit_decision = edge.at_us, by
+            case TransitionType.CROSS:  # has no visit
+                pass
     return list(rows.values())
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
+from msgspec import UNSET, UnsetType
 
 from geo_offers import wire
 from geo_offers.instants import from_us, to_us
@@ -69,6 +70,31 @@ def _consents(column: bytes) -> Consents:
             for purpose, state in said.items()
         }
     )
+
+
+class _Said(msgspec.Struct, forbid_unknown_fields=True):
+    """One field a purpose; what is not there was never said."""
+
+    locate: wire.ConsentState | UnsetType = UNSET
+    offers: wire.ConsentState | UnsetType = UNSET
+    profile: wire.ConsentState | UnsetType = UNSET
+    measure: wire.ConsentState | UnsetType = UNSET
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+def may_locate(column: bytes, of: UUID) -> bool:
+    """`consents(column, of).granted(Purpose.LOCATE)`, several times as fast: a turn asks it of everybody."""
+    return _read("consents", of, _may_locate, column, strictest=False)
+
+
+def _may_locate(column: bytes) -> bool:
+    said = _SAID.decode(column)
+    for state in (said.locate, said.offers, said.profile, said.measure):
+        if state is not UNSET and state.at.tzinfo is None:
+            raise ValueError("an instant without its offset")
+    return said.locate is not UNSET and said.locate.granted
 
 
 def consent_states(value: Consents) -> list[wire.ConsentState]:
