@@ -87,7 +87,7 @@ class VisitRow(msgspec.Struct):
     fence: FenceId
     fence_version: int
     entered_us: int
-    opened: bool
+    opened: bool = False
     dwelt_us: int | None = None
     left_us: int | None = None
     enter_decision: UUID | None = None

@@ -76,16 +76,17 @@ class DecisionTurn:
             locate = await turn.lock([part.user for part in parts])
             policies = await self._policies(turn, workspaces)
             refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
+            speaks = any(held.campaigns for held in policies.values())
             present = [part for part in parts if part.user not in refused] if refused else parts
-            asked = [part for part in present if _concerns(policies[part.request.workspace], part)]
+            asked = [part for part in present if _concerns(policies[part.request.workspace], part)] if speaks else ()
             locked = self.stopwatch()
             users = turn.people([part.user for part in asked]) if asked else {}
             looked = present if look else asked
             read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
             ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
             outcomes = [
-                self._decide(part, user, read, policies[part.request.workspace], ms)
-                if (user := users.get(part.user))
+                self._decide(part, users[part.user], read, policies[part.request.workspace], ms)
+                if users and part.user in users
                 else Outcome(part, _news(part, read))
                 for part in present
             ]

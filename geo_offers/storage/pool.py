@@ -46,10 +46,6 @@ _UNABLE = (
 )
 
 
-async def _as_it_was(_connection: Any) -> None:
-    """Nothing to reset: all that a transaction sets is its own. Saves a round trip after each."""
-
-
 async def _pinned(connection: Any) -> None:
     level = await connection.fetchval(sql("isolation"))
     if level != "read committed":
@@ -61,14 +57,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[Pool]:
     """A pool of `size` connections; raises Misconfigured where the server cannot be reached at the start."""
     try:
         pool = await asyncpg.create_pool(
-            dsn,
-            min_size=1,
-            max_size=size,
-            server_settings=_SETTINGS,
-            init=_pinned,
-            reset=_as_it_was,
-            timeout=5,
-            command_timeout=30,
+            dsn, min_size=1, max_size=size, server_settings=_SETTINGS, init=_pinned, timeout=5, command_timeout=30
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to PostgreSQL: {error}") from error

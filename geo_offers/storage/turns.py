@@ -26,7 +26,7 @@ from geo_offers.places.fences import FenceId
 from geo_offers.presence import machine
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
-from geo_offers.storage.pool import Connection, Pool, columns, transaction
+from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
 _THERE = "a row of this turn is there already; send the same request again"
@@ -44,7 +44,7 @@ class PostgresTurns:
         self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
     ) -> AsyncIterator["PostgresTurn"]:
         async with transaction(self._pool, workspaces) as connection:
-            held = await connection.fetch(sql("turn_owner"), list(epochs), owner, list(epochs.values()))
+            held = await connection.fetch(sql("turn_owner"), _array(list(epochs)), owner, _array(list(epochs.values())))
             if len(held) != len(epochs):
                 raise Unavailable("another process owns this user's partition now; send the same request again")
             yield PostgresTurn(connection)
@@ -55,14 +55,15 @@ class PostgresTurn:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._locked: Mapping[UUID, Any] = {}
+        self._locked: Sequence[Any] = ()
 
     async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, bool]:
-        self._locked = {row["id"]: row for row in await self._connection.fetch(sql("turn_lock"), _array(users))}
-        return {user: rows.may_locate(row["consents"], user) for user, row in self._locked.items()}
+        self._locked = await self._connection.fetch(sql("turn_lock"), _array(users))
+        return {(user := row["id"]): rows.may_locate(row["consents"], user) for row in self._locked}
 
     def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
-        return {user: _locked(self._locked[user]) for user in users}
+        wanted = set(users)
+        return {row["id"]: _locked(row) for row in self._locked if row["id"] in wanted}
 
     async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
         found = await self._connection.fetch(sql("turn_catalog"), list(workspaces))
@@ -141,19 +142,46 @@ class PostgresTurn:
             raise Unavailable(_THERE)
 
     async def _write_decisions(self, decisions: Sequence[DecisionRow]) -> None:
-        offers = [_offered(decision) for decision in decisions if decision.offer is not None]
+        offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
         done = await self._connection.fetchrow(
             sql("turn_write_decisions"),
-            *columns([_decided(decision) for decision in decisions], 9),
-            *columns(offers, 17),
+            _array([decision.id for decision in decisions]),
+            _array([decision.workspace for decision in decisions]),
+            _array([decision.user for decision in decisions]),
+            _array([decision.campaign for decision in decisions]),
+            _array([decision.at_us for decision in decisions]),
+            _array([decision.outcome for decision in decisions]),
+            _array([decision.reason for decision in decisions]),
+            _array([None if decision.offer is None else decision.offer.id for decision in decisions]),
+            [decision.receipt for decision in decisions],
+            _array([decision.user for decision, _ in offers]),
+            _array([offer.at_us for _, offer in offers]),
+            _array([offer.id for _, offer in offers]),
+            _array([decision.workspace for decision, _ in offers]),
+            _array([offer.campaign for _, offer in offers]),
+            [offer.store for _, offer in offers],
+            [offer.fence for _, offer in offers],
+            [_UNIT.join(offer.tags) for _, offer in offers],
+            _array([offer.device for _, offer in offers]),
+            _array([decision.id for decision, _ in offers]),
+            _array([offer.visit for _, offer in offers]),
+            _array([offer.trigger for _, offer in offers]),
+            _array([offer.lane for _, offer in offers]),
+            [offer.message for _, offer in offers],
+            _array([offer.created_us for _, offer in offers]),
+            _array([offer.expires_us for _, offer in offers]),
+            _array([offer.partition for _, offer in offers]),
         )
         assert done is not None  # it counts
         if (done["decided"], done["due"]) != (len(decisions), len(offers)):
             raise Unavailable(_THERE)
 
 
-def _array(values: Collection[UUID | int | None]) -> str:
-    """As an array literal: what JSON makes of them, in other brackets; asyncpg looks at each value several times."""
+def _array(values: Collection[UUID | int | str | None]) -> str:
+    """As an array literal: what JSON makes of them, in other brackets; asyncpg looks at each value several times.
+
+    Texts: words of ours, without control characters.
+    """
     return "{" + msgspec.json.encode(values).decode()[1:-1] + "}"
 
 
@@ -168,44 +196,6 @@ def _locked(row: Any) -> LockedUser:
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),
-    )
-
-
-def _decided(decision: DecisionRow) -> tuple[Any, ...]:
-    return (
-        decision.id,
-        decision.workspace,
-        decision.user,
-        decision.campaign,
-        from_us(decision.at_us),
-        decision.outcome,
-        decision.reason,
-        None if decision.offer is None else decision.offer.id,
-        decision.receipt,
-    )
-
-
-def _offered(decision: DecisionRow) -> tuple[Any, ...]:
-    offer = decision.offer
-    assert offer is not None
-    return (
-        decision.user,
-        from_us(offer.at_us),
-        offer.id,
-        decision.workspace,
-        offer.campaign,
-        offer.store,
-        offer.fence,
-        _UNIT.join(offer.tags),
-        offer.device,
-        decision.id,
-        offer.visit,
-        offer.trigger,
-        offer.lane,
-        offer.message,
-        from_us(offer.created_us),
-        from_us(offer.expires_us),
-        offer.partition,
     )
 
 

@@ -2,7 +2,7 @@
 -- $1 partitions, $2 owner, $3 their epochs. One row per partition that this owner still holds at this epoch; the lock keeps
 -- a new owner's claim waiting until this commit is through, so that a deposed owner's commit is refused. KEY SHARE and no
 -- more: the owner's own renewal, which changes neither owner nor epoch, must not meet it.
-SELECT p.id FROM partition p JOIN unnest($1::smallint[], $3::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
+SELECT p.id FROM partition p JOIN unnest($1::text::smallint[], $3::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
 WHERE p.owner = $2 ORDER BY p.id FOR KEY SHARE OF p;
 
 -- name: turn_lock
@@ -66,26 +66,35 @@ SELECT (SELECT count(*) FROM opened) AS opened, (SELECT count(*) FROM continued)
        (SELECT count(*) FROM seen) AS seen;
 
 -- name: turn_write_decisions
--- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Returns as above.
+-- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as
+-- above.
 WITH decided AS (
     INSERT INTO decision (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[],
-                         $8::uuid[], $9::bytea[]) RETURNING 1),
+    SELECT id, workspace, user_id, campaign, 'epoch'::timestamptz + at * interval '1 us', outcome, reason, offer, receipt
+    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::bigint[], $6::text::text[],
+                $7::text::text[], $8::text::uuid[], $9::bytea[])
+        q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt) RETURNING 1),
+made AS MATERIALIZED (
+    SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
+           decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,
+           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition
+    FROM unnest($10::text::uuid[], $11::text::bigint[], $12::text::uuid[], $13::text::uuid[], $14::text::uuid[], $15::text[],
+                $16::text[], $17::text[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[], $21::text::text[],
+                $22::text::text[], $23::bytea[], $24::text::bigint[], $25::text::bigint[], $26::text::smallint[])
+        q (user_id, at, offer, workspace, campaign, store, fence, tags, device, decision, visit, trigger, lane, message,
+           created, expires, partition)),
 reserved AS (
     INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit)
     SELECT user_id, at, offer, workspace, campaign, store, fence,
-           CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit
-    FROM unnest($10::uuid[], $11::timestamptz[], $12::uuid[], $13::uuid[], $14::uuid[], $15::text[], $16::text[], $17::text[],
-                $20::uuid[]) q (user_id, at, offer, workspace, campaign, store, fence, tags, visit) RETURNING 1),
+           CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit FROM made RETURNING 1),
 offered AS (
     INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
                        expires_at)
-    SELECT * FROM unnest($12::uuid[], $13::uuid[], $10::uuid[], $18::uuid[], $19::uuid[], $14::uuid[], $16::text[],
-                         $20::uuid[], $21::text[], $22::text[], $23::bytea[], $24::timestamptz[], $25::timestamptz[])
-    RETURNING 1),
+    SELECT offer, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
+           expires_at FROM made RETURNING 1),
 due AS (
     INSERT INTO outbox (offer, workspace, partition, lane, due)
-    SELECT * FROM unnest($12::uuid[], $13::uuid[], $26::smallint[], $22::text[], $24::timestamptz[]) RETURNING 1)
+    SELECT offer, workspace, partition, lane, created_at FROM made RETURNING 1)
 SELECT (SELECT count(*) FROM decided) AS decided, (SELECT count(*) FROM due) AS due;
 
 -- name: partitions_claim
