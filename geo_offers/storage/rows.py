@@ -21,6 +21,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.places.fences import FenceId
 from geo_offers.presence import machine
 from geo_offers.presence.machine import PresenceState
 
@@ -147,6 +148,28 @@ _NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
 def presence(column: bytes | None, of: UUID) -> PresenceState:
     """Where a device is; nowhere where that is not kept or cannot be read."""
     return machine.NOWHERE if column is None else _read("presence", of, machine.load, column, machine.NOWHERE)
+
+
+class _Stay(msgspec.Struct):
+    fence: FenceId
+
+
+class _Inside(msgspec.Struct):
+    """Of a device's presence only this."""
+
+    inside: list[_Stay] = []
+
+
+_INSIDE = msgspec.json.Decoder(_Inside)
+
+
+def inside(column: bytes | None, of: UUID) -> list[FenceId]:
+    """The fences in which a device is, without all the rest of `presence`: a person may have a thousand devices."""
+    return (
+        []
+        if column is None
+        else [stay.fence for stay in _read("presence", of, _INSIDE.decode, column, _Inside()).inside]
+    )
 
 
 # ------------------------------------------------------------------------------------------------ workspaces

@@ -94,7 +94,7 @@ class PostgresTurn:
             if row["id"] in own:
                 found[row["id"]] = DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
             else:
-                inside.setdefault(row["user_id"], []).extend(rows.presence(row["presence"], row["id"]).inside)
+                inside.setdefault(row["user_id"], []).extend(rows.inside(row["presence"], row["id"]))
         return Read(
             uses=uses,
             inside=inside,
