@@ -4,10 +4,10 @@ A campaign answers one kind of transition at the fences it selects. It is stored
 or ended; running is not stored but follows: approved and inside its schedule.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
@@ -80,6 +80,38 @@ def candidates(campaigns: Iterable[Campaign], transition: Transition, fence: Geo
     if transition.visit is None:
         return []
     return [found for found in campaigns if found.trigger_on is transition.type and found.fences.matches(fence)]
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Answers for all campaigns of a workspace at once whether any is a candidate, which nearly always none is."""
+
+    sets: Mapping[TransitionType, frozenset[str]]
+    ids: Mapping[TransitionType, frozenset[FenceId]]
+    tags: Mapping[TransitionType, frozenset[str]]
+
+    @classmethod
+    def by(cls, campaigns: Sequence[Campaign]) -> Self:
+        sets: dict[TransitionType, frozenset[str]] = {}
+        ids: dict[TransitionType, frozenset[FenceId]] = {}
+        tags: dict[TransitionType, frozenset[str]] = {}
+        for campaign in campaigns:
+            on, fences = campaign.trigger_on, campaign.fences
+            if fences.set is not None:
+                sets[on] = sets.get(on, frozenset()) | {fences.set}
+            else:
+                ids[on] = ids.get(on, frozenset()) | fences.ids
+                tags[on] = tags.get(on, frozenset()) | fences.tags
+        return cls(sets, ids, tags)
+
+    def any(self, transition: Transition, fence: Geofence) -> bool:
+        """Whether `candidates` of the same campaigns would find one."""
+        on = transition.type
+        if transition.visit is None:
+            return False
+        if on in self.sets and split_fence_id(fence.id)[0] in self.sets[on]:
+            return True
+        return on in self.ids and (fence.id in self.ids[on] or not self.tags[on].isdisjoint(fence.tags))
 
 
 def faults(campaign: Campaign) -> tuple[Fault, ...]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.campaigns import Campaign, Concerned
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
@@ -21,13 +21,17 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version."""
+    """One workspace at one catalog version; `concerned` follows from its campaigns."""
 
     version: int
     policy: WorkspacePolicy
     campaigns: Sequence[Campaign]
     store_names: Mapping[str, str] = field(default_factory=dict)
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    concerned: Concerned = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "concerned", Concerned.by(self.campaigns))
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)

@@ -1,7 +1,8 @@
 """The live feed: what happens now, fanned out to whoever looks, without coordinates.
 
 A slow reader loses its own oldest events and nothing else; how many were dropped is told with the next event that it
-gets. Events are numbered by workspace: gaps would tell one how busy the others are.
+gets. Once nobody has read for as many events as are remembered, the workspace costs nothing again. Events are numbered
+by workspace: gaps would tell one how busy the others are.
 """
 
 import asyncio
@@ -49,6 +50,11 @@ class LiveFeed:
         self._readers: dict[UUID, set[Reader]] = {}
         self._history: dict[UUID, deque[Event]] = {}
         self._seq: Counter[UUID] = Counter()
+        self._unread: Counter[UUID] = Counter()
+
+    def heard(self, workspace: UUID) -> bool:
+        """Whether an event would be kept or read: who publishes many asks before making them."""
+        return workspace in self._readers
 
     def publish(self, workspace: UUID, name: str, data: dict[str, Any], *, keep: bool = True) -> None:
         """Tells all readers of the workspace; costs next to nothing when nobody has looked yet."""
@@ -61,6 +67,14 @@ class LiveFeed:
             self._history[workspace].append(event)
         for reader in readers:
             reader.push(event)
+        if not readers:
+            self._leave_alone(workspace)
+
+    def _leave_alone(self, workspace: UUID) -> None:
+        """Counts what nobody has read. Who comes back later sees by the numbers that events are missing."""
+        self._unread[workspace] += 1
+        if self._unread[workspace] >= HISTORY:
+            del self._readers[workspace], self._history[workspace], self._unread[workspace]
 
     def forget(self, workspace: UUID, name: str) -> None:
         """Drops what is remembered of a person; their device's events name them too."""
@@ -85,6 +99,7 @@ class LiveFeed:
                 if event.seq > after:
                     reader.push(event)
         readers.add(reader)
+        self._unread.pop(workspace, None)
         try:
             yield reader
         finally:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from geo_offers.offers.caps import Use
 from geo_offers.people.consent import Consents
@@ -64,17 +66,19 @@ class KnownVisit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a turn reads after the lock, by user."""
+    """What a turn reads after the lock. inside: by user, the fences in which their other devices are."""
 
-    uses: Mapping[UUID, Sequence[Use]]
-    open_visits: Mapping[UUID, Sequence[tuple[UUID, FenceId]]]
-    known: Mapping[UUID, KnownVisit]
-    devices: Mapping[UUID, DeviceRow]
+    uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
+    inside: Mapping[UUID, Collection[FenceId]] = field(default_factory=dict)
+    known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
+    devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class VisitRow:
-    """A visit as this turn leaves it; `opened` false continues one that is there already."""
+class VisitRow(msgspec.Struct):
+    """A visit as this turn leaves it; `opened` false continues one that is there already.
+
+    There is one for nearly every transition, and a struct is made several times faster than a frozen dataclass.
+    """
 
     id: UUID
     workspace: UUID
@@ -83,7 +87,7 @@ class VisitRow:
     fence: FenceId
     fence_version: int
     entered_us: int
-    opened: bool
+    opened: bool = False
     dwelt_us: int | None = None
     left_us: int | None = None
     enter_decision: UUID | None = None
@@ -124,8 +128,7 @@ class DecisionRow:
     offer: OfferRow | None
 
 
-@dataclass(frozen=True, slots=True)
-class SeenRow:
+class SeenRow(msgspec.Struct, frozen=True):
     """A device after its transitions."""
 
     device: UUID
@@ -140,14 +143,33 @@ class Writes:
     seen: Sequence[SeenRow]
 
 
+class Unforeseen(Exception):
+    """A visit stands otherwise than its transition says; who has not looked has to look, in a new transaction."""
+
+
 class TurnTransaction(Protocol):
     """One open transaction; each call is one statement or a few, in this order."""
 
-    async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, LockedUser]: ...
+    async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, bool]:
+        """Locks those of the users that are there; whether each may be located, as the locked row says."""
+        ...
+
+    def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
+        """The rows of these locked users in full."""
+        ...
+
     async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]: ...
     async def policies(self, workspace: UUID) -> Policies: ...
-    async def read(self, since_us: Mapping[UUID, int], visits: Sequence[UUID], devices: Sequence[UUID]) -> Read: ...
-    async def write(self, writes: Writes) -> None: ...
+    async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
+        """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
+        ...
+
+    async def write(self, writes: Writes, *, looked: bool) -> None:
+        """Writes the turn. looked: what is known of all its visits was read, and transitions known were left out.
+
+        Raises Unforeseen where it was not, and one is known or its visit is gone.
+        """
+        ...
 
 
 class TurnStore(Protocol):

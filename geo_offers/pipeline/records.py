@@ -1,7 +1,7 @@
 """What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ class Outcome:
 
 
 # ------------------------------------------------------------------------------------------------ rows
-def _visit_rows(outcome: Outcome) -> list[VisitRow]:
+def _visit_rows(outcome: Outcome) -> Iterable[VisitRow]:
     """One row a visit, however many of its transitions the turn holds; each names the decision it belongs to."""
     part, decided = outcome.part, _decided_transitions(outcome)
     rows: dict[UUID, VisitRow] = {}
@@ -34,28 +34,28 @@ def _visit_rows(outcome: Outcome) -> list[VisitRow]:
         edge = arrival.transition
         if edge.visit is None or edge.entered_us is None:
             continue
-        row = rows.get(edge.visit) or VisitRow(
-            id=edge.visit,
-            workspace=part.request.workspace,
-            user=part.user,
-            device=arrival.device,
-            fence=edge.fence,
-            fence_version=edge.fence_version,
-            entered_us=edge.entered_us,
-            opened=False,
-        )
+        row = rows.get(edge.visit) if rows else None
+        if row is None:
+            row = rows[edge.visit] = VisitRow(
+                edge.visit,
+                part.request.workspace,
+                part.user,
+                arrival.device,
+                edge.fence,
+                edge.fence_version,
+                edge.entered_us,
+            )
         by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
         match edge.type:
             case TransitionType.ENTER:
-                row = replace(row, opened=True, enter_decision=by)
+                row.opened, row.enter_decision = True, by
             case TransitionType.DWELL:
-                row = replace(row, dwelt_us=edge.at_us, dwell_decision=by)
+                row.dwelt_us, row.dwell_decision = edge.at_us, by
             case TransitionType.EXIT:
-                row = replace(row, left_us=edge.at_us, exit_decision=by)
-            case TransitionType.CROSS:
-                continue
-        rows[edge.visit] = row
-    return list(rows.values())
+                row.left_us, row.exit_decision = edge.at_us, by
+            case TransitionType.CROSS:  # has no visit
+                pass
+    return rows.values()
 
 
 def _decided_transitions(outcome: Outcome) -> set[tuple[UUID | None, TransitionType]]:

@@ -3,6 +3,9 @@
 Everything a decision looks at is read under the users' locks: no user state is cached across turns. A transition that
 an earlier attempt has already committed (a batch resent after a crash) is dropped before deciding, so that it
 reserves nothing twice.
+
+Most transitions concern no campaign. Of those nothing is read: their visits are written as if nothing was known of
+them. Where something was, nothing of the turn is kept, and it is taken again with a look at every visit.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,7 +18,6 @@ from geo_offers import clock
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
-from geo_offers.people.consent import Purpose
 from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
@@ -28,6 +30,7 @@ from geo_offers.pipeline.ports import (
     Read,
     TurnStore,
     TurnTransaction,
+    Unforeseen,
 )
 from geo_offers.pipeline.records import Outcome
 from geo_offers.pipeline.requests import Arrival, Part
@@ -56,27 +59,39 @@ class DecisionTurn:
 
         Refused are those who are gone, and those who, as their locked row says, may not be located any more.
         """
+        started = self.stopwatch()
+        try:
+            refused, outcomes = await self._commit(parts, look=False)
+        except Unforeseen:
+            refused, outcomes = await self._commit(parts, look=True)
+        self.figures.turn_seconds.observe(self.stopwatch() - started)
+        self._tell(outcomes)
+        return refused
+
+    async def _commit(self, parts: Sequence[Part], *, look: bool) -> tuple[Mapping[UUID, str], Sequence[Outcome]]:
+        """One transaction. look: at what is known of every visit, not of those alone that campaigns are about."""
         workspaces = {part.request.workspace for part in parts}
         started = self.stopwatch()
         async with self.store.open(workspaces, self.ownership.owner, _epochs(parts)) as turn:
-            users = await turn.lock(sorted(part.user for part in parts))
+            locate = await turn.lock([part.user for part in parts])
             policies = await self._policies(turn, workspaces)
-            refused = {part.user: reason for part in parts if (reason := _refusal(users.get(part.user)))}
-            present = [part for part in parts if part.user not in refused]
+            refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
+            speaks = any(held.campaigns for held in policies.values())
+            present = [part for part in parts if part.user not in refused] if refused else parts
+            asked = [part for part in present if _concerns(policies[part.request.workspace], part)] if speaks else ()
             locked = self.stopwatch()
-            read = await turn.read(*self._wanted(present, users))
-            known = self.stopwatch()
-            ms = {"lock": (locked - started) * 1e3, "read": (known - locked) * 1e3}
+            users = turn.people([part.user for part in asked]) if asked else {}
+            looked = present if look else asked
+            read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
             outcomes = [
-                self._decide(part, users[part.user], read, policies[part.request.workspace], ms) for part in present
+                self._decide(part, users[part.user], read, policies[part.request.workspace], ms)
+                if users and part.user in users
+                else Outcome(part, _news(part, read))
+                for part in present
             ]
-            await turn.write(records.writes(outcomes))
-        self.figures.turn_seconds.observe(self.stopwatch() - started)
-        for outcome in outcomes:
-            self._tell(outcome)
-        if any(outcome.row and outcome.row.offer for outcome in outcomes):
-            self.wake()
-        return refused
+            await turn.write(records.writes(outcomes), looked=look)
+        return refused, outcomes
 
     async def _policies(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> Mapping[UUID, Policies]:
         """What this turn decides by: at least as new as what its transaction saw, whatever other turns hold."""
@@ -88,21 +103,9 @@ class DecisionTurn:
             found[workspace] = held
         return found
 
-    def _wanted(
-        self, parts: Sequence[Part], users: Mapping[UUID, LockedUser]
-    ) -> tuple[dict[UUID, int], list[UUID], list[UUID]]:
-        since = {
-            part.user: min(users[part.user].now_us, part.arrivals[-1].transition.at_us) - LONGEST_WINDOW_US
-            for part in parts
-        }
-        visits = {a.transition.visit for part in parts for a in part.arrivals if a.transition.visit is not None}
-        devices = {part.device for part in parts}
-        return since, sorted(visits), sorted(devices)
-
     # ------------------------------------------------------------------------------------------ deciding
     def _decide(self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]) -> Outcome:
-        arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, read.known)]
-        part.arrivals = arrivals
+        arrivals = _news(part, read)
         started = self.stopwatch()
         snapshot = self._snapshot(arrivals, user, read, policies)
         decision = decide(snapshot) if snapshot else None
@@ -123,7 +126,6 @@ class DecisionTurn:
         if not seen:
             return None
         device = read.devices[seen[-1].device]
-        others = {fence for holder, fence in read.open_visits.get(user.id, ()) if holder != device.id}
         return Snapshot(
             now_us=seen[-1].transition.at_us if device.replay else user.now_us,
             person=Person(
@@ -148,7 +150,7 @@ class DecisionTurn:
             ),
             campaigns=tuple(policies.campaigns),
             uses=tuple(read.uses.get(user.id, ())),
-            others_inside=frozenset(others),
+            others_inside=frozenset(read.inside.get(user.id, ())),
             catalog_version=policies.version,
             tz_version=self.tz_version,
         )
@@ -160,18 +162,27 @@ class DecisionTurn:
         return (*push, "inapp")
 
     # ------------------------------------------------------------------------------------------ telling
-    def _tell(self, outcome: Outcome) -> None:
-        workspace, part = outcome.part.request.workspace, outcome.part
-        for arrival in outcome.arrivals:
-            self.live.publish(workspace, "transition", records.live_transition(part, arrival))
-        row, decision = outcome.row, outcome.decision
-        if row is None or decision is None:
-            return
-        ms = (self.now_us() - part.request.received_us) / 1e3
-        self.figures.decided(workspace, row.reason or row.outcome, ms)
-        self.live.publish(workspace, "decision", records.live_decision(outcome, row, decision, ms))
-        if row.offer is not None:
-            part.request.offers.append(records.made(row.offer))
+    def _tell(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            workspace, part = outcome.part.request.workspace, outcome.part
+            heard = self.live.heard(workspace)
+            if heard:
+                for arrival in outcome.arrivals:
+                    self.live.publish(workspace, "transition", records.live_transition(part, arrival))
+            row, decision = outcome.row, outcome.decision
+            if row is None or decision is None:
+                continue
+            ms = (self.now_us() - part.request.received_us) / 1e3
+            self.figures.decided(workspace, row.reason or row.outcome, ms)
+            if heard:
+                self.live.publish(workspace, "decision", records.live_decision(outcome, row, decision, ms))
+            if row.offer is not None:
+                part.request.offers.append(records.made(row.offer))
+        if any(outcome.row and outcome.row.offer for outcome in outcomes):
+            self.wake()
+
+
+_NOTHING: Final = Read()
 
 
 def _epochs(parts: Sequence[Part]) -> Mapping[int, int]:
@@ -182,11 +193,37 @@ def _epochs(parts: Sequence[Part]) -> Mapping[int, int]:
     return epochs
 
 
-def _refusal(user: LockedUser | None) -> str | None:
+def _refusal(locate: bool | None) -> str | None:
     """Why nothing of this user's may be written, in the points' words; None where it may."""
-    if user is None:
+    if locate is None:
         return "unknown_device"
-    return None if user.consents.granted(Purpose.LOCATE) else "consent_required"
+    return None if locate else "consent_required"
+
+
+def _concerns(policies: Policies, part: Part) -> bool:
+    """Whether any campaign is a candidate for any of the part's transitions."""
+    return any(
+        arrival.fence is not None and policies.concerned.any(arrival.transition, arrival.fence)
+        for arrival in part.arrivals
+    )
+
+
+def _wanted(
+    asked: Sequence[Part], users: Mapping[UUID, LockedUser], looked: Sequence[Part]
+) -> tuple[dict[UUID, int], list[UUID], list[UUID]]:
+    since = {
+        part.user: min(users[part.user].now_us, part.arrivals[-1].transition.at_us) - LONGEST_WINDOW_US
+        for part in asked
+    }
+    visits = [a.transition.visit for part in looked for a in part.arrivals if a.transition.visit is not None]
+    return since, [part.device for part in asked], visits
+
+
+def _news(part: Part, read: Read) -> Sequence[Arrival]:
+    """The part's transitions without those that are committed already, which the part forgets."""
+    if read.known:
+        part.arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, read.known)]
+    return part.arrivals
 
 
 def _committed(arrival: Arrival, known: Mapping[UUID, KnownVisit]) -> bool:

@@ -23,6 +23,7 @@ after its commit, or dropped.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum, auto
+from operator import attrgetter
 from struct import pack
 from typing import Final, Literal
 from uuid import UUID
@@ -248,13 +249,15 @@ def _apply(stays: dict[FenceId, Stay], kind: TransitionType, stay: Stay | None) 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    """As `dump` wrote it."""
+
     newest_us: int | None
     inside: tuple[Stay, ...]
 
 
 def dump(state: PresenceState) -> bytes:
     """Write the part of a state that outlives the process, as JSON: newest instant, open stays, no coordinate."""
-    return msgspec.json.encode(_Kept(state.newest_us, _sorted(state.inside.values())))
+    return msgspec.json.encode({"newest_us": state.newest_us, "inside": _sorted(state.inside.values())})
 
 
 def load(kept: bytes) -> PresenceState:
@@ -266,5 +269,5 @@ def load(kept: bytes) -> PresenceState:
     return PresenceState(newest_us=found.newest_us, inside={stay.fence: stay for stay in found.inside})
 
 
-def _sorted(stays: Iterable[Stay]) -> tuple[Stay, ...]:
-    return tuple(sorted(stays, key=lambda stay: stay.fence))
+def _sorted(stays: Iterable[Stay]) -> list[Stay]:
+    return sorted(stays, key=attrgetter("fence"))

@@ -15,11 +15,9 @@ def time_first_id(at_us: int, *parts: bytes) -> UUID:
 
     The parts are hashed with their lengths, so that moving a byte from one to the next gives another id.
     """
-    digest = sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    return UUID(bytes=(at_us // 1000).to_bytes(6, "big") + digest.digest()[:10])
+    named = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
+    hashed = int.from_bytes(sha256(named).digest()[:10], "big")
+    return UUID(int=(at_us // 1000) << 80 | hashed)
 
 
 def visit_id(workspace: UUID, device: UUID, fence: FenceId, entered_us: int) -> UUID:

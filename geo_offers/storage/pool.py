@@ -80,9 +80,8 @@ async def transaction(pool: Pool, workspaces: Iterable[UUID]) -> AsyncIterator[C
     setting = "{" + ",".join(str(workspace) for workspace in workspaces) + "}"
     try:
         async with pool.acquire(timeout=3) as connection:
-            await connection.execute("BEGIN")
             try:
-                await connection.execute(sql("set_workspaces"), setting)
+                await connection.execute(sql("begin").replace("$1", f"'{setting}'"))
                 yield connection
             except BaseException:
                 if not connection.is_closed():

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
+from msgspec import UNSET, UnsetType
 
 from geo_offers import wire
 from geo_offers.instants import from_us, to_us
@@ -20,6 +21,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.places.fences import FenceId
 from geo_offers.presence import machine
 from geo_offers.presence.machine import PresenceState
 
@@ -69,6 +71,31 @@ def _consents(column: bytes) -> Consents:
             for purpose, state in said.items()
         }
     )
+
+
+class _Said(msgspec.Struct, forbid_unknown_fields=True):
+    """One field a purpose; what is not there was never said."""
+
+    locate: wire.ConsentState | UnsetType = UNSET
+    offers: wire.ConsentState | UnsetType = UNSET
+    profile: wire.ConsentState | UnsetType = UNSET
+    measure: wire.ConsentState | UnsetType = UNSET
+
+
+_SAID = msgspec.json.Decoder(_Said)
+
+
+def may_locate(column: bytes, of: UUID) -> bool:
+    """`consents(column, of).granted(Purpose.LOCATE)`, several times as fast: a turn asks it of everybody."""
+    return _read("consents", of, _may_locate, column, strictest=False)
+
+
+def _may_locate(column: bytes) -> bool:
+    said = _SAID.decode(column)
+    for state in (said.locate, said.offers, said.profile, said.measure):
+        if state is not UNSET and state.at.tzinfo is None:
+            raise ValueError("an instant without its offset")
+    return said.locate is not UNSET and said.locate.granted
 
 
 def consent_states(value: Consents) -> list[wire.ConsentState]:
@@ -121,6 +148,28 @@ _NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
 def presence(column: bytes | None, of: UUID) -> PresenceState:
     """Where a device is; nowhere where that is not kept or cannot be read."""
     return machine.NOWHERE if column is None else _read("presence", of, machine.load, column, machine.NOWHERE)
+
+
+class _Stay(msgspec.Struct):
+    fence: FenceId
+
+
+class _Inside(msgspec.Struct):
+    """Of a device's presence only this."""
+
+    inside: list[_Stay] = []
+
+
+_INSIDE = msgspec.json.Decoder(_Inside)
+
+
+def inside(column: bytes | None, of: UUID) -> list[FenceId]:
+    """The fences in which a device is, without all the rest of `presence`: a person may have a thousand devices."""
+    return (
+        []
+        if column is None
+        else [stay.fence for stay in _read("presence", of, _INSIDE.decode, column, _Inside()).inside]
+    )
 
 
 # ------------------------------------------------------------------------------------------------ workspaces

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
@@ -18,17 +19,17 @@ from geo_offers.pipeline.ports import (
     KnownVisit,
     LockedUser,
     Read,
-    SeenRow,
-    VisitRow,
+    Unforeseen,
     Writes,
 )
 from geo_offers.places.fences import FenceId
 from geo_offers.presence import machine
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
-from geo_offers.storage.pool import Connection, Pool, columns, transaction
+from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
+_THERE = "a row of this turn is there already; send the same request again"
 _UNIT = "\x1f"  # joins the tags of a reservation inside one text column of an unnest
 
 
@@ -43,7 +44,7 @@ class PostgresTurns:
         self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
     ) -> AsyncIterator["PostgresTurn"]:
         async with transaction(self._pool, workspaces) as connection:
-            held = await connection.fetch(sql("turn_owner"), list(epochs), owner, list(epochs.values()))
+            held = await connection.fetch(sql("turn_owner"), _array(list(epochs)), owner, _array(list(epochs.values())))
             if len(held) != len(epochs):
                 raise Unavailable("another process owns this user's partition now; send the same request again")
             yield PostgresTurn(connection)
@@ -54,9 +55,15 @@ class PostgresTurn:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._locked: Sequence[Any] = ()
 
-    async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, LockedUser]:
-        return {row["id"]: _locked(row) for row in await self._connection.fetch(sql("turn_lock"), users)}
+    async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, bool]:
+        self._locked = await self._connection.fetch(sql("turn_lock"), _array(users))
+        return {(user := row["id"]): rows.may_locate(row["consents"], user) for row in self._locked}
+
+    def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
+        wanted = set(users)
+        return {row["id"]: _locked(row) for row in self._locked if row["id"] in wanted}
 
     async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
         found = await self._connection.fetch(sql("turn_catalog"), list(workspaces))
@@ -65,7 +72,7 @@ class PostgresTurn:
     async def policies(self, workspace: UUID) -> Policies:
         return await read_policies(self._connection, workspace)
 
-    async def read(self, since_us: Mapping[UUID, int], visits: Sequence[UUID], devices: Sequence[UUID]) -> Read:
+    async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
         fetch, users = self._connection.fetch, list(since_us)
         uses: dict[UUID, list[Use]] = {}
         for row in await fetch(sql("turn_uses"), users, [from_us(since) for since in since_us.values()]):
@@ -79,37 +86,103 @@ class PostgresTurn:
                     row["visit"],
                 )
             )
-        open_visits: dict[UUID, list[tuple[UUID, FenceId]]] = {}
-        for row in await fetch(sql("turn_open_visits"), users):
-            open_visits.setdefault(row["user_id"], []).append((row["device"], FenceId(row["fence"])))
-        known = await fetch(sql("turn_known_visits"), visits)
-        found = await fetch(sql("turn_devices"), devices)
+        known = await fetch(sql("turn_known_visits"), _array(visits))
+        own = set(devices)
+        found: dict[UUID, DeviceRow] = {}
+        inside: dict[UUID, list[FenceId]] = {}
+        for row in await fetch(sql("turn_devices"), _array(users)):
+            if row["id"] in own:
+                found[row["id"]] = DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
+            else:
+                inside.setdefault(row["user_id"], []).extend(rows.inside(row["presence"], row["id"]))
         return Read(
             uses=uses,
-            open_visits=open_visits,
+            inside=inside,
             known={row["id"]: KnownVisit(row["dwelt"], row["closed"]) for row in known},
-            devices={
-                row["id"]: DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
-                for row in found
-            },
+            devices=found,
         )
 
-    async def write(self, writes: Writes) -> None:
-        """All rows of the turn in one statement; raises where one did not come to be: SQL keeps silent of conflicts."""
+    async def write(self, writes: Writes, *, looked: bool) -> None:
+        """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
+        await self._write_visits(writes, looked=looked)
+        if writes.decisions:
+            await self._write_decisions(writes.decisions)
+
+    async def _write_visits(self, writes: Writes, *, looked: bool) -> None:
         opened = [visit for visit in writes.visits if visit.opened]
         continued = [visit for visit in writes.visits if not visit.opened]
-        offers = [decision.offer for decision in writes.decisions if decision.offer is not None]
-        arguments = (
-            columns([_opened(visit) for visit in opened], 13)
-            + columns([_continued(visit) for visit in continued], 5)
-            + columns([_decided(decision) for decision in writes.decisions], 9)
-            + columns([_offered(decision) for decision in writes.decisions if decision.offer is not None], 17)
-            + columns([_seen(seen) for seen in writes.seen], 4)
+        done = await self._connection.fetchrow(
+            sql("turn_write_visits"),
+            _array([visit.id for visit in opened]),
+            _array([visit.workspace for visit in opened]),
+            _array([visit.user for visit in opened]),
+            _array([visit.device for visit in opened]),
+            [visit.fence for visit in opened],
+            _array([visit.fence_version for visit in opened]),
+            _array([visit.entered_us for visit in opened]),
+            _array([visit.dwelt_us for visit in opened]),
+            _array([visit.left_us for visit in opened]),
+            _array([visit.enter_decision for visit in opened]),
+            _array([visit.dwell_decision for visit in opened]),
+            _array([visit.exit_decision for visit in opened]),
+            _array([visit.id for visit in continued]),
+            _array([visit.dwelt_us for visit in continued]),
+            _array([visit.left_us for visit in continued]),
+            _array([visit.dwell_decision for visit in continued]),
+            _array([visit.exit_decision for visit in continued]),
+            _array([seen.device for seen in writes.seen]),
+            _array([seen.state.newest_us for seen in writes.seen]),
+            [machine.dump(seen.state) for seen in writes.seen],
+            _array([seen.received_us for seen in writes.seen]),
         )
-        done = await self._connection.fetchrow(sql("turn_write"), *arguments)
-        wanted = (len(opened), len(writes.decisions), len(offers), len(writes.seen))
-        if done is None or (done["opened"], done["decided"], done["due"], done["seen"]) != wanted:
-            raise Unavailable("a row of this turn is there already; send the same request again")
+        assert done is not None  # it counts
+        if not looked and (done["opened"], done["continued"]) != (len(opened), len(continued)):
+            raise Unforeseen
+        if (done["opened"], done["seen"]) != (len(opened), len(writes.seen)):
+            raise Unavailable(_THERE)
+
+    async def _write_decisions(self, decisions: Sequence[DecisionRow]) -> None:
+        offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
+        done = await self._connection.fetchrow(
+            sql("turn_write_decisions"),
+            _array([decision.id for decision in decisions]),
+            _array([decision.workspace for decision in decisions]),
+            _array([decision.user for decision in decisions]),
+            _array([decision.campaign for decision in decisions]),
+            _array([decision.at_us for decision in decisions]),
+            _array([decision.outcome for decision in decisions]),
+            _array([decision.reason for decision in decisions]),
+            _array([None if decision.offer is None else decision.offer.id for decision in decisions]),
+            [decision.receipt for decision in decisions],
+            _array([decision.user for decision, _ in offers]),
+            _array([offer.at_us for _, offer in offers]),
+            _array([offer.id for _, offer in offers]),
+            _array([decision.workspace for decision, _ in offers]),
+            _array([offer.campaign for _, offer in offers]),
+            [offer.store for _, offer in offers],
+            [offer.fence for _, offer in offers],
+            [_UNIT.join(offer.tags) for _, offer in offers],
+            _array([offer.device for _, offer in offers]),
+            _array([decision.id for decision, _ in offers]),
+            _array([offer.visit for _, offer in offers]),
+            _array([offer.trigger for _, offer in offers]),
+            _array([offer.lane for _, offer in offers]),
+            [offer.message for _, offer in offers],
+            _array([offer.created_us for _, offer in offers]),
+            _array([offer.expires_us for _, offer in offers]),
+            _array([offer.partition for _, offer in offers]),
+        )
+        assert done is not None  # it counts
+        if (done["decided"], done["due"]) != (len(decisions), len(offers)):
+            raise Unavailable(_THERE)
+
+
+def _array(values: Collection[UUID | int | str | None]) -> str:
+    """As an array literal: what JSON makes of them, in other brackets; asyncpg looks at each value several times.
+
+    Texts: words of ours, without control characters.
+    """
+    return "{" + msgspec.json.encode(values).decode()[1:-1] + "}"
 
 
 def _locked(row: Any) -> LockedUser:
@@ -124,81 +197,6 @@ def _locked(row: Any) -> LockedUser:
         zone=zone,
         now_us=to_us(row["now"]),
     )
-
-
-def _instant(us: int | None) -> datetime | None:
-    return None if us is None else from_us(us)
-
-
-def _opened(visit: VisitRow) -> tuple[Any, ...]:
-    return (
-        visit.id,
-        visit.workspace,
-        visit.user,
-        visit.device,
-        visit.fence,
-        visit.fence_version,
-        from_us(visit.entered_us),
-        _instant(visit.dwelt_us),
-        _instant(visit.left_us),
-        None if visit.left_us is None else "exit",
-        visit.enter_decision,
-        visit.dwell_decision,
-        visit.exit_decision,
-    )
-
-
-def _continued(visit: VisitRow) -> tuple[Any, ...]:
-    return (
-        visit.id,
-        _instant(visit.dwelt_us),
-        _instant(visit.left_us),
-        visit.dwell_decision,
-        visit.exit_decision,
-    )
-
-
-def _decided(decision: DecisionRow) -> tuple[Any, ...]:
-    return (
-        decision.id,
-        decision.workspace,
-        decision.user,
-        decision.campaign,
-        from_us(decision.at_us),
-        decision.outcome,
-        decision.reason,
-        None if decision.offer is None else decision.offer.id,
-        decision.receipt,
-    )
-
-
-def _offered(decision: DecisionRow) -> tuple[Any, ...]:
-    offer = decision.offer
-    assert offer is not None
-    return (
-        decision.user,
-        from_us(offer.at_us),
-        offer.id,
-        decision.workspace,
-        offer.campaign,
-        offer.store,
-        offer.fence,
-        _UNIT.join(offer.tags),
-        offer.device,
-        decision.id,
-        offer.visit,
-        offer.trigger,
-        offer.lane,
-        offer.message,
-        from_us(offer.created_us),
-        from_us(offer.expires_us),
-        offer.partition,
-    )
-
-
-def _seen(seen: SeenRow) -> tuple[Any, ...]:
-    newest = seen.state.newest_us
-    return (seen.device, _instant(newest), machine.dump(seen.state), from_us(seen.received_us))
 
 
 class PostgresDevices:

@@ -14,10 +14,16 @@ ORDER BY d.user_id LIMIT $1;
 -- name: retention_lock
 SELECT id FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
+-- name: retention_inside
+-- $1 users. Their silent devices, and where each is.
+SELECT id, user_id, presence FROM device
+WHERE user_id = ANY ($1::uuid[]) AND presence IS NOT NULL AND received_at < clock_timestamp() - interval '24 hours';
+
 -- name: retention_close
--- $1 users. A visit that nobody ended ends where the device was last seen: no transition, no decision.
+-- $1 open visits, $2 users of whom it is not known which are open: all of theirs are looked at. A visit that nobody ended
+-- ends where the device was last seen: no transition, no decision.
 UPDATE visit v SET left_at = GREATEST(v.entered_at, COALESCE(d.newest_at, v.entered_at)), closed_by = 'silence'
-FROM device d WHERE v.user_id = ANY ($1::uuid[]) AND v.left_at IS NULL AND d.id = v.device
+FROM device d WHERE (v.id = ANY ($1::uuid[]) OR v.user_id = ANY ($2::uuid[])) AND v.left_at IS NULL AND d.id = v.device
   AND d.received_at < clock_timestamp() - interval '24 hours';
 
 -- name: retention_wipe

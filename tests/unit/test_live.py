@@ -52,6 +52,30 @@ def test_who_comes_back_gets_what_was_missed_once():
         assert [data["n"] for _, data in seen(again)] == [1, 2, 3, 4]
 
 
+def test_when_nobody_has_come_back_for_long_nothing_is_kept_any_more_and_numbers_go_on():
+    feed = LiveFeed()
+    with feed.reader(HERE, None) as reader:
+        feed.publish(HERE, "x", {"n": 0})
+        last = reader.events[0].seq
+    for number in range(HISTORY + 5):
+        assert feed.heard(HERE) == (number < HISTORY)
+        feed.publish(HERE, "x", {"n": number})
+    with feed.reader(HERE, last) as again:
+        assert seen(again) == []
+        feed.publish(HERE, "x", {"n": -1})
+        assert [event.seq - last > 1 for event in again.events] == [True]
+
+
+def test_who_comes_back_in_time_keeps_the_feed_for_the_next_absence():
+    feed = LiveFeed()
+    for _ in range(3):
+        with feed.reader(HERE, None):
+            pass
+        for number in range(HISTORY - 1):
+            feed.publish(HERE, "x", {"n": number})
+        assert feed.heard(HERE)
+
+
 def test_what_is_only_of_the_moment_is_not_told_later():
     feed = LiveFeed()
     with feed.reader(HERE, None) as reader:

@@ -59,6 +59,9 @@ class Database:
         yield self
 
     async def lock(self, users):
+        return {user: user not in self.withdrawn for user in users}
+
+    def people(self, users):
         rhythm = Rhythm(quiet=())
         return {
             user: LockedUser(
@@ -83,12 +86,12 @@ class Database:
             await slow.wait()
         return found
 
-    async def read(self, _since_us, _visits, devices):
+    async def read(self, _since_us, devices, _visits):
         for _ in range(20):
             await asyncio.sleep(0)
-        return Read({}, {}, {}, {device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
+        return Read(devices={device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
 
-    async def write(self, writes):
+    async def write(self, writes, *, looked):
         self.reasons += [decision.reason for decision in writes.decisions]
         self.visits += writes.visits
 

@@ -116,6 +116,14 @@ async def test_the_persons_other_phone_stays_where_it_is(api, sweep):
     assert (await device(api, lively))["presence"] is not None
 
 
+async def test_the_visit_of_a_silent_phone_whose_row_cannot_be_read_is_closed_too(api, sweep):
+    phone = await inside(api)
+    await silent_for(api, phone, hours=25)
+    await api.rows.execute("UPDATE device SET presence = 'torn' WHERE id = $1", uuid.UUID(phone.device))
+    await sweep()
+    assert (await visit(api, phone))["closed_by"] == "silence"
+
+
 async def test_after_a_start_every_phone_gets_the_time_to_be_heard(api, sweep):
     phone = await inside(api)
     await silent_for(api, phone, hours=25)
