@@ -6,6 +6,7 @@ clock (one core's work, nothing waits in it); a ratio is the median of the repea
 by the wall's clock. Each size runs in a process of its own, where memory can be told.
 """
 
+import argparse
 import gc
 import math
 import multiprocessing
@@ -21,7 +22,7 @@ from typing import Final, TypeVar
 
 from bench.contenders import Contender, Ours, Pairs, Rtree, Strtree
 from bench.load import cities_for, make_devices, make_fences
-from bench.report import Report, Row, Tail, Yardstick
+from bench.report import Report, Row, Tail, Yardstick, sizes
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import FloatArray
 from geo_offers.places.fences import Geofence
@@ -35,8 +36,7 @@ DEVICES: Final = 5_000
 BORDER_M: Final = 0.01
 """Nearer to a border than this, contenders may disagree."""
 CHUNK: Final = 250
-SHORT_BUILD_S: Final = 40.0
-"""`Options.build_s` of the short run, which has three minutes for everything."""
+SHORT: Final = ("--build-s", "40")
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -65,9 +65,21 @@ class TooLongError(Exception):
     """A build would take longer than was allowed; the message says how long."""
 
 
-def run(sizes: Sequence[int], options: Options) -> Iterator[Report]:
+def options(parser: argparse.ArgumentParser) -> None:
+    default = Options()
+    parser.add_argument("--fences", type=sizes, default=(1_000, 10_000, 100_000), metavar="N[,N…]")
+    parser.add_argument("--pings", type=int, default=default.pings, metavar="N", help="pings a repeat")
+    parser.add_argument("--repeats", type=int, default=default.repeats, metavar="N")
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    parser.add_argument(
+        "--build-s", type=float, default=default.build_s, metavar="S", help="leave out what takes longer to build"
+    )
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
     """One report a size. A size that would take too long is named on stderr and left out."""
-    for size in sizes:
+    options = Options(given.pings, given.repeats, given.seed, given.build_s)
+    for size in given.fences:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as own:
             try:

@@ -6,6 +6,7 @@ rate whose p99 stays under 50 ms is found by short steps, and what is reported i
 live: pings are decoded, judged, located and stepped, visits are committed, answers carry `next`.
 """
 
+import argparse
 import asyncio
 import gc
 import math
@@ -122,6 +123,22 @@ class Sender:
         seconds = min(max(STEP_PINGS / rate, STEP_S), STEP_LONGEST_S)
         record = await self.run(rate, seconds, STEP_BACKLOG_S)
         return record.p99_ms() <= LIMIT_MS
+
+
+SHORT: Final[Sequence[str]] = ()
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    default = Options()
+    parser.add_argument("--fences", type=int, default=default.fences, metavar="N")
+    parser.add_argument("--phones", type=int, default=default.phones, metavar="N", help="phones on each line")
+    parser.add_argument("--seconds", type=float, default=default.seconds, metavar="S", help="length of each repeat")
+    parser.add_argument("--repeats", type=int, default=default.repeats, metavar="N")
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
+    yield asyncio.run(run(Options(given.fences, given.phones, given.seconds, given.repeats, given.seed)))
 
 
 async def run(options: Options) -> Report:
