@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import lookup, pings, report, start
+from bench import lookup, pings, profile, report, start
 
 
 class Bench(Protocol):
@@ -25,6 +25,7 @@ class Bench(Protocol):
 
 BENCHES: Final[Mapping[str, Bench]] = {
     "lookup": lookup,
+    "profile": profile,
     "pings": pings,
     "start": start,
 }

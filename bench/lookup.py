@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bench import peers
 from bench.contenders import Contender, Ours, Pairs, Rtree, Strtree
 from bench.load import cities_for, make_devices, make_fences
 from bench.report import Report, Row, Tail, Yardstick, sizes
@@ -47,6 +48,9 @@ class Options:
     seed: int = 7
     build_s: float = math.inf
     """A size whose covers would take longer than this is left out."""
+    peers: bool = False
+    tile38: str | None = None
+    postgis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--build-s", type=float, default=default.build_s, metavar="S", help="leave out what takes longer to build"
     )
+    parser.add_argument("--peers", action="store_true", help="also PostGIS, Redis, Tile38, as far as they are there")
+    parser.add_argument("--tile38", metavar="HOST:PORT", help="a running one; what it holds of ours is dropped again")
+    parser.add_argument("--postgis", metavar="DSN", help="a database to use instead of starting one")
 
 
 def reports(given: argparse.Namespace) -> Iterator[Report]:
     """One report a size. A size that would take too long is named on stderr and left out."""
-    options = Options(given.pings, given.repeats, given.seed, given.build_s)
+    asked = given.peers or bool(given.tile38) or bool(given.postgis)
+    options = Options(given.pings, given.repeats, given.seed, given.build_s, asked, given.tile38, given.postgis)
     for size in given.fences:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as own:
@@ -101,6 +109,9 @@ def measure(size: int, options: Options) -> Report:
     inside, agreed = agree(contenders, fences, *rounds[0])
     gc.freeze()
     rows = [row for batch in (1, *BATCHES) for row in _rows(contenders, batch, rounds)]
+    if options.peers:
+        pairs = contenders[0].pairs(*rounds[0])
+        rows += peers.rows(fences, rounds, pairs, devices=DEVICES, tile38=options.tile38, postgis=options.postgis)
     return Report(
         "lookup",
         {

@@ -32,6 +32,7 @@ from geo_offers.demo.service import Service
 
 SHORT: Final = ("--fences", "10000", "--devices", "5000", "--seconds", "0.7", "--lines", "frames,single,http")
 IMPORT_FENCES: Final = 10_000
+"""As many as an import takes and a set holds."""
 CATALOG_S: Final = 2.0
 """A campaign that is approved is live for the pings after this."""
 _MOST_ROUNDS: Final = 60
@@ -230,7 +231,7 @@ async def _import(service: Service, manager: str, options: Options) -> None:
     async with Client(service.url, manager) as client:
         for start in range(0, len(fences), IMPORT_FENCES):
             document = msgspec.json.encode(collection(fences[start : start + IMPORT_FENCES]))
-            applied = await client.manager.create_import(document, set_id=SET, dry_run=False)
+            applied = await client.manager.create_import(document, set_id=f"{SET}-{start}", dry_run=False)
             if applied.counts.refused:
                 raise RuntimeError(f"{applied.counts.refused} fences were refused")
 
