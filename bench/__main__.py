@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import lookup, pings, profile, report, start
+from bench import growth, lookup, pings, profile, report, start
 
 
 class Bench(Protocol):
@@ -24,6 +24,7 @@ class Bench(Protocol):
 
 
 BENCHES: Final[Mapping[str, Bench]] = {
+    "growth": growth,
     "lookup": lookup,
     "profile": profile,
     "pings": pings,

@@ -252,7 +252,7 @@ def _rows(contenders: Sequence[Contender], batch: int, rounds: Sequence[Round]) 
             _, spent_s = _timed(work, time.process_time)
             rates[contender.name].append(len(lat) / spent_s)
             if batch == 1:
-                taken[contender.name] += _each_us(contender, lat, lon)
+                taken[contender.name] += each_us(contender, lat, lon)
     first = contenders[0].name
     for contender in contenders:
         name = contender.name
@@ -293,7 +293,7 @@ def _batches(contender: Contender, batch: int, lat: FloatArray, lon: FloatArray)
     return work
 
 
-def _each_us(contender: Contender, lat: FloatArray, lon: FloatArray) -> list[float]:
+def each_us(contender: Contender, lat: FloatArray, lon: FloatArray) -> list[float]:
     """Microseconds of each call, the clock's own reading (some 0.05) included."""
     one, now = contender.one, time.perf_counter_ns
     taken = []

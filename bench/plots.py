@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-WIDTH: Final, HEIGHT: Final = 640, 400
-LEFT: Final, RIGHT: Final, TOP: Final, BOTTOM: Final = 84, 20, 64, 56
+WIDTH: Final = 640
+HEIGHT: Final = 400
+LEFT: Final = 84
+RIGHT: Final = 20
+TOP: Final = 84
+BOTTOM: Final = 56
+KEYS: Final = 64
+LETTER: Final = 6.6
+"""About as wide as a letter is at most, on average."""
 COLOURS: Final = ("#0b5fa5", "#c2410c", "#2f7d32", "#7a3e9d", "#666666")
 _MARK: Final = 4
+_FONT: Final = 'font-family="system-ui, sans-serif" font-size="12" fill="#222"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +50,7 @@ class Plot:
             return TOP + inner_h * (1 - _share(y, up[0], up[-1], log=self.log_y))
 
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-            'font-family="system-ui, sans-serif" font-size="12" fill="#222">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {_FONT}>',
             f"<title>{escape(self.title)}</title>",
             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
             _text(LEFT, 22, self.title, size=15, weight="600"),
@@ -58,15 +65,16 @@ class Plot:
         parts.append(_text(LEFT + inner_w / 2, HEIGHT - 14, self.x, anchor="middle"))
         middle = TOP + inner_h / 2
         parts.append(_text(18, middle, self.y, anchor="middle", turn=f"rotate(-90 18 {middle:.0f})"))
+        key = float(LEFT)
         for number, one in enumerate(self.series):
             colour = COLOURS[number % len(COLOURS)]
             places = [(at_x(x), at_y(y)) for x, y in one.points]
             way = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             parts.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="2"/>')
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_MARK}" fill="{colour}"/>' for x, y in places]
-            key = TOP + 16 + number * 17
-            parts.append(f'<rect x="{LEFT + 10}" y="{key - 9}" width="16" height="10" fill="{colour}"/>')
-            parts.append(_text(LEFT + 32, key, one.name, halo=True))
+            parts.append(f'<rect x="{key:.0f}" y="{KEYS - 9}" width="16" height="10" fill="{colour}"/>')
+            parts.append(_text(key + 22, KEYS, one.name))
+            key += 44 + LETTER * len(one.name)
         return "\n".join([*parts, "</svg>", ""])
 
 
@@ -112,10 +120,8 @@ def _text(
     weight: str = "400",
     fill: str = "#222",
     turn: str = "",
-    halo: bool = False,
 ) -> str:
     more = f' transform="{turn}"' if turn else ""
-    more += ' paint-order="stroke" stroke="white" stroke-width="3"' if halo else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
         f'fill="{fill}"{more}>{escape(said)}</text>'
