@@ -22,6 +22,7 @@ from typing import Final
 
 from bench import pings
 from bench.report import Report, Row, Yardstick
+from bench.sending import saturate
 from bench.service import cpu_s
 
 SHORT: Final = None
@@ -80,7 +81,7 @@ async def _run(options: pings.Options, samples_a_second: int) -> Report:
                 requests = bed.requests(way, probe.rate() * options.seconds)
                 with bed.connected(way) as lines, _spying(spy, bed.service.pid, samples_a_second, raw):
                     before = cpu_s(bed.service)[0]
-                    record = pings.saturate(lines, requests, way.size, way.window)
+                    record = saturate(lines, requests, way.size, way.window)
                     spent_s += cpu_s(bed.service)[0] - before
                 sent += record.sent
                 transitions += record.transitions
