@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 from uuid import UUID
 
 import msgspec
@@ -125,11 +125,20 @@ async def _run(options: Options) -> Report:
 # ------------------------------------------------------------------------------------------------ what is sent
 @dataclass(slots=True)
 class Crowd:
-    """Devices that walk; each one's time goes on from window to window. `names`: a server key's pings name them."""
+    """Devices that walk; each one's time goes on from window to window. `heads`: how each one's pings begin."""
 
     devices: Devices
-    names: Sequence[UUID] | None
+    heads: Sequence[bytes]
     at_us: int
+
+    @classmethod
+    def of_key(cls, devices: Devices, names: Sequence[UUID], at_us: int) -> Self:
+        """Sent for by a server key, so that each ping names its device."""
+        return cls(devices, [b'{"device":"%b",' % str(name).encode() for name in names], at_us)
+
+    @classmethod
+    def of_phones(cls, devices: Devices, at_us: int) -> Self:
+        return cls(devices, [b"{"] * len(devices.lat), at_us)
 
     def take(
         self, way: Way, lines: int, rounds: int, wrap: Callable[[int, Sequence[bytes]], bytes]
@@ -152,10 +161,7 @@ class Crowd:
         self.at_us += int(PING_EVERY_S * 1_000_000)
         tail = b',"at":"%b","accuracy_m":8}' % instants.text(self.at_us).encode()
         places = zip(self.devices.lat.tolist(), self.devices.lon.tolist(), strict=True)
-        if self.names is None:
-            return [b'{"lat":%.7f,"lon":%.7f' % place + tail for place in places]
-        heads = [b'{"device":"%b",' % str(name).encode() for name in self.names]
-        return [head + b'"lat":%.7f,"lon":%.7f' % place + tail for head, place in zip(heads, places, strict=True)]
+        return [head + b'"lat":%.7f,"lon":%.7f' % place + tail for head, place in zip(self.heads, places, strict=True)]
 
 
 @dataclass(slots=True)
@@ -220,8 +226,8 @@ async def laid_out(options: Options, core: int | None) -> AsyncIterator[Bed]:
         tokens = await enrol(service, await service.create_key("app", WORKSPACE, "--replay"), options.phones)
         # In the replay's time it is morning, so that no campaign waits for the quiet hours to end.
         at_us = instants.to_us(instants.from_us(clock.now_us()).replace(hour=9))
-        crowd = Crowd(make_devices(options.devices, options.fences, options.seed), names, at_us)
-        phones = Crowd(make_devices(options.phones, options.fences, options.seed + 1), None, at_us)
+        crowd = Crowd.of_key(make_devices(options.devices, options.fences, options.seed), names, at_us)
+        phones = Crowd.of_phones(make_devices(options.phones, options.fences, options.seed + 1), at_us)
         found: dict[str, Value] = {"upload_s": uploaded - started, "enrol_s": enrolled - uploaded}
         yield Bed(service, key, manager, crowd, tokens, phones, options, found)
 
@@ -331,8 +337,8 @@ class _Windows:
 
 def _ceiling(way: Way, url: str, options: Options) -> Row:
     """What the sender reaches where the answer costs next to nothing: a line above a fraction of it is in doubt."""
-    crowd = Crowd(make_devices(min(options.devices, 20_000), 1_000, options.seed), None, 0)
-    crowd.names = [UUID(int=number) for number in range(len(crowd.devices.lat))]
+    devices = make_devices(min(options.devices, 20_000), 1_000, options.seed)
+    crowd = Crowd.of_key(devices, [UUID(int=number) for number in range(len(devices.lat))], 0)
     yardstick, records = Yardstick(), list[Record]()
     for _ in range(options.repeats):
         requests = crowd.take(

@@ -17,7 +17,7 @@ from geo_offers.places.index import GeofenceIndex
 
 def crowd(count):
     names = [UUID(int=number) for number in range(count)]
-    return Crowd(make_devices(count, 1_000, 7), names, 1_800_000_000_000_000)
+    return Crowd.of_key(make_devices(count, 1_000, 7), names, 1_800_000_000_000_000)
 
 
 @pytest.mark.parametrize(("way", "lines"), [("frames", 2), ("single", 16), ("http", 3)])
@@ -36,7 +36,7 @@ def test_a_device_keeps_to_its_line_and_its_times_rise(way, lines):
 
 
 def test_phones_name_no_device():
-    (request,) = Crowd(make_devices(1, 1_000, 7), None, 0).take(WAYS["phones"], 1, 1, lambda _, pings: pings[0])[0]
+    (request,) = Crowd.of_phones(make_devices(1, 1_000, 7), 0).take(WAYS["phones"], 1, 1, lambda _, pings: pings[0])[0]
     assert set(json.loads(request)) == {"at", "lat", "lon", "accuracy_m"}
 
 
