@@ -102,6 +102,9 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
 
 
 async def _run(options: Options) -> Report:
+    fewest = max((WAYS[name].lines * WAYS[name].size for name in options.ways), default=0)
+    if options.devices < fewest:
+        sys.exit(f"pings: these lines need {fewest:,} devices at least, so that each request is whole")
     rows: list[Row] = []
     with own_core() as server_core:
         async with laid_out(options, server_core) as bed:
