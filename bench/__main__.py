@@ -1,70 +1,55 @@
-"""`python -m bench [lookup | turns | pings | start] …`: without a name the short ones of all, in some three minutes."""
+"""`python -m bench NAME …` runs one bench; without a name each that has a short form, in some three minutes."""
 
 import argparse
-import asyncio
-import math
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
-from bench import lookup, pings, report, start, turns
+from bench import growth, lookup, pings, profile, report, start, turns
 
-SIZES = (1_000, 10_000, 100_000)
+
+class Bench(Protocol):
+    """What a module has to be named in the table."""
+
+    SHORT: Sequence[str] | None
+    """Arguments of its short form; None leaves it out of the run without a name."""
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        """Add its own arguments; the module's first line is its description."""
+        ...
+
+    def reports(self, given: argparse.Namespace) -> Iterable[report.Report]:
+        """Measure."""
+        ...
+
+
+BENCHES: Final[Mapping[str, Bench]] = {
+    "growth": growth,
+    "lookup": lookup,
+    "profile": profile,
+    "pings": pings,
+    "start": start,
+    "turns": turns,
+}
 
 
 def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="python -m bench", description="Benches of geo-offers; results in bench/results/."
     )
-    root.add_argument(
-        "name", nargs="?", choices=["lookup", "turns", "pings", "start"], help="one bench alone (default: all, short)"
-    )
-    root.add_argument("--seed", type=int, default=7)
-    root.add_argument("--fences", type=_sizes, metavar="N[,N…]", help="lookup: sizes; pings: the first of them is used")
-    root.add_argument("--repeats", type=int, metavar="N", help="repeats of each measurement")
-    root.add_argument("--pings", type=int, default=10_000, metavar="N", help="lookup: pings a repeat")
-    root.add_argument("--turn", type=int, default=128, metavar="N", help="turns: people a turn")
-    root.add_argument("--commits", type=int, default=3, metavar="N", help="turns: how many at once")
-    root.add_argument("--past", type=int, default=200_000, metavar="N", help="turns: visits that are there beforehand")
-    root.add_argument("--phones", type=int, default=100, metavar="N", help="pings: phones on each line")
-    root.add_argument("--seconds", type=float, default=3.0, metavar="N", help="pings: length of each repeat")
+    named = root.add_subparsers(dest="name", metavar="NAME")
+    for name, bench in BENCHES.items():
+        about = (bench.__doc__ or "").partition("\n")[0]
+        bench.options(named.add_parser(name, help=about, description=about))
     return root
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(int(part.replace("_", "")) for part in text.split(","))
-    if not all(1 <= size <= 1_000_000 for size in sizes):
-        raise argparse.ArgumentTypeError("1 to 1,000,000 fences")
-    return sizes
-
-
-def _run_as_served(work: Coroutine[Any, Any, report.Report]) -> report.Report:
-    """On the event loop that the server has: uvloop, where there is one (not on Windows)."""
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = parser().parse_args(arguments)
-    if given.name in {None, "lookup"}:
-        sizes = given.fences or SIZES
-        limit_s = lookup.SHORT_BUILD_S if given.name is None else math.inf
-        options = lookup.Options(given.pings, given.repeats or 5, given.seed, limit_s)
-        report.publish(lookup.run(sizes, options))
-    if given.name in {None, "turns"}:
-        load = turns.Options(
-            past=given.past, turn=given.turn, commits=given.commits, repeats=given.repeats or 5, seed=given.seed
-        )
-        report.publish([_run_as_served(turns.run(load))])
-    if given.name in {None, "pings"}:
-        fences = given.fences[0] if given.fences else 10_000
-        asked = pings.Options(fences, given.phones, given.seconds, given.repeats or 3, given.seed)
-        report.publish([asyncio.run(pings.run(asked))])
-    if given.name in {None, "start"}:
-        report.publish([start.run(given.repeats or 3, 240)])
+    known, given = parser(), sys.argv[1:] if arguments is None else arguments
+    runs = [given] if given else [(name, *bench.SHORT) for name, bench in BENCHES.items() if bench.SHORT is not None]
+    for run in runs:
+        asked = known.parse_args(run)
+        report.publish(BENCHES[asked.name].reports(asked))
     return 0
 
 

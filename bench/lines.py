@@ -7,7 +7,6 @@ instead. One line is one phone's connection.
 import asyncio
 import os
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -98,73 +97,6 @@ class Line(asyncio.Protocol):
 
 def _nowhere(_number: int, _outcome: Outcome, _transitions: int) -> None:
     """Where late answers of an earlier run go."""
-
-
-class HttpLine(Line):
-    """`POST /v1/pings` on one kept connection: one request at a time, what is due meanwhile waits its turn."""
-
-    def __init__(self, token: str, host: str) -> None:
-        super().__init__(token, host)
-        head = f"POST /v1/pings HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
-        self._head = f"{head}Content-Type: application/json\r\nContent-Length: ".encode()
-        self._waiting: deque[tuple[int, bytes, Sink]] = deque()
-        self._asked: tuple[int, Sink] | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.ready.set_result(None)
-
-    def send(self, number: int, ping: bytes) -> None:
-        if self._lost:
-            self.sink(number, Outcome.FAILED, 0)
-            return
-        self._waiting.append((number, ping, self.sink))
-        self._next()
-
-    @property
-    def idle(self) -> bool:
-        return self._asked is None and not self._waiting
-
-    def drop(self) -> None:
-        self._waiting.clear()
-
-    def _next(self) -> None:
-        if self._asked is None and self._waiting:
-            number, ping, sink = self._waiting.popleft()
-            self._asked = number, sink
-            body = b'{"pings":[' + ping + b"]}"
-            self._write(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self._buffer[:end]).lower()
-            _, _, length = head.partition(b"content-length:")
-            size = end + 4 + int(length.partition(b"\r\n")[0] or b"0")
-            if len(self._buffer) < size:
-                return
-            body = bytes(self._buffer[end + 4 : size])
-            del self._buffer[:size]
-            self._answered(int(head[9:12]), body)
-
-    def _answered(self, status: int, body: bytes) -> None:
-        if self._asked is not None:
-            number, sink = self._asked
-            self._asked = None
-            if status == 200:
-                answer = _answer.decode(body)
-                sink(number, _outcome(answer), len(answer.transitions))
-            else:
-                sink(number, Outcome.SHED if status in TOO_MUCH else Outcome.FAILED, 0)
-        self._next()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        left = [self._asked] if self._asked else []
-        left += [(number, sink) for number, _, sink in self._waiting]
-        self._asked = None
-        self._waiting.clear()
-        for number, sink in left:
-            sink(number, Outcome.FAILED, 0)
 
 
 class StreamLine(Line):

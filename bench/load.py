@@ -33,6 +33,8 @@ DRIVING_MPS = (6.0, 16.0)
 ROAM_M = (1_000.0, 3_000.0)
 """How far a walker and a driver go from home before they turn back."""
 SET = "bench"
+DECIDING = "deciding"
+"""A tag of every fifth fence, for campaigns."""
 
 
 def middles(cities: int, seed: int) -> FloatArray:
@@ -84,13 +86,15 @@ def collection(fences: Sequence[Geofence]) -> dict[str, Any]:
 
 
 def _feature(fence: Geofence) -> dict[str, Any]:
+    external_id = split_fence_id(FenceId(fence.id))[1]
     properties: dict[str, Any] = {"name": fence.name, "detect": {"mode": "raw"}}
+    if external_id.endswith(("0", "5")):
+        properties["tags"] = [DECIDING]
     if isinstance(fence.geometry, Circle):
         properties["radius_m"] = fence.geometry.radius_m
         geometry: dict[str, Any] = {"type": "Point", "coordinates": [fence.geometry.lon, fence.geometry.lat]}
     else:
         geometry = shapely.geometry.mapping(fence.geometry.shape)
-    external_id = split_fence_id(FenceId(fence.id))[1]
     return {"type": "Feature", "id": external_id, "geometry": geometry, "properties": properties}
 
 

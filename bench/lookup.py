@@ -6,6 +6,7 @@ clock (one core's work, nothing waits in it); a ratio is the median of the repea
 by the wall's clock. Each size runs in a process of its own, where memory can be told.
 """
 
+import argparse
 import gc
 import math
 import multiprocessing
@@ -19,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from bench import peers
 from bench.contenders import Contender, Ours, Pairs, Rtree, Strtree
 from bench.load import cities_for, make_devices, make_fences
-from bench.report import Report, Row, Tail, Yardstick
+from bench.report import Report, Row, Tail, Yardstick, sizes
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import FloatArray
 from geo_offers.places.fences import Geofence
@@ -35,8 +37,7 @@ DEVICES: Final = 5_000
 BORDER_M: Final = 0.01
 """Nearer to a border than this, contenders may disagree."""
 CHUNK: Final = 250
-SHORT_BUILD_S: Final = 40.0
-"""`Options.build_s` of the short run, which has three minutes for everything."""
+SHORT: Final = ("--build-s", "40")
 _STATM: Final = Path("/proc/self/statm")
 
 
@@ -47,6 +48,9 @@ class Options:
     seed: int = 7
     build_s: float = math.inf
     """A size whose covers would take longer than this is left out."""
+    peers: bool = False
+    tile38: str | None = None
+    postgis: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,25 @@ class TooLongError(Exception):
     """A build would take longer than was allowed; the message says how long."""
 
 
-def run(sizes: Sequence[int], options: Options) -> Iterator[Report]:
+def options(parser: argparse.ArgumentParser) -> None:
+    default = Options()
+    parser.add_argument("--fences", type=sizes, default=(1_000, 10_000, 100_000), metavar="N[,N…]")
+    parser.add_argument("--pings", type=int, default=default.pings, metavar="N", help="pings a repeat")
+    parser.add_argument("--repeats", type=int, default=default.repeats, metavar="N")
+    parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    parser.add_argument(
+        "--build-s", type=float, default=default.build_s, metavar="S", help="leave out what takes longer to build"
+    )
+    parser.add_argument("--peers", action="store_true", help="also PostGIS, Redis, Tile38, as far as they are there")
+    parser.add_argument("--tile38", metavar="HOST:PORT", help="a running one; what it holds of ours is dropped again")
+    parser.add_argument("--postgis", metavar="DSN", help="a database to use instead of starting one")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
     """One report a size. A size that would take too long is named on stderr and left out."""
-    for size in sizes:
+    asked = given.peers or bool(given.tile38) or bool(given.postgis)
+    options = Options(given.pings, given.repeats, given.seed, given.build_s, asked, given.tile38, given.postgis)
+    for size in given.fences:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as own:
             try:
@@ -89,6 +109,9 @@ def measure(size: int, options: Options) -> Report:
     inside, agreed = agree(contenders, fences, *rounds[0])
     gc.freeze()
     rows = [row for batch in (1, *BATCHES) for row in _rows(contenders, batch, rounds)]
+    if options.peers:
+        pairs = contenders[0].pairs(*rounds[0])
+        rows += peers.rows(fences, rounds, pairs, devices=DEVICES, tile38=options.tile38, postgis=options.postgis)
     return Report(
         "lookup",
         {
@@ -229,7 +252,7 @@ def _rows(contenders: Sequence[Contender], batch: int, rounds: Sequence[Round]) 
             _, spent_s = _timed(work, time.process_time)
             rates[contender.name].append(len(lat) / spent_s)
             if batch == 1:
-                taken[contender.name] += _each_us(contender, lat, lon)
+                taken[contender.name] += each_us(contender, lat, lon)
     first = contenders[0].name
     for contender in contenders:
         name = contender.name
@@ -270,7 +293,7 @@ def _batches(contender: Contender, batch: int, lat: FloatArray, lon: FloatArray)
     return work
 
 
-def _each_us(contender: Contender, lat: FloatArray, lon: FloatArray) -> list[float]:
+def each_us(contender: Contender, lat: FloatArray, lon: FloatArray) -> list[float]:
     """Microseconds of each call, the clock's own reading (some 0.05) included."""
     one, now = contender.one, time.perf_counter_ns
     taken = []

@@ -4,6 +4,7 @@ Machines are shared and noisy, so beside each rate stands a yardstick: how fast 
 rows of one report as ratios; compare reports only where their yardsticks agree.
 """
 
+import argparse
 import json
 import math
 import os
@@ -155,6 +156,14 @@ def publish(reports: Iterable[Report], folder: Path = RESULTS) -> None:
         (folder / f"{report.bench}-{stamp}.txt").write_text(block + "\n", encoding="utf-8")
         with (folder / "results.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(line + "\n")
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Numbers of fences or devices from the command line: `1_000,100_000`."""
+    given = tuple(int(part.replace("_", "")) for part in text.split(","))
+    if not all(1 <= size <= 1_000_000 for size in given):
+        raise argparse.ArgumentTypeError("each is 1 to 1,000,000")
+    return given
 
 
 def machine() -> dict[str, Value]:

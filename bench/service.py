@@ -4,18 +4,23 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import aiohttp
 import msgspec
 import psutil
 
 from geo_offers import wire
+from geo_offers.client import Client
 from geo_offers.demo import service
 from geo_offers.demo.service import Service
+from geo_offers.storage import embedded
+from geo_offers.storage.keys import create_key
+from geo_offers.storage.pool import open_pool
 
 WORKSPACE: Final = "bench"
 STOP_S: Final = 20.0
@@ -61,6 +66,23 @@ def cpu_s(started: Service) -> tuple[float, float]:
 def resident_mb(started: Service) -> float:
     """Memory of the server, its PostgreSQL not counted."""
     return float(psutil.Process(started.pid).memory_info().rss) / 2**20
+
+
+async def create_server_key(started: Service, workspace: str, *, replay: bool) -> str:
+    """A server key. One for replays has no bound on its devices' rate; the command line makes app keys of that kind."""
+    async with (
+        await embedded.obtain(started.data_dir) as server,
+        open_pool(server.app_dsn, size=2) as pool,
+    ):
+        return await create_key(pool, workspace, "server", None, replay=replay)
+
+
+async def enrol_many(started: Service, key: str, devices: int, purposes: Sequence[wire.PurposeName]) -> list[UUID]:
+    """Enrol so many devices under a server key, a thousand at once, each its own person's."""
+    one = wire.Enrolment(platform="other", consents=dict.fromkeys(purposes, "bench"))
+    async with Client(started.url, key) as client:
+        batches = [[one] * min(1_000, devices - start) for start in range(0, devices, 1_000)]
+        return [device.device_id for batch in batches for device in await client.enrol_many(batch)]
 
 
 async def enrol(started: Service, key: str, phones: int) -> list[str]:

@@ -3,14 +3,28 @@
 One fresh data folder: the first run loads the town, the others find it in place.
 """
 
+import argparse
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from bench.report import Report, Row, Tail, Yardstick
 from bench.service import fresh_folder
+
+SHORT: Final[Sequence[str]] = ()
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="second runs")
+    parser.add_argument("--phones", type=int, default=240, metavar="N")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
+    yield run(given.repeats, given.phones)
 
 
 def run(repeats: int, phones: int) -> Report:

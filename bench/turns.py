@@ -6,17 +6,18 @@ what is decided half becomes an offer. Parts are made before a window is timed; 
 listens to the live feed.
 """
 
+import argparse
 import asyncio
 import contextlib
 import gc
 import statistics
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter, process_time
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
@@ -59,6 +60,8 @@ PAST: Final = (
 )
 CAMPAIGN: Final = "INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, $3, $4, 'bench')"
 
+SHORT: Final = ("--past", "20000", "--repeats", "3")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -72,6 +75,30 @@ class Options:
     repeats: int = 5
     fences: int = 1_000
     seed: int = 7
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--turn", type=int, default=128, metavar="N", help="people a turn")
+    parser.add_argument("--commits", type=int, default=3, metavar="N", help="turns under way at once")
+    parser.add_argument("--past", type=int, default=200_000, metavar="N", help="visits that are there beforehand")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="timed windows")
+    parser.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
+    asked = Options(
+        past=given.past, turn=given.turn, commits=given.commits, repeats=given.repeats, seed=given.seed
+    )
+    yield _run_as_served(run(asked))
+
+
+def _run_as_served(work: Coroutine[Any, Any, Report]) -> Report:
+    """On the event loop that the server has: uvloop, where there is one (not on Windows)."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 @dataclass(slots=True)
