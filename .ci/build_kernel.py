@@ -10,7 +10,9 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = tuple(Path("geo_offers", path) for path in ("places/_kernel.pyx", "pipeline/_batch.pyx", "pipeline/_tracks.pyx"))
+SOURCES = tuple(
+    Path("geo_offers", path) for path in ("places/_kernel.pyx", "pipeline/_batch.pyx", "pipeline/_tracks.pyx")
+)
 
 
 class BuildKernel(BuildHookInterface[Any]):

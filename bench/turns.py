@@ -86,9 +86,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def reports(given: argparse.Namespace) -> Iterator[Report]:
-    asked = Options(
-        past=given.past, turn=given.turn, commits=given.commits, repeats=given.repeats, seed=given.seed
-    )
+    asked = Options(past=given.past, turn=given.turn, commits=given.commits, repeats=given.repeats, seed=given.seed)
     yield _run_as_served(run(asked))
 
 
@@ -118,8 +116,7 @@ class Phones:
         return deque(self._parts(chosen[start : start + size]) for start in range(0, len(chosen), size))
 
     def _parts(self, phones: Sequence[int]) -> list[Part]:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        request = Request(OWNER, clock.now_us(), [None] * len(phones), done)
+        request = Request(OWNER, clock.now_us(), [], bytearray(len(phones)))
         return [self._part(request, number) for number in phones]
 
     def _part(self, request: Request, number: int) -> Part:

@@ -499,7 +499,7 @@ cdef class Tracks:
         return False
 
     # ------------------------------------------------------------------------------------------ pings
-    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, epochs, Table table):
+    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, *, epochs, Table kernel):
         """Tell what becomes of each ping whose code is ABSENT. True where some are absent or to be stepped.
 
         Of one device the pings up to the first that is to be stepped are taken, all after it are to be stepped too.
@@ -510,6 +510,7 @@ cdef class Tracks:
         cdef Record* one
         cdef Ping* ping
         cdef bint left = False
+        cdef Table table = kernel
         if epochs is not self.epochs_seen:
             self._see(epochs)
         if n > self.scratch:

@@ -91,8 +91,8 @@ class Devices:
             request.codes,
             request.workspace,
             request.received_us,
-            self._ownership.epochs,
-            self._catalog.index(request.workspace).kernel,
+            epochs=self._ownership.epochs,
+            kernel=self._catalog.index(request.workspace).kernel,
         )
 
     def hold(self, user: UUID, *, held: bool) -> None:

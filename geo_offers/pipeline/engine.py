@@ -36,7 +36,7 @@ from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.requests import Code, Part, Point, Request, Seen, answered
+from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answered
 from geo_offers.pipeline.stepping import step_parts
 from geo_offers.pipeline.tracks import unlocatable
 from geo_offers.places.regions import Next, look
@@ -122,7 +122,7 @@ class Engine:
         self._all_queued = 0
 
     # ------------------------------------------------------------------------------------------ requests
-    async def submit(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
+    async def submit(self, workspace: UUID, points: Points, *, caller: UUID | None) -> Request:
         """Takes what can be taken at once and queues the rest in the order of the calls; `answered` waits for that.
 
         What a point caused is committed by then. points: as `quick.read` gives them, or any.
@@ -206,7 +206,7 @@ class Engine:
             if request.failure is None:
                 self._figures.answered(request.codes)
 
-    async def take(self, workspace: UUID, points: Sequence[Point], *, caller: UUID | None) -> Request:
+    async def take(self, workspace: UUID, points: Points, *, caller: UUID | None) -> Request:
         """`submit`, and wait until every point is answered."""
         request = await self.submit(workspace, points, caller=caller)
         await answered(request)

@@ -1,26 +1,24 @@
 """The compiled parts of the ping path where they are built, else the plain ones; both answer the same."""
 
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Protocol
+from importlib import import_module
+from typing import Any, Protocol
 from uuid import UUID
 
-from geo_offers.pipeline.requests import Point
+from geo_offers.pipeline.requests import Point, Points
 from geo_offers.pipeline.tracks import PlainTracks, Tracks
 
-_batch: ModuleType | None
-_tracks: ModuleType | None
+_batch: Any = None
+_tracks: Any = None
 try:
-    from geo_offers.pipeline import _batch, _tracks
+    _batch = import_module("geo_offers.pipeline._batch")
+    _tracks = import_module("geo_offers.pipeline._tracks")
 except ImportError:  # no compiler where it was installed
     _batch = _tracks = None
 
 
-class Batch(Protocol):
-    """Pings of one request as columns; `batch[i]` is the ping as a `Point`."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int) -> Point: ...
+class Batch(Points, Protocol):
+    """Pings of one request as columns."""
 
     def sent_by(self, device: UUID) -> bool:
         """Take the pings as this device's. False where one names another."""
@@ -37,9 +35,9 @@ def tracks(rate_per_s: float, burst: float) -> Tracks:
     return made
 
 
-def batch_of(points: Sequence[Point]) -> Sequence[Point]:
+def batch_of(points: Sequence[Point]) -> Points:
     """The points in the form that the memory of devices takes."""
-    found: Sequence[Point] = points if _batch is None else _batch.batch_of(points)
+    found: Points = points if _batch is None else _batch.batch_of(points)
     return found
 
 

@@ -1,10 +1,9 @@
 """One request of pings on its way through the engine: points in, one result each out, in the request's order."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from geo_offers.places.fences import Geofence
@@ -32,9 +31,14 @@ class Point:
         assert self.at_us is not None
         assert self.lat is not None
         assert self.lon is not None
-        return Fix(
-            self.at_us, self.lat, self.lon, usable_accuracy_m(self.accuracy_m), usable_speed_mps(self.speed_mps)
-        )
+        return Fix(self.at_us, self.lat, self.lon, usable_accuracy_m(self.accuracy_m), usable_speed_mps(self.speed_mps))
+
+
+class Points(Protocol):
+    """The points of a request: a list of them, or columns that make one when asked."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> Point: ...
 
 
 class Code(IntEnum):
@@ -101,7 +105,7 @@ class Request:
 
     workspace: UUID
     received_us: int
-    points: Sequence[Point]
+    points: Points
     codes: bytearray
     parts: int = 0
     transitions: list[Seen] = field(default_factory=list)

@@ -35,9 +35,7 @@ def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
     return (point.at_us or 0, point.lat or 0.0, point.lon or 0.0, index)
 
 
-def step_parts(
-    parts: Iterable[Part], catalog: Catalog, figures: Figures
-) -> Iterator[tuple[Part, Exception | None]]:
+def step_parts(parts: Iterable[Part], catalog: Catalog, figures: Figures) -> Iterator[tuple[Part, Exception | None]]:
     """Fills each part's results, new states and arrivals, and hands it back; leaves the devices as they are.
 
     A part that cannot be stepped comes back with its error and takes nobody along.

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.rates import Bucket
-from geo_offers.pipeline.requests import Code, Point
+from geo_offers.pipeline.requests import Code, Point, Points
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import check
 from geo_offers.presence.machine import PresenceState
@@ -32,9 +32,7 @@ class Tracks(Protocol):
     def __len__(self) -> int: ...
     def __contains__(self, device: UUID) -> bool: ...
 
-    def add(
-        self, device: KnownDevice, epoch: int | None, heard_us: int, fences: GeofenceIndex, *, held: bool
-    ) -> None:
+    def add(self, device: KnownDevice, epoch: int | None, heard_us: int, fences: GeofenceIndex, *, held: bool) -> None:
         """Hold a device that is not held."""
         ...
 
@@ -55,10 +53,11 @@ class Tracks(Protocol):
 
     def settle(
         self,
-        points: Sequence[Point],
+        points: Points,
         codes: bytearray,
         workspace: UUID,
         received_us: int,
+        *,
         epochs: Mapping[int, int],
         kernel: Any,
     ) -> bool:
@@ -69,9 +68,7 @@ class Tracks(Protocol):
         """
         ...
 
-    def sweep(
-        self, start: int, count: int, idle_before_us: int, silent_before_us: int
-    ) -> tuple[int, Iterable[UUID]]:
+    def sweep(self, start: int, count: int, idle_before_us: int, silent_before_us: int) -> tuple[int, Iterable[UUID]]:
         """Drop devices last heard before an instant, another for those inside a fence: of `count` from `start` on.
 
         Gives where to go on, less than 0 at the end, and the workspace of each that went.
@@ -149,15 +146,17 @@ class PlainTracks:
 
     def settle(
         self,
-        points: Sequence[Point],
+        points: Points,
         codes: bytearray,
         workspace: UUID,
         received_us: int,
+        *,
         epochs: Mapping[int, int],  # noqa: ARG002 - whoever steps a point asks for them
         kernel: Any,  # noqa: ARG002 - every point is stepped
     ) -> bool:
         gates: dict[UUID, Code] = {}
-        for number, point in enumerate(points):
+        for number in range(len(points)):
+            point = points[number]
             held = self._held.get(point.device)
             if codes[number] == Code.ABSENT and held is not None:
                 codes[number] = self._door(point, held, gates, workspace, received_us)
@@ -177,9 +176,7 @@ class PlainTracks:
         refusal = check(point.at_us, lat, lon, now_us=received_us, replay=held.device.replay)
         return Code.STEP if refusal is None else Code[refusal.name]
 
-    def sweep(
-        self, start: int, count: int, idle_before_us: int, silent_before_us: int
-    ) -> tuple[int, Iterable[UUID]]:
+    def sweep(self, start: int, count: int, idle_before_us: int, silent_before_us: int) -> tuple[int, Iterable[UUID]]:
         gone = []
         here, after = self._slice(start, count)
         for device in here:

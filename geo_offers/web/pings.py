@@ -1,18 +1,17 @@
 """Pings over HTTP, and what both transports share: pings to points, an engine's answer to the wire."""
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from geo_offers import instants, wire
 from geo_offers.errors import Fault, Forbidden, Invalid
+from geo_offers.pipeline import quick
 from geo_offers.pipeline.advice import pause_s
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline import quick
 from geo_offers.pipeline.quick import Batch
-from geo_offers.pipeline.requests import RESULTS, MadeOffer, Point, Request
+from geo_offers.pipeline.requests import RESULTS, MadeOffer, Point, Points, Request
 from geo_offers.pipeline.services import Services
 from geo_offers.web import bodies
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
@@ -144,7 +143,7 @@ def bound(batch: Sequence[wire.Ping]) -> None:
         raise Invalid(f"a frame holds 1 to {PINGS} pings", (Fault("", "length", f"send 1 to {PINGS} pings"),))
 
 
-def read_frame(caller: Caller, data: str) -> Sequence[Point]:
+def read_frame(caller: Caller, data: str) -> Points:
     """The pings of a stream's frame: an object, or an array of at most `PINGS`."""
     plain = quick.read(data, PINGS, wrapped=False)
     if plain is not None:
@@ -165,7 +164,7 @@ def plain_body(data: bytes) -> Batch | None:
 
 async def post_pings(services: Services, given: Given) -> Reply:
     """200 when every point is answered for good; 503 when any could not be taken now."""
-    sent: Sequence[Point]
+    sent: Points
     if isinstance(given.body, wire.Pings):
         if suspicious(given.raw, len(given.body.pings)):
             bodies.refuse_duplicates(given.raw)

@@ -54,7 +54,7 @@ class Phone:
 
     def moves(self, at_us, *inside):
         """One part of a turn: a fix an entry, inside the shop or not, ten minutes apart; not installed yet."""
-        request = Request(OWNER, at_us, [], asyncio.get_running_loop().create_future())
+        request = Request(OWNER, at_us, [], bytearray())
         part = Part(request, self.user, self.device, partition_of(self.user), [], state=self.state)
         part.epoch = self.epochs[part.partition]
         for number, within in enumerate(inside):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,9 @@ numbers = st.one_of(
     st.floats(-200, 200).map(repr),
     st.integers(-200, 10**20).map(str),
     st.decimals(-200, 200, places=7).map(str),
-    st.sampled_from(["-0", "0.0", "1e2", "1E-3", "1.5e+1", "01", "1.", ".5", "-", "+1", "1e", "1e999", "NaN", "0x1", "00"]),
+    st.sampled_from(
+        ["-0", "0.0", "1e2", "1E-3", "1.5e+1", "01", "1.", ".5", "-", "+1", "1e", "1e999", "NaN", "0x1", "00"]
+    ),
     st.from_regex(r"-?[0-9]{1,20}\.[0-9]{1,25}(e-?[0-9]{1,2})?", fullmatch=True),
 )
 instants = st.one_of(
@@ -60,11 +63,28 @@ instants = st.one_of(
         r"[0-9]{4}-(0[0-9]|1[0-3])-([0-2][0-9]|3[0-2])T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,7})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])?",
         fullmatch=True,
     ),
-    st.sampled_from(["", "now", "2026-02-29T00:00:00Z", "2024-02-29T23:59:59.999999-23:59", "0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z",
-                     "9999-12-31T23:59:59Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00.Z", "2100-02-29T00:00:00Z", "2000-02-29T00:00:00Z"]),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "",
+            "now",
+            "2026-02-29T00:00:00Z",
+            "2024-02-29T23:59:59.999999-23:59",
+            "0001-01-01T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00.Z",
+            "2100-02-29T00:00:00Z",
+            "2000-02-29T00:00:00Z",
+        ]
+    ),
+)
 texts = st.one_of(st.just("a"), st.text(max_size=140)).map(json.dumps)
-devices = st.one_of(st.uuids().map(str), st.uuids().map(lambda u: str(u).upper()), st.sampled_from(["", "x" * 36, str(UUID(int=0)), UUID(int=5).hex]))  # fmt: skip
+devices = st.one_of(
+    st.uuids().map(str),
+    st.uuids().map(lambda u: str(u).upper()),
+    st.sampled_from(["", "x" * 36, str(UUID(int=0)), UUID(int=5).hex]),
+)
 VALUES = {
     "at": instants.map(json.dumps),
     "lat": numbers,
@@ -91,7 +111,7 @@ def ping_texts(draw):
     if draw(st.integers(0, 9)):
         keys = list(dict.fromkeys(keys))
     members = [
-        f"{draw(blanks)}\"{key}\"{draw(blanks)}:{draw(blanks)}{draw(VALUES[key])}{draw(blanks)}"
+        f'{draw(blanks)}"{key}"{draw(blanks)}:{draw(blanks)}{draw(VALUES[key])}{draw(blanks)}'
         for key in draw(st.permutations(keys))
     ]
     return "{" + ",".join(members) + "}"
@@ -121,14 +141,30 @@ def test_what_the_quick_reader_takes_the_general_one_takes_as_well_with_the_same
 @compiled
 @given(
     sent=st.lists(
-        st.tuples(st.datetimes().map(lambda at: at.isoformat() + "Z"), *[st.floats(low, high).map(lambda number: round(number, 15)) for low, high in ((-90, 90), (-180, 180), (0, 500))], st.uuids()),
-        min_size=1, max_size=30,
+        st.tuples(
+            st.datetimes().map(lambda at: at.isoformat() + "Z"),
+            *[
+                st.floats(low, high).map(lambda number: round(number, 15))
+                for low, high in ((-90, 90), (-180, 180), (0, 500))
+            ],
+            st.uuids(),
+        ),
+        min_size=1,
+        max_size=30,
     ),
     wrapped=st.booleans(),
-)  # fmt: skip
+)
 def test_the_quick_reader_takes_what_phones_and_servers_write(sent, wrapped):
     said = [
-        {"at": at, "lat": lat, "lon": lon, "accuracy_m": metres, "speed_mps": None, "mock": False, "device": str(device)}
+        {
+            "at": at,
+            "lat": lat,
+            "lon": lon,
+            "accuracy_m": metres,
+            "speed_mps": None,
+            "mock": False,
+            "device": str(device),
+        }
         for at, lat, lon, metres, device in sent
     ]
     text = json.dumps({"pings": said} if wrapped else said)
@@ -167,14 +203,15 @@ def test_pings_that_name_another_device_are_not_a_devices_own():
 )
 def test_a_way_that_crosses_a_fence_is_never_called_free(drawn, at, seed, far_m):
     index = GeofenceIndex(
-        Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect()) for n, shape in enumerate(drawn)
+        Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect())
+        for n, shape in enumerate(drawn)
     )
     rng = random.Random(seed)
     for shape in drawn:
         if isinstance(shape, Circle):
             corners = [(shape.lat + shape.radius_m / 111_300 * rng.choice([-1, 1]), shape.lon), (shape.lat, shape.lon)]
         else:
-            corners = [(lat, lon) for lon, lat in shape.shape.geoms[0].exterior.coords] if hasattr(shape.shape, "geoms") else [(lat, lon) for lon, lat in shape.shape.exterior.coords]  # fmt: skip
+            corners = [(lat, lon) for lon, lat in shapely.get_coordinates(shape.shape).tolist()]
         for _ in range(30):
             lat, lon = rng.choice([*corners, at])
             away = far_m / 111_300
@@ -195,15 +232,14 @@ def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, 
     reach = radius_m / 111_300
     shape = Circle(lat, lon, radius_m)
     if area:
-        ring = [(lon - reach, lat - reach), (lon + reach, lat - reach), (lon + reach, lat + reach), (lon - reach, lat + reach)]
-        shape = Area(machine_polygon(ring))
+        ring = [
+            (lon - reach, lat - reach),
+            (lon + reach, lat - reach),
+            (lon + reach, lat + reach),
+            (lon - reach, lat + reach),
+        ]
+        shape = Area(shapely.Polygon(ring))
     return Geofence(FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=Detect(dwell_s=dwell_s))
-
-
-def machine_polygon(ring):
-    import shapely  # noqa: PLC0415 - of this helper alone
-
-    return shapely.Polygon(ring)
 
 
 fence_changes = st.builds(
@@ -219,13 +255,21 @@ fence_changes = st.builds(
 )
 points_drawn = st.tuples(st.integers(0, 3), st.integers(-3, 90), st.sampled_from(PLACES))
 requests_drawn = st.lists(points_drawn, min_size=1, max_size=12)
-plays = st.lists(st.one_of(requests_drawn, requests_drawn, fence_changes, st.sampled_from(["drop a", "drop b"])), max_size=14)
+plays = st.lists(
+    st.one_of(requests_drawn, requests_drawn, fence_changes, st.sampled_from(["drop a", "drop b"])), max_size=14
+)
 
 
 def known(number, user, **more):
     fields = {
-        "partition": number, "replay": True, "locate": True, "of_age": True, "proven": False, "token_epoch": 0, "state": NOWHERE,
-    } | more  # fmt: skip
+        "partition": number,
+        "replay": True,
+        "locate": True,
+        "of_age": True,
+        "proven": False,
+        "token_epoch": 0,
+        "state": NOWHERE,
+    } | more
     return KnownDevice(id=UUID(int=100 + number), user=UUID(int=user), workspace=WORKSPACE, **fields)
 
 
@@ -240,7 +284,7 @@ class World:
     def send(self, points):
         batch = quick.batch_of(points) if isinstance(self.tracks, type(quick.tracks(1, 1))) else points
         codes = bytearray([Code.ABSENT] * len(points))
-        self.tracks.settle(batch, codes, WORKSPACE, NOW_US, EPOCHS, self.index.kernel)
+        self.tracks.settle(batch, codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=self.index.kernel)
         edges = []
         stepped = [(points[number], number) for number, code in enumerate(codes) if code == Code.STEP]
         for point, number in sorted(stepped, key=lambda pair: (pair[0].at_us, pair[0].lat, pair[0].lon, pair[1])):
@@ -302,7 +346,9 @@ def test_a_ping_that_causes_nothing_is_taken_without_the_machine(play):
             newest[device] = at_us
             points.append(Point(UUID(int=100 + device), at_us, *where))
         codes = bytearray([Code.ABSENT] * len(points))
-        assert not world.tracks.settle(quick.batch_of(points), codes, WORKSPACE, NOW_US, EPOCHS, world.index.kernel)
+        assert not world.tracks.settle(
+            quick.batch_of(points), codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=world.index.kernel
+        )
         assert set(codes) == {Code.ACCEPTED}
 
 
@@ -318,7 +364,9 @@ def states():
     )
     placed = st.one_of(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), st.just((None, None)))
     return st.builds(
-        lambda newest, where, inside, recent: PresenceState(newest, *where, {stay.fence: stay for stay in inside}, recent),
+        lambda newest, where, inside, recent: PresenceState(
+            newest, *where, {stay.fence: stay for stay in inside}, recent
+        ),
         st.none() | st.integers(0, NOW_US),
         placed,
         st.lists(stays, max_size=3),
@@ -361,8 +409,14 @@ def test_the_compiled_memory_of_devices_holds_what_the_plain_one_holds(acts):
         if name == "add" and rest[0] not in held:
             number, user, state = rest
             held.add(number)
-            device = known(number, user, state=state, replay=number % 3 == 0, locate=number % 7 != 0, of_age=number % 5 != 0)
-            both.ask(lambda memory, device=device: memory.add(device, 3 if device.partition % 4 else None, NOW_US, both.index, held=False))
+            device = known(
+                number, user, state=state, replay=number % 3 == 0, locate=number % 7 != 0, of_age=number % 5 != 0
+            )
+            both.ask(
+                lambda memory, device=device: memory.add(
+                    device, 3 if device.partition % 4 else None, NOW_US, both.index, held=False
+                )
+            )
         elif name == "drop" and rest[0] in held:
             held.discard(rest[0])
             both.ask(lambda memory, number=rest[0]: memory.drop(UUID(int=100 + number)))
@@ -391,7 +445,7 @@ def refusals(both, numbers, later_s):
         for memory in both.memories:
             codes = bytearray([Code.ABSENT] * len(points))
             batch = points if isinstance(memory, PlainTracks) else quick.batch_of(points)
-            memory.settle(batch, codes, WORKSPACE, NOW_US + later_s * 1_000_000, EPOCHS, None)
+            memory.settle(batch, codes, WORKSPACE, NOW_US + later_s * 1_000_000, epochs=EPOCHS, kernel=None)
             found.append(list(codes))
         assert found[0] == found[1]
 
@@ -411,7 +465,11 @@ def test_thousands_of_devices_are_found_after_others_went():
     all_of_them = [UUID(int=rng.getrandbits(128)) for _ in range(5_000)]
     for device, user in zip(all_of_them, itertools.cycle(range(1_700)), strict=False):
         memory.add(
-            KnownDevice(device, UUID(int=user), WORKSPACE, 0, True, True, True, False, 0, NOWHERE), 3, 0, index, held=False
+            KnownDevice(device, UUID(int=user), WORKSPACE, 0, True, True, True, False, 0, NOWHERE),
+            3,
+            0,
+            index,
+            held=False,
         )
     gone = set(rng.sample(all_of_them, 3_000))
     for device in gone:

@@ -99,7 +99,7 @@ class Database:
 def arriving():
     user, device, visit = (uuid.uuid4() for _ in range(3))
     edge = Transition(TransitionType.ENTER, FENCE.id, 1, NOW_US, visit, NOW_US, 5.0, distance_m=-10.0)
-    request = Request(WORKSPACE, NOW_US, [], asyncio.get_running_loop().create_future())
+    request = Request(WORKSPACE, NOW_US, [], bytearray())
     return Part(request, user, device, 0, [], arrivals=[Arrival(device, edge, FENCE)])
 
 
