@@ -1,12 +1,9 @@
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from geo_offers.places.earth import Ecef, FloatArray, IntArray
 
-Names: TypeAlias = npt.NDArray[np.uint64]
 Round: TypeAlias = tuple[Ecef, float] | None
 
 def set_up(
@@ -19,10 +16,10 @@ def set_up(
     equator_m: float,
     eccentricity2: float,
 ) -> None: ...
-def cells_of(circle: Round, border: FloatArray | None, level: int, seeds: FloatArray, most: int) -> Names | None: ...
+def cells_of(circle: Round, outline: bytes, level: int, seeds: array[float], most: int) -> bytes | None: ...
 
 class Table:
-    def put(self, number: int, circle: Round, border: FloatArray | None, places: Names) -> None: ...
+    def put(self, number: int, circle: Round, outline: bytes, names: bytes) -> None: ...
     def remove(self, number: int) -> None: ...
     def places(self, number: int) -> list[int]: ...
     def count(self, place: int) -> int: ...

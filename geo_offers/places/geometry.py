@@ -11,6 +11,7 @@ Positions come in as lat, lon and within range; shapely wants x = lon, y = lat, 
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -78,27 +79,30 @@ class Circle:
         object.__setattr__(self, "chord2_m2", chord_m(self.radius_m, earth_m) ** 2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Area:
     """A valid polygon or multipolygon, x = lon and y = lat in degrees, split at the antimeridian where it crosses it.
 
-    The shape is shared, not copied, and is prepared in place for fast tests.
+    The shape is shared, not copied, and is prepared in place for fast tests. What follows from it is made when asked.
     """
 
     shape: Polygon | MultiPolygon
-    edges: FloatArray = field(init=False, repr=False, compare=False)
-    """The true border without antimeridian cuts, in n short pieces: lat and lon of starts and ends, shape (2, 2, n).
-
-    Longitudes may pass 180 degrees.
-    """
-    circle: Circle = field(init=False, repr=False, compare=False)
-    """A circle around all of it."""
 
     def __post_init__(self) -> None:
         shapely.prepare(self.shape)
-        whole = _joined(self.shape)
-        object.__setattr__(self, "edges", _edges(whole))
-        object.__setattr__(self, "circle", _around(whole))
+
+    @cached_property
+    def edges(self) -> FloatArray:
+        """The true border without antimeridian cuts, in n short pieces: lat and lon of starts and ends.
+
+        Shape (2, 2, n); longitudes may pass 180 degrees.
+        """
+        return _edges(_joined(self.shape))
+
+    @cached_property
+    def circle(self) -> Circle:
+        """A circle around all of it."""
+        return _around(_joined(self.shape))
 
 
 Geometry: TypeAlias = Circle | Area

@@ -65,7 +65,7 @@ def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geo
         id=fence_id(set_id, external_id),
         version=version,
         name=said.name,
-        geometry=_geometry(read),
+        outline=_geometry(read),
         store=said.store,
         tags=said.tags,
         active=said.active,

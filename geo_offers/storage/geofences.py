@@ -43,7 +43,7 @@ class PostgresGeofences:
             id=fence_id(set_id, draft.external_id),
             version=0,
             name=draft.name,
-            geometry=draft.geometry,
+            outline=draft.geometry,
             store=draft.store,
             tags=draft.tags,
             active=draft.active,
