@@ -202,8 +202,8 @@ class _Parts:
         await self.ownership.take_all()
         stack.push_async_callback(self.let_go)
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
-        for workspace, fences in (await load_fences(self._pool)).items():
-            await self.services.fence_memory.load(workspace, fences)
+        async for workspace, pages in load_fences(self._pool):
+            await self.services.fence_memory.load(workspace, pages)
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""

@@ -62,9 +62,13 @@ class FenceMemory:
         """
         return await unbroken(self._change((workspace, set_id), work))
 
-    async def load(self, workspace: UUID, fences: Sequence[Geofence]) -> None:
+    async def load(self, workspace: UUID, pages: AsyncIterator[Sequence[Geofence]]) -> None:
         """Installs what the database holds of a workspace, at the start."""
-        await self._install(workspace, fences, (), await _covers(fences))
+        index = GeofenceIndex()
+        async for fences in pages:
+            await asyncio.to_thread(index.fill, fences)
+        await asyncio.to_thread(index.plant)
+        self._catalog.install(workspace, index)
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
         async with self._lock(key):

@@ -13,6 +13,7 @@ Changes apply at once, one fence at a time. The slow part of a change is its cov
 import bisect
 import itertools
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -69,9 +70,9 @@ class GeofenceIndex:
         self._spare: list[int] = []
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
-        self._tree = rtree.index.Index(properties=rtree.index.Property(leaf_capacity=NODE, index_capacity=NODE))
-        for fence in fences:
-            self.put(fence)
+        self._tree = _tree(())
+        self.fill(fences)
+        self.plant()
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -96,6 +97,19 @@ class GeofenceIndex:
             self._table.put(number, fence.outline, prepared or self._table.cover(fence.outline))
             for box in boxes_of(outline_of(fence.outline)):
                 self._tree.insert(number, _xy(box))
+
+    def fill(self, fences: Iterable[Geofence]) -> None:
+        """Insert fences, of ids that are not there, into an index that nobody asks before `plant` has been called."""
+        for fence in fences:
+            number = self._numbers[fence.id] = self._number(fence)
+            if fence.active:
+                self._table.put(number, fence.outline, self._table.cover(fence.outline))
+        self.changes += 1
+
+    def plant(self) -> None:
+        """Make the R-tree of all fences at once: a tenth of the work of one after another."""
+        held = ((number, fence) for number, fence in enumerate(self._by_number) if fence.active)
+        self._tree = _tree((number, box) for number, fence in held for box in boxes_of(outline_of(fence.outline)))
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -230,6 +244,18 @@ class GeofenceIndex:
                     if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
                         near[fence.id] = fence
         return near.values()
+
+
+def _tree(boxes: Iterable[tuple[int, Box]]) -> rtree.index.Index:
+    numbers, corners = array("q"), array("d")
+    for number, box in boxes:
+        numbers.append(number)
+        corners.extend(_xy(box))
+    properties = rtree.index.Property(leaf_capacity=NODE, index_capacity=NODE)
+    if not numbers:
+        return rtree.index.Index(properties=properties)
+    xy = np.array(corners).reshape(-1, 4)
+    return rtree.index.Index((np.array(numbers), xy[:, :2], xy[:, 2:]), properties=properties)
 
 
 def _xy(box: Box) -> tuple[float, float, float, float]:

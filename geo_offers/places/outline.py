@@ -10,12 +10,13 @@ somebody asks, and the newest are kept.
 
 import struct
 from array import array
+from collections.abc import Sequence
 from functools import lru_cache
-from math import isnan
+from itertools import chain
+from math import isnan, nan
 from typing import Final, NewType, TypeAlias
 
 import numpy as np
-import shapely
 from shapely import MultiPolygon, Polygon
 
 from geo_offers.places.earth import FloatArray
@@ -29,9 +30,12 @@ Drawn: TypeAlias = Geometry | Outline
 KEPT: Final = 1_024
 """Geometries; with 20 corners each they take some 2 MB."""
 
+MIN_CORNERS: Final = 4
+"""Of a ring, its first again as its last among them."""
+
 _ROUND: Final = struct.Struct("=3d")
-_HOLE: Final = np.array([[np.nan, np.nan]])
-_PART: Final = np.copysign(_HOLE, -1)
+_HOLE: Final = (nan, nan)
+_PART: Final = (-nan, nan)
 
 
 def outline_of(drawn: Drawn) -> Outline:
@@ -39,12 +43,37 @@ def outline_of(drawn: Drawn) -> Outline:
     if isinstance(drawn, bytes):
         return Outline(drawn)
     if isinstance(drawn, Circle):
-        return Outline(_ROUND.pack(drawn.lat, drawn.lon, drawn.radius_m))
-    pieces: list[FloatArray] = []
-    for part in [drawn.shape] if isinstance(drawn.shape, Polygon) else drawn.shape.geoms:
-        for number, ring in enumerate((part.exterior, *part.interiors)):
-            pieces += [_HOLE if number else _PART, shapely.get_coordinates(ring)]
-    return Outline(np.concatenate(pieces[1:]).tobytes())
+        return round_outline(drawn.lat, drawn.lon, drawn.radius_m)
+    parts = [drawn.shape] if isinstance(drawn.shape, Polygon) else drawn.shape.geoms
+    return border_outline([[ring.coords for ring in (part.exterior, *part.interiors)] for part in parts])
+
+
+def round_outline(lat: float, lon: float, radius_m: float) -> Outline:
+    """The outline of a circle."""
+    return Outline(_ROUND.pack(lat, lon, radius_m))
+
+
+def border_outline(parts: Sequence[Sequence[Sequence[Position]]]) -> Outline:
+    """The outline of an area: of each part the rings, the shell first, as GeoJSON has them: lon, lat, and closed.
+
+    ValueError where a ring is not closed or has no area to it, or leaves the globe. Whether rings cross is not asked.
+    """
+    numbers = array("d")
+    for part in parts:
+        for place, ring in enumerate(part):
+            if len(ring) < MIN_CORNERS or ring[0] != ring[-1]:
+                raise ValueError("a ring that is not closed")
+            if numbers:
+                numbers.extend(_HOLE if place else _PART)
+            numbers.extend(chain.from_iterable(ring))
+    if len(numbers) < 2 * MIN_CORNERS or not (_within(numbers[::2], 180) and _within(numbers[1::2], 90)):
+        raise ValueError("no area on the globe")
+    return Outline(numbers.tobytes())
+
+
+def _within(degrees: "array[float]", most: float) -> bool:
+    """No comparison with NaN holds."""
+    return not (max(degrees) > most or min(degrees) < -most)
 
 
 @lru_cache(maxsize=KEPT)
