@@ -99,8 +99,9 @@ class GeofenceIndex:
                 self._tree.insert(number, _xy(box))
 
     def fill(self, fences: Iterable[Geofence]) -> None:
-        """Insert fences, of ids that are not there, into an index that nobody asks before `plant` has been called."""
+        """As `put` of each, into an index that nobody asks before `plant` has been called."""
         for fence in fences:
+            self.remove(fence.id)
             number = self._numbers[fence.id] = self._number(fence)
             if fence.active:
                 self._table.put(number, fence.outline, self._table.cover(fence.outline))
