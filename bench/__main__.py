@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-from bench import lookup, pings, report, start
+from bench import lookup, pings, report, restart, start
 
 SIZES = (1_000, 10_000, 100_000)
 
@@ -19,7 +19,12 @@ def parser() -> argparse.ArgumentParser:
         "name", nargs="?", choices=["lookup", "pings", "start"], help="one bench alone (default: all, short)"
     )
     root.add_argument("--seed", type=int, default=7)
-    root.add_argument("--fences", type=_sizes, metavar="N[,N…]", help="lookup: sizes; pings: the first of them is used")
+    root.add_argument(
+        "--fences",
+        type=_sizes,
+        metavar="N[,N…]",
+        help="lookup: sizes; pings: the first of them is used; start: restarts with so many",
+    )
     root.add_argument("--repeats", type=int, metavar="N", help="repeats of each measurement")
     root.add_argument("--pings", type=int, default=10_000, metavar="N", help="lookup: pings a repeat")
     root.add_argument("--phones", type=int, default=100, metavar="N", help="pings: phones on each line")
@@ -47,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.publish([asyncio.run(pings.run(asked))])
     if given.name in {None, "start"}:
         report.publish([start.run(given.repeats or 3, 240)])
+    if given.name == "start" and given.fences:
+        report.publish(restart.run(fences, given.repeats or 3, given.seed) for fences in given.fences)
     return 0
 
 

@@ -27,6 +27,10 @@ T = TypeVar("T")
 SET_FENCES: Final = 10_000
 WORKSPACE_FENCES: Final = 1_000_000
 STORES: Final = 100_000
+WORKSPACE_PLACES: Final = (
+    40_000_000  # of the index, some 50 bytes each; a million fences of a shop's size take 16 million
+)
+CHANGE_PLACES: Final = 2_000_000  # for 10,000 fences of 3 km, or 300 of 100 km
 SPOT_FENCES: Final = 500  # filed under one place of the index: what a fix there may cost everybody
 CAMPAIGNS: Final = 1_000
 

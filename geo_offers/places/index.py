@@ -68,6 +68,8 @@ class GeofenceIndex:
         self._table: Table = BestTable() if table is None else table
         self._by_number: list[Geofence] = []
         self._spare: list[int] = []
+        self.filed = 0
+        """Under how many places all fences together are filed: most of the memory goes by it."""
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
         self._tree = _tree(())
@@ -94,7 +96,7 @@ class GeofenceIndex:
         self.changes += 1
         number = self._numbers[fence.id] = self._number(fence)
         if fence.active:
-            self._table.put(number, fence.outline, prepared or self._table.cover(fence.outline))
+            self._file(number, fence, prepared or self._table.cover(fence.outline))
             for box in boxes_of(outline_of(fence.outline)):
                 self._tree.insert(number, _xy(box))
 
@@ -104,13 +106,17 @@ class GeofenceIndex:
             self.remove(fence.id)
             number = self._numbers[fence.id] = self._number(fence)
             if fence.active:
-                self._table.put(number, fence.outline, self._table.cover(fence.outline))
+                self._file(number, fence, self._table.cover(fence.outline))
         self.changes += 1
 
     def plant(self) -> None:
         """Make the R-tree of all fences at once: a tenth of the work of one after another."""
         held = ((number, fence) for number, fence in enumerate(self._by_number) if fence.active)
         self._tree = _tree((number, box) for number, fence in held for box in boxes_of(outline_of(fence.outline)))
+
+    def _file(self, number: int, fence: Geofence, covered: Cover) -> None:
+        self._table.put(number, fence.outline, covered)
+        self.filed += len(covered)
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -129,6 +135,7 @@ class GeofenceIndex:
         self.changes += 1
         held = self._by_number[number]
         if held.active:
+            self.filed -= len(self._table.places(number))
             self._table.remove(number)
             for box in boxes_of(outline_of(held.outline)):
                 self._tree.delete(number, _xy(box))

@@ -4,15 +4,14 @@ The same draft always makes the same bytes, so that bytes tell whether an import
 checked when it was written: only what would break memory is looked at again, and nothing that needs a library's shape.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from geo_offers.places.fences import Detect, Geofence, fence_id
-from geo_offers.places.geometry import Box, Circle, Geometry, bounds
+from geo_offers.places.geometry import Box, Circle
 from geo_offers.places.importing.geojson import FenceDraft
-from geo_offers.places.outline import Outline, border_outline, round_outline
+from geo_offers.places.outline import Drawn, Outline, border_outline, boxes_of, outline_of, round_outline
 
 _DEFAULT = Detect()
 
@@ -97,9 +96,9 @@ def _outline(geometry: _Point | _Polygon | _MultiPolygon, radius_m: float) -> Ou
     return border_outline([geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates)
 
 
-def box_of(geometry: Geometry) -> Box:
+def box_of(drawn: Drawn) -> Box:
     """One box around the geometry; over the antimeridian its west edge is greater than its east (RFC 7946, 5.2)."""
-    boxes: Sequence[Box] = bounds(geometry)
+    boxes = boxes_of(outline_of(drawn))
     min_lat, max_lat = min(box[0] for box in boxes), max(box[2] for box in boxes)
     if len(boxes) == 1:
         return min_lat, boxes[0][1], max_lat, boxes[0][3]

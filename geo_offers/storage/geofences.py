@@ -25,7 +25,7 @@ from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
 _NO_BOX = (None, None, None, None)
-_START_PAGE = 5_000
+_START_PAGE = 2_000
 
 _log = structlog.get_logger()
 
