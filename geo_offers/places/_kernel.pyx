@@ -37,6 +37,8 @@ cdef double DEGREES = 57.29577951308232
 cdef double ROUND = 6755399441055744.0  # 1.5 * 2 ** 52: adding and taking it away rounds to the nearest whole number
 cdef double GROWTH = 1.02  # of a cell's circle: rounding, and edges that are straight on another map
 cdef double ALIKE = 0.002
+cdef double QUARTER_TURN = 1.5707963267948966
+cdef double POLAR_LAT = 85.0
 cdef double DEGREE_M = 110574.0  # of latitude, at the least
 cdef double EARTH_M = 6300000.0  # less than any radius of the Earth
 cdef uint64_t WHOLE = <uint64_t>1 << 63
@@ -395,32 +397,77 @@ cdef int64_t flood(
     return count
 
 
-cdef void fill(Shape* shape, circle, bytes outline):
-    """circle: (centre on the ground, chord2_m2); None where the outline is the border of an area."""
+cdef void fill(Shape* shape, bytes outline) noexcept:
+    """The shape of an outline, as `outline.py` has it. A circle's centre and chord as `geometry.Circle` computes them."""
+    cdef const double* numbers = <const double*>PyBytes_AS_STRING(outline)
+    cdef double phi, lam, sin_phi, across_m, normal_m, earth_m, half
     memset(shape, 0, sizeof(Shape))
-    shape.chord2_m2 = -1
-    if circle is None:
+    if PyBytes_GET_SIZE(outline) != 3 * sizeof(double):
+        shape.chord2_m2 = -1
         shape.points = <int32_t>(PyBytes_GET_SIZE(outline) // (2 * sizeof(double)))
-        shape.border = <double*>PyBytes_AS_STRING(outline)
-    else:
-        (shape.centre.x, shape.centre.y, shape.centre.z), shape.chord2_m2 = circle
+        shape.border = <double*>numbers
+        return
+    phi, lam = numbers[0] * RADIANS, numbers[1] * RADIANS
+    sin_phi = sin(phi)
+    normal_m = EQUATOR_M / sqrt(1 - ECCENTRICITY2 * sin_phi * sin_phi)
+    across_m = normal_m * cos(phi)
+    shape.centre.x, shape.centre.y = across_m * cos(lam), across_m * sin(lam)
+    shape.centre.z = normal_m * (1 - ECCENTRICITY2) * sin_phi
+    earth_m = EQUATOR_M * sqrt(1 - ECCENTRICITY2) / (1 - ECCENTRICITY2 * sin_phi * sin_phi)
+    half = numbers[2] / (2 * earth_m)
+    shape.chord2_m2 = 2 * earth_m * sin(half if half < QUARTER_TURN else QUARTER_TURN)
+    shape.chord2_m2 *= shape.chord2_m2
 
 
-def cells_of(circle, bytes outline, int level, const double[::1] seeds, int64_t most):
-    """The cells of a shape at a level as an array of names, marked with the top bit where they lie wholly inside.
-
-    None where there are more than `most`. circle: (centre on the ground, chord2_m2), or None for an area. outline: as
-    in `outline.py`. seeds: a lat, lon inside each part, one after another. Other threads may run meanwhile.
-    """
-    cdef Shape shape
+cdef bytes flooded(const Shape* shape, int level, const double* seeds, int64_t n_seeds, int64_t most):
     cdef int64_t count
     cdef uint64_t* found = NULL
-    fill(&shape, circle, outline)
     with nogil:
-        count = flood(&shape, level, &seeds[0], seeds.shape[0] // 2, most, &found)
+        count = flood(shape, level, seeds, n_seeds, most, &found)
     names = PyBytes_FromStringAndSize(<char*>found, count * sizeof(uint64_t)) if count >= 0 else None
     free(found)
     return names
+
+
+def cells_of(bytes outline, int level, const double[::1] seeds, int64_t most):
+    """The cells of a shape at a level as an array of names, marked with the top bit where they lie wholly inside.
+
+    None where there are more than `most`. outline: as in `outline.py`. seeds: a lat, lon inside each part, one after
+    another. Other threads may run meanwhile.
+    """
+    cdef Shape shape
+    fill(&shape, outline)
+    return flooded(&shape, level, &seeds[0], seeds.shape[0] // 2, most)
+
+
+def plain_cells_of(bytes outline, double fine_m2, double coarse_m2, int64_t most_fine, int64_t most_coarse):
+    """`cells_of` at the level that suits, for what most fences are: a circle or a single ring, neither huge nor polar.
+
+    None for others. The areas of a cell, and how many a fence may have by its box, decide the level.
+    """
+    cdef Shape shape
+    cdef int level
+    cdef int32_t k
+    cdef double[2] seed
+    cdef double x, y, west = 1e9, east = -1e9, south = 1e9, north = -1e9, box_m2
+    cdef const double* numbers = <const double*>PyBytes_AS_STRING(outline)
+    fill(&shape, outline)
+    if shape.chord2_m2 >= 0:
+        seed[0], seed[1], box_m2 = numbers[0], numbers[1], 4.1 * numbers[2] * numbers[2]
+        north = fabs(seed[0]) + numbers[2] / DEGREE_M
+    else:
+        seed[0], seed[1] = numbers[1], numbers[0]
+        for k in range(shape.points):
+            x, y = numbers[2 * k], numbers[2 * k + 1]
+            if x != x:
+                return None
+            west, east, south, north = min(west, x), max(east, x), min(south, y), max(north, y)
+        box_m2 = (east - west) * (north - south) * cos((south + north) / 2 * RADIANS) * (EQUATOR_M * RADIANS) ** 2
+        north = max(fabs(south), fabs(north))
+    level = 0 if box_m2 <= fine_m2 * most_fine else 1
+    if north > POLAR_LAT or box_m2 > coarse_m2 * most_coarse:
+        return None
+    return flooded(&shape, level, seed, 1, 2 * (most_coarse if level else most_fine))
 
 
 # ---------------------------------------------------------------------------------------------- the table
@@ -520,8 +567,8 @@ cdef class Table:
         free(self.hits)
 
     # ------------------------------------------------------------------------------------------ changes
-    def put(self, int32_t number, circle, bytes outline, bytes names):
-        """File a fence that is not there. circle and outline as in `cells_of`; names as it answers, or of squares."""
+    def put(self, int32_t number, bytes outline, bytes names):
+        """File a fence that is not there. outline as in `cells_of`; names as it answers, or of squares."""
         cdef Filed* one
         cdef int64_t k
         cdef const uint64_t* places = <const uint64_t*>PyBytes_AS_STRING(names)
@@ -532,8 +579,8 @@ cdef class Table:
             self.outlines += [None] * (k - self.filed_room)
             self.filed_room = k
         one = self.filed + number
-        fill(&one.shape, circle, outline)
-        if circle is None:
+        fill(&one.shape, outline)
+        if one.shape.chord2_m2 < 0:
             self.outlines[number] = outline
         for k in range(keep_places(one, places, <int32_t>(PyBytes_GET_SIZE(names) // sizeof(uint64_t)))):
             self._file(places[k] & ~WHOLE, 2 * number + (places[k] & WHOLE != 0))

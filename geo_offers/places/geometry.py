@@ -47,6 +47,7 @@ __all__ = [
     "contains_one",
     "crosses",
     "enclosing",
+    "round_bounds",
     "short_way",
 ]
 
@@ -160,7 +161,7 @@ def bounds(geometry: Geometry) -> tuple[Box, ...]:
     A circle's box is a little larger than need be; one that reaches a pole spans all longitudes.
     """
     if isinstance(geometry, Circle):
-        return _circle_bounds(geometry)
+        return round_bounds(geometry.lat, geometry.lon, geometry.radius_m)
     min_lon, min_lat, max_lon, max_lat = geometry.shape.bounds
     if min_lon > -180 or max_lon < 180:
         return ((min_lat, min_lon, max_lat, max_lon),)
@@ -282,17 +283,20 @@ def _foot(lat: float, lon: float, edge: tuple[float, float, float, float], guess
     return min(1.0, max(0.0, (x * east * dx + y * dy) / length2)) if length2 else 0.0
 
 
-def _circle_bounds(circle: Circle) -> tuple[Box, ...]:
-    """On a sphere of the smallest radius of curvature, hence never too small; see Bronstein, spherical triangles."""
-    angle = circle.radius_m / (POLE_M * (POLE_M / EQUATOR_M)) * (1 + 1e-6) + 1e-9
-    phi = math.radians(circle.lat)
+def round_bounds(lat: float, lon: float, radius_m: float) -> tuple[Box, ...]:
+    """`bounds` of a circle.
+
+    On a sphere of the smallest radius of curvature, hence never too small; see Bronstein, spherical triangles.
+    """
+    angle = radius_m / (POLE_M * (POLE_M / EQUATOR_M)) * (1 + 1e-6) + 1e-9
+    phi = math.radians(lat)
     south, north = phi - angle, phi + angle
     if north >= math.pi / 2 or south <= -math.pi / 2:
         return ((max(-90.0, math.degrees(south)), -180.0, min(90.0, math.degrees(north)), 180.0),)
     # Geocentric and geodetic latitude differ by up to 0.2 degrees, so the widest parallel is taken with a margin.
     half = math.degrees(math.asin(min(1.0, math.sin(angle) / math.cos(phi)))) * 1.01
     min_lat, max_lat = math.degrees(south), math.degrees(north)
-    west, east = circle.lon - half, circle.lon + half
+    west, east = lon - half, lon + half
     if half >= 180:
         return ((min_lat, -180.0, max_lat, 180.0),)
     if west < -180:

@@ -20,7 +20,7 @@ import numpy as np
 from shapely import MultiPolygon, Polygon
 
 from geo_offers.places.earth import FloatArray
-from geo_offers.places.geometry import Area, Box, Circle, Geometry, bounds
+from geo_offers.places.geometry import Area, Box, Circle, Geometry, bounds, round_bounds
 
 Outline = NewType("Outline", bytes)
 Position: TypeAlias = tuple[float, float]
@@ -126,7 +126,7 @@ def box_around(corners: FloatArray) -> Box:
 def boxes_of(outline: Outline) -> tuple[Box, ...]:
     """`bounds` of the geometry, which is made only where the antimeridian may cut it."""
     if is_round(outline):
-        return bounds(circle_of(outline))
+        return round_bounds(*_ROUND.unpack(outline))
     south, west, north, east = zip(*(box for box, _ in parts_of(outline)), strict=True)
     box = min(south), min(west), max(north), max(east)
     return (box,) if box[1] > -180 or box[3] < 180 else bounds(geometry_of(outline))
