@@ -15,7 +15,7 @@ import msgspec
 
 from bench.load import collection, make_fences
 from bench.report import Report, Row, Tail, Yardstick
-from bench.service import STOP_S, WORKSPACE, environment, fresh_folder, resident_mb
+from bench.service import STOP_S, WORKSPACE, cpu_s, environment, fresh_folder, resident_mb
 from geo_offers.client import Client
 from geo_offers.demo.service import Service, running
 from geo_offers.places.fences import Geofence
@@ -33,7 +33,7 @@ def run(fences: int, repeats: int, seed: int) -> Report:
 
 async def _run(folder: Path, fences: int, repeats: int, seed: int) -> Report:
     yardstick = Yardstick()
-    _, empty_mb = await _started(folder)
+    _, _, empty_mb = await _started(folder)
     async with running(folder, environment(), stop_s=STOP_S) as service:
         began = time.monotonic()
         await _import(service, make_fences(fences, seed))
@@ -44,27 +44,28 @@ async def _run(folder: Path, fences: int, repeats: int, seed: int) -> Report:
     for _ in range(repeats):
         yardstick.spin()
         restarts.append(await _started(folder))
-    seconds = [taken_s for taken_s, _ in restarts]
+    seconds, cpu, resident = zip(*restarts, strict=True)
     return Report(
         "restart",
         {"fences": fences, "repeats": repeats, "seed": seed},
-        [Row("restart, until it serves", len(restarts), "runs", yardstick, Tail.of("s", seconds))],
+        [Row("restart, until it serves", len(restarts), "runs", yardstick, Tail.of("s", list(seconds)))],
         {
             "import_s": import_s,
             "empty_mb": empty_mb,
+            "restart_cpu_s": min(cpu),
             "bytes_a_fence_imported": round((imported_mb - empty_mb) * 2**20 / fences),
-            "bytes_a_fence_restarted": round((restarts[-1][1] - empty_mb) * 2**20 / fences),
+            "bytes_a_fence_restarted": round((resident[-1] - empty_mb) * 2**20 / fences),
         },
     )
 
 
-async def _started(folder: Path) -> tuple[float, float]:
-    """Seconds until it serves, and what is resident a little later."""
+async def _started(folder: Path) -> tuple[float, float, float]:
+    """Seconds until it serves and those of its CPU, and what is resident a little later."""
     began = time.monotonic()
     async with running(folder, environment(), stop_s=STOP_S) as service:
-        taken_s = time.monotonic() - began
+        taken_s, spent_s = time.monotonic() - began, cpu_s(service)[0]
         await asyncio.sleep(SETTLE_S)
-        return taken_s, resident_mb(service)
+        return taken_s, spent_s, resident_mb(service)
 
 
 async def _import(service: Service, fences: Sequence[Geofence]) -> None:
