@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import growth, lookup, pings, profile, report, start, turns
+from bench import growth, lookup, pings, profile, report, restart, start, turns
 
 
 class Bench(Protocol):
@@ -28,6 +28,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "lookup": lookup,
     "profile": profile,
     "pings": pings,
+    "restart": restart,
     "start": start,
     "turns": turns,
 }

@@ -41,11 +41,11 @@ def fresh_folder() -> Iterator[Path]:
 async def running(core: int | None) -> AsyncIterator[Service]:
     """Start it, on that core if one is named."""
     with fresh_folder() as folder:
-        async with service.running(folder, _environment(), stop_s=STOP_S, core=core) as started:
+        async with service.running(folder, environment(), stop_s=STOP_S, core=core) as started:
             yield started
 
 
-def _environment() -> Mapping[str, str]:
+def environment() -> Mapping[str, str]:
     """Ours alone: no setting of the caller's changes what is measured."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GEO_OFFERS_")}
     return {**kept, "GEO_OFFERS_LOG_LEVEL": "warning"}

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -138,6 +140,14 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _settle_memory() -> None:
+    """What was loaded stays: the collector need not look at it again, and what loading left free is the system's."""
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class _Parts:
     """All parts of one service, wired."""
 
@@ -202,8 +212,9 @@ class _Parts:
         await self.ownership.take_all()
         stack.push_async_callback(self.let_go)
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
-        for workspace, fences in (await load_fences(self._pool)).items():
-            await self.services.fence_memory.load(workspace, fences)
+        async for workspace, pages in load_fences(self._pool):
+            await self.services.fence_memory.load(workspace, pages)
+        _settle_memory()
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""

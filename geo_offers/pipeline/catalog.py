@@ -67,6 +67,10 @@ class Catalog:
         for fence in fences:
             index.put(fence, covers.get(fence.id))
 
+    def install(self, workspace: UUID, index: GeofenceIndex) -> None:
+        """All fences of a workspace at once, at the start."""
+        self._indexes[workspace] = index
+
     def drop(self, workspace: UUID, fences: Iterable[FenceId]) -> None:
         index = self.index(workspace)
         for fence in fences:

@@ -24,7 +24,15 @@ import structlog
 
 from geo_offers.errors import Conflict, Crowded, Fault, GeoOffersError, Unavailable
 from geo_offers.pipeline.catalog import Catalog
-from geo_offers.pipeline.management import SPOT_FENCES, WORKSPACE_FENCES, Admit, Geofences, SetChange
+from geo_offers.pipeline.management import (
+    CHANGE_PLACES,
+    SPOT_FENCES,
+    WORKSPACE_FENCES,
+    WORKSPACE_PLACES,
+    Admit,
+    Geofences,
+    SetChange,
+)
 from geo_offers.pipeline.unbroken import unbroken
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
@@ -62,9 +70,13 @@ class FenceMemory:
         """
         return await unbroken(self._change((workspace, set_id), work))
 
-    async def load(self, workspace: UUID, fences: Sequence[Geofence]) -> None:
+    async def load(self, workspace: UUID, pages: AsyncIterator[Sequence[Geofence]]) -> None:
         """Installs what the database holds of a workspace, at the start."""
-        await self._install(workspace, fences, (), await _covers(fences))
+        index = GeofenceIndex()
+        async for fences in pages:
+            await asyncio.to_thread(index.fill, fences)
+        await asyncio.to_thread(index.plant)
+        self._catalog.install(workspace, index)
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
         async with self._lock(key):
@@ -118,6 +130,7 @@ class FenceMemory:
             reserved.append((workspace, growth))
             self._arriving.append((workspace, growth))
             arriving = [more for owner, more in self._arriving if owner == workspace]
+            _refuse_spread(self._catalog.index(workspace), arriving)
             await asyncio.to_thread(_refuse_crowd, self._catalog.index(workspace), covers, growth, arriving)
 
         try:
@@ -176,11 +189,17 @@ def _versions(index: GeofenceIndex, fences: Iterable[FenceId], set_id: str) -> d
 
 
 async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
-    """The covers of the fences, computed beside the loop, a share at a time: there are few workers for all."""
-    covers: dict[FenceId, Cover] = {}
+    """The covers of the fences, computed beside the loop, a share at a time: there are few workers for all.
+
+    Crowded, in time, where they are more than one change may bring.
+    """
+    covers, places = dict[FenceId, Cover](), 0
     todo = iter(fences)
     while share := await asyncio.to_thread(_share, todo):
         covers |= share
+        places += sum(map(len, share.values()))
+        if places > CHANGE_PLACES:
+            raise _too_wide("these geofences cover too much at once; send fewer or smaller ones in one change")
     return covers
 
 
@@ -191,6 +210,16 @@ def _share(todo: Iterator[Geofence]) -> dict[FenceId, Cover]:
         if perf_counter() - started > SHARE_S:
             break
     return covers
+
+
+def _refuse_spread(index: GeofenceIndex, arriving: Iterable[Mapping[int, int]]) -> None:
+    """Crowded where all fences of the workspace, with what all changes under way bring, would take too much memory."""
+    if index.filed + sum(sum(more.values()) for more in arriving) > WORKSPACE_PLACES:
+        raise _too_wide("the geofences of this workspace would cover too much; make some fewer, smaller or inactive")
+
+
+def _too_wide(detail: str) -> Crowded:
+    return Crowded(detail, (Fault("/geometry", "crowded", detail),))
 
 
 def _refuse_crowd(

@@ -27,6 +27,8 @@ T = TypeVar("T")
 SET_FENCES: Final = 10_000
 WORKSPACE_FENCES: Final = 1_000_000
 STORES: Final = 100_000
+WORKSPACE_PLACES: Final = 40_000_000  # of the index; a million fences of 300 m take 34 million
+CHANGE_PLACES: Final = 5_000_000  # 10,000 fences of 1.4 km, or of 25 km by larger cells, or 700 of 100 km
 SPOT_FENCES: Final = 500  # filed under one place of the index: what a fix there may cost everybody
 CAMPAIGNS: Final = 1_000
 

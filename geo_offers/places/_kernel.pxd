@@ -8,6 +8,7 @@ cdef struct Vector:
 cdef struct Shape:
     # A circle: its centre on the ground and the square of its chord, metres. An area: chord2 < 0, and its border as
     # lon, lat pairs, each ring closed, a pair of NaN between two rings: no comparison with NaN holds, so no edge there.
+    # The border is the outline's own bytes, which whoever fills the shape keeps.
     Vector centre
     double chord2_m2
     int32_t points
@@ -19,10 +20,12 @@ cdef struct Place:
     uint32_t count
 
 cdef struct Filed:
+    # places: their names; or, where count is negative, the first one's name and the others' steps from it in q and r,
+    # a byte each: nearly always they are that near. serial: another number each time that a fence is put.
     Shape shape
     uint64_t* places
     int32_t count
-    uint64_t serial  # of the filing: another number each time that a fence is put
+    uint64_t serial
 
 cdef class Table:
     cdef Place* table
@@ -33,6 +36,7 @@ cdef class Table:
     cdef int32_t[32] spare
     cdef Filed* filed
     cdef int64_t filed_room
+    cdef list outlines  # of areas, by number: their bytes are the borders
     cdef int64_t coarse, squares
     cdef int32_t* hits
     cdef int64_t hits_room

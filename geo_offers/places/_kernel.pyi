@@ -1,13 +1,7 @@
+from array import array
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from geo_offers.places.earth import Ecef, FloatArray, IntArray
-
-Names: TypeAlias = npt.NDArray[np.uint64]
-Round: TypeAlias = tuple[Ecef, float] | None
+from geo_offers.places.earth import FloatArray, IntArray
 
 def set_up(
     middles: FloatArray,
@@ -19,10 +13,13 @@ def set_up(
     equator_m: float,
     eccentricity2: float,
 ) -> None: ...
-def cells_of(circle: Round, border: FloatArray | None, level: int, seeds: FloatArray, most: int) -> Names | None: ...
+def cells_of(outline: bytes, level: int, seeds: array[float], most: int) -> bytes | None: ...
+def plain_cells_of(
+    outline: bytes, fine_m2: float, coarse_m2: float, most_fine: int, most_coarse: int
+) -> bytes | None: ...
 
 class Table:
-    def put(self, number: int, circle: Round, border: FloatArray | None, places: Names) -> None: ...
+    def put(self, number: int, outline: bytes, names: bytes) -> None: ...
     def remove(self, number: int) -> None: ...
     def places(self, number: int) -> list[int]: ...
     def count(self, place: int) -> int: ...

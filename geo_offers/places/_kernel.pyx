@@ -12,8 +12,9 @@ free are used again. An entry is a fence's number times two, plus one where the 
 
 import numpy as np
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport asin, atan2, cos, fabs, sin, sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -35,6 +36,9 @@ cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
 cdef double ROUND = 6755399441055744.0  # 1.5 * 2 ** 52: adding and taking it away rounds to the nearest whole number
 cdef double GROWTH = 1.02  # of a cell's circle: rounding, and edges that are straight on another map
+cdef double ALIKE = 0.002
+cdef double QUARTER_TURN = 1.5707963267948966
+cdef double POLAR_LAT = 85.0
 cdef double DEGREE_M = 110574.0  # of latitude, at the least
 cdef double EARTH_M = 6300000.0  # less than any radius of the Earth
 cdef uint64_t WHOLE = <uint64_t>1 << 63
@@ -184,6 +188,16 @@ cdef double cell_radius_m(uint64_t cell, Vector middle) noexcept nogil:
     return radius_m * GROWTH
 
 
+cdef inline bint is_like(uint64_t cell, uint64_t other) noexcept nogil:
+    """Whether two cells are so near that their radii differ by less than `ALIKE`: no more than 4 km on one face."""
+    cdef int64_t steps = 1 if level_of(cell) else 16
+    return (
+        (cell ^ other) >> 48 == 0
+        and -steps <= cell_q(cell) - cell_q(other) <= steps
+        and -steps <= cell_r(cell) - cell_r(other) <= steps
+    )
+
+
 # ---------------------------------------------------------------------------------------------- shapes
 cdef inline int holds(const Shape* shape, double lat, double lon, Vector ground) noexcept nogil:
     """1 inside, 0 outside, -1 where doubles cannot tell: on the border, or so near that rounding decides."""
@@ -243,7 +257,7 @@ cdef int touch(const Shape* shape, Vector middle, double radius_m) noexcept nogi
 cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept nogil:
     """On a plane about the cell's middle, where no distance up to the radius comes out too long."""
     cdef double lat = asin(middle.z) * DEGREES, lon = atan2(middle.y, middle.x) * DEGREES
-    cdef double across = sqrt(1 - middle.z * middle.z), nearest = 1e300, near, share, length2, x, y, dx, dy
+    cdef double across = sqrt(1 - middle.z * middle.z), nearest = 1e100, near, along, length2, x, y, dx, dy
     cdef double ax = short_way(shape.border[0], lon), ay = shape.border[1] - lat, bx, by
     cdef int32_t k
     cdef int inside = 0
@@ -253,11 +267,13 @@ cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept
             if (ay > 0) != (by > 0) and ax - ay * (bx - ax) / (by - ay) > 0:
                 inside ^= 1
             x, y, dx, dy = ax * across, ay, (bx - ax) * across, by - ay
-            length2 = dx * dx + dy * dy
-            share = 0 if length2 == 0 else -(x * dx + y * dy) / length2
-            share = 0 if share < 0 else 1 if share > 1 else share
-            x, y = x + share * dx, y + share * dy
-            near = x * x + y * y
+            length2, along = dx * dx + dy * dy, -(x * dx + y * dy)
+            if 0 < along < length2:
+                near = (x * dy - y * dx) * (x * dy - y * dx)
+                near = near / length2 if near < nearest * length2 else nearest
+            else:
+                x, y = (x, y) if along <= 0 else (x + dx, y + dy)
+                near = x * x + y * y
             if near < nearest:
                 nearest = near
         ax, ay = bx, by
@@ -387,8 +403,10 @@ cdef int64_t flood(
     cdef int64_t k = 0, count = 0, room = 64
     cdef int face, other, met
     cdef Vector v
-    cdef double radius_m, margin, nearest
+    cdef double radius_m = 0, margin, nearest
     cdef double near[FACES]
+    cdef uint64_t measured = 0
+    cdef bint inland  # so far from the face's edges that no other face is as near
     names_open(&seen)
     found[0] = <uint64_t*>malloc(room * sizeof(uint64_t))
     for k in range(n_seeds):
@@ -397,17 +415,20 @@ cdef int64_t flood(
     k = 0
     while k < seen.count:
         v = cell_middle(seen.order[k])
-        radius_m = cell_radius_m(seen.order[k], v)
+        if k == 0 or not is_like(seen.order[k], measured):
+            measured = seen.order[k]
+            radius_m = cell_radius_m(measured, v) * (1 + ALIKE)
         met = touch(shape, v, radius_m)
         k += 1
         if not met:
             continue
         face, nearest, margin = cell_face(seen.order[k - 1]), -2, 2 * radius_m / EARTH_M
-        for other in range(FACES):
+        inland = dot(v, MIDDLE[face]) > SURE + margin
+        for other in range(0 if inland else FACES):
             near[other] = dot(v, MIDDLE[other])
             if near[other] > nearest:
                 nearest = near[other]
-        if nearest - near[face] > margin:
+        if not inland and nearest - near[face] > margin:
             continue
         if count == most:
             count = -1
@@ -417,58 +438,123 @@ cdef int64_t flood(
             found[0] = <uint64_t*>realloc(found[0], room * sizeof(uint64_t))
         found[0][count] = seen.order[k - 1] | (WHOLE if met == 2 else 0)
         count += 1
-        for other in range(FACES):
-            if other == face:
-                add_disk(&seen, level, face, v, 1)
-            elif nearest - near[other] <= margin:
+        add_disk(&seen, level, face, v, 1)
+        for other in range(0 if inland else FACES):
+            if other != face and nearest - near[other] <= margin:
                 add_disk(&seen, level, other, v, 3)
     names_close(&seen)
     return count
 
 
-cdef void fill_circle(Shape* shape, tuple centre, double chord2_m2):
-    shape.centre.x, shape.centre.y, shape.centre.z = centre
-    shape.chord2_m2 = chord2_m2
-    shape.points = 0
-    shape.border = NULL
-
-
-cdef void fill_area(Shape* shape, const double[:, ::1] border):
+cdef void fill(Shape* shape, bytes outline) noexcept:
+    """The shape of an outline, as `outline.py` has it. A circle's centre and chord as `geometry.Circle` computes them."""
+    cdef const double* numbers = <const double*>PyBytes_AS_STRING(outline)
+    cdef double phi, lam, sin_phi, across_m, normal_m, earth_m, half
     memset(shape, 0, sizeof(Shape))
-    shape.chord2_m2 = -1
-    shape.points = <int32_t>border.shape[0]
-    shape.border = <double*>malloc(border.shape[0] * 2 * sizeof(double))
-    memcpy(shape.border, &border[0, 0], border.shape[0] * 2 * sizeof(double))
+    if PyBytes_GET_SIZE(outline) != 3 * sizeof(double):
+        shape.chord2_m2 = -1
+        shape.points = <int32_t>(PyBytes_GET_SIZE(outline) // (2 * sizeof(double)))
+        shape.border = <double*>numbers
+        return
+    phi, lam = numbers[0] * RADIANS, numbers[1] * RADIANS
+    sin_phi = sin(phi)
+    normal_m = EQUATOR_M / sqrt(1 - ECCENTRICITY2 * sin_phi * sin_phi)
+    across_m = normal_m * cos(phi)
+    shape.centre.x, shape.centre.y = across_m * cos(lam), across_m * sin(lam)
+    shape.centre.z = normal_m * (1 - ECCENTRICITY2) * sin_phi
+    earth_m = EQUATOR_M * sqrt(1 - ECCENTRICITY2) / (1 - ECCENTRICITY2 * sin_phi * sin_phi)
+    half = numbers[2] / (2 * earth_m)
+    shape.chord2_m2 = 2 * earth_m * sin(half if half < QUARTER_TURN else QUARTER_TURN)
+    shape.chord2_m2 *= shape.chord2_m2
 
 
-def cells_of(circle, border, int level, const double[:, ::1] seeds, int64_t most):
-    """The cells of a shape at a level as an array of names, marked with the top bit where they lie wholly inside.
-
-    None where there are more than `most`. circle: (centre on the ground, chord2_m2), or None and the border of an area
-    as lon, lat pairs, shape (n, 2). seeds: a lat, lon inside each part, shape (n, 2). Other threads may run meanwhile.
-    """
-    cdef Shape shape
+cdef bytes flooded(const Shape* shape, int level, const double* seeds, int64_t n_seeds, int64_t most):
     cdef int64_t count
     cdef uint64_t* found = NULL
-    if border is None:
-        fill_circle(&shape, circle[0], circle[1])
-    else:
-        fill_area(&shape, border)
     with nogil:
-        count = flood(&shape, level, &seeds[0, 0], seeds.shape[0], most, &found)
-    free(shape.border)
-    made = None
-    cdef uint64_t[::1] names
-    if count >= 0:
-        made = np.empty(count, np.uint64)
-        names = made
-        if count:
-            memcpy(&names[0], found, count * sizeof(uint64_t))
+        count = flood(shape, level, seeds, n_seeds, most, &found)
+    names = PyBytes_FromStringAndSize(<char*>found, count * sizeof(uint64_t)) if count >= 0 else None
     free(found)
-    return made
+    return names
+
+
+def cells_of(bytes outline, int level, const double[::1] seeds, int64_t most):
+    """The cells of a shape at a level as an array of names, marked with the top bit where they lie wholly inside.
+
+    None where there are more than `most`. outline: as in `outline.py`. seeds: a lat, lon inside each part, one after
+    another. Other threads may run meanwhile.
+    """
+    cdef Shape shape
+    fill(&shape, outline)
+    return flooded(&shape, level, &seeds[0], seeds.shape[0] // 2, most)
+
+
+def plain_cells_of(bytes outline, double fine_m2, double coarse_m2, int64_t most_fine, int64_t most_coarse):
+    """`cells_of` at the level that suits, for what most fences are: a circle or a single ring, neither huge nor polar.
+
+    None for others. The areas of a cell, and how many a fence may have by its box, decide the level.
+    """
+    cdef Shape shape
+    cdef int level
+    cdef int32_t k
+    cdef double[2] seed
+    cdef double x, y, west = 1e9, east = -1e9, south = 1e9, north = -1e9, box_m2
+    cdef const double* numbers = <const double*>PyBytes_AS_STRING(outline)
+    fill(&shape, outline)
+    if shape.chord2_m2 >= 0:
+        seed[0], seed[1], box_m2 = numbers[0], numbers[1], 4.1 * numbers[2] * numbers[2]
+        north = fabs(seed[0]) + numbers[2] / DEGREE_M
+    else:
+        seed[0], seed[1] = numbers[1], numbers[0]
+        for k in range(shape.points):
+            x, y = numbers[2 * k], numbers[2 * k + 1]
+            if x != x:
+                return None
+            west, east, south, north = min(west, x), max(east, x), min(south, y), max(north, y)
+        box_m2 = (east - west) * (north - south) * cos((south + north) / 2 * RADIANS) * (EQUATOR_M * RADIANS) ** 2
+        north = max(fabs(south), fabs(north))
+    level = 0 if box_m2 <= fine_m2 * most_fine else 1
+    if north > POLAR_LAT or box_m2 > coarse_m2 * most_coarse:
+        return None
+    return flooded(&shape, level, seed, 1, 2 * (most_coarse if level else most_fine))
 
 
 # ---------------------------------------------------------------------------------------------- the table
+cdef int32_t keep_places(Filed* one, const uint64_t* names, int32_t count) noexcept:
+    """Takes down where a fence is filed; how many places that are."""
+    cdef int32_t k
+    cdef int64_t dq, dr
+    cdef int8_t* steps
+    one.count = count
+    for k in range(1, count):
+        dq, dr = cell_q(names[k]) - cell_q(names[0]), cell_r(names[k]) - cell_r(names[0])
+        if ((names[k] ^ names[0]) & ~WHOLE) >> 48 or not (-128 <= dq < 128 and -128 <= dr < 128):
+            break
+    else:
+        one.count = -count
+    if one.count >= 0:
+        one.places = <uint64_t*>malloc(count * sizeof(uint64_t))
+        for k in range(count):
+            one.places[k] = names[k] & ~WHOLE
+        return count
+    one.places = <uint64_t*>malloc(sizeof(uint64_t) + 2 * (count - 1))
+    one.places[0] = names[0] & ~WHOLE
+    steps = <int8_t*>(one.places + 1)
+    for k in range(1, count):
+        steps[2 * k - 2] = <int8_t>(cell_q(names[k]) - cell_q(names[0]))
+        steps[2 * k - 1] = <int8_t>(cell_r(names[k]) - cell_r(names[0]))
+    return count
+
+
+cdef inline uint64_t place_of(const Filed* one, int32_t k) noexcept nogil:
+    cdef const int8_t* steps
+    cdef uint64_t first
+    if one.count >= 0 or k == 0:
+        return one.places[k]
+    steps, first = <const int8_t*>(one.places + 1) + 2 * (k - 1), one.places[0]
+    return cell_name(level_of(first), cell_face(first), cell_q(first) + steps[0], cell_r(first) + steps[1])
+
+
 cdef inline uint32_t room_for(uint32_t count) noexcept nogil:
     """log2 of the room that so many entries have."""
     cdef uint32_t size = 0
@@ -488,13 +574,13 @@ cdef class Table:
         self.pool = <int32_t*>malloc(64 * sizeof(int32_t))
         self.hits = <int32_t*>malloc(64 * sizeof(int32_t))
         self.filed = <Filed*>calloc(16, sizeof(Filed))
+        self.outlines = [None] * 16
         for size in range(32):
             self.spare[size] = -1
 
     def __dealloc__(self):
         cdef int64_t number
         for number in range(self.filed_room):
-            free(self.filed[number].shape.border)
             free(self.filed[number].places)
         free(self.filed)
         free(self.table)
@@ -502,42 +588,40 @@ cdef class Table:
         free(self.hits)
 
     # ------------------------------------------------------------------------------------------ changes
-    def put(self, int32_t number, circle, border, const uint64_t[::1] places):
-        """File a fence that is not there. circle and border as in `cells_of`; places as it answers, or squares."""
+    def put(self, int32_t number, bytes outline, bytes names):
+        """File a fence that is not there. outline as in `cells_of`; names as it answers, or of squares."""
         cdef Filed* one
         cdef int64_t k
+        cdef const uint64_t* places = <const uint64_t*>PyBytes_AS_STRING(names)
         if number >= self.filed_room:
-            k = 2 * number
+            k = number + number // 8 + 16
             self.filed = <Filed*>realloc(self.filed, k * sizeof(Filed))
             memset(self.filed + self.filed_room, 0, (k - self.filed_room) * sizeof(Filed))
+            self.outlines += [None] * (k - self.filed_room)
             self.filed_room = k
         one = self.filed + number
-        if border is None:
-            fill_circle(&one.shape, circle[0], circle[1])
-        else:
-            fill_area(&one.shape, border)
         self.puts += 1
         one.serial = self.puts
-        one.count = <int32_t>places.shape[0]
-        one.places = <uint64_t*>malloc(one.count * sizeof(uint64_t))
-        for k in range(one.count):
-            one.places[k] = places[k]
+        fill(&one.shape, outline)
+        if one.shape.chord2_m2 < 0:
+            self.outlines[number] = outline
+        for k in range(keep_places(one, places, <int32_t>(PyBytes_GET_SIZE(names) // sizeof(uint64_t)))):
             self._file(places[k] & ~WHOLE, 2 * number + (places[k] & WHOLE != 0))
 
     def remove(self, int32_t number):
         """Take a fence out that is there."""
         cdef Filed* one = self.filed + number
         cdef int32_t k
-        for k in range(one.count):
-            self._unfile(one.places[k] & ~WHOLE, number)
+        for k in range(abs(one.count)):
+            self._unfile(place_of(one, k), number)
         free(one.places)
-        free(one.shape.border)
         memset(one, 0, sizeof(Filed))
+        self.outlines[number] = None
 
     def places(self, int32_t number):
         """The names of the places under which a fence is filed."""
         cdef Filed* one = self.filed + number
-        return [one.places[k] & ~WHOLE for k in range(one.count)]
+        return [place_of(one, k) for k in range(abs(one.count))]
 
     def count(self, uint64_t place):
         """How many fences are filed under a place."""

@@ -11,6 +11,7 @@ The cover is found by flooding outward from the fence itself, so its cost follow
 """
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial as bound
@@ -42,16 +43,38 @@ _COLUMNS = round(360 / SQUARE_DEG)
 _SQUARES = _COLUMNS * (round(180 / SQUARE_DEG) + 1)  # the last row is the pole alone
 
 
+WHOLE = 1 << 63
+"""Marks a place that lies wholly inside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Places wholly inside a fence, and places where the exact test decides; cells and squares share no number."""
+    """Places wholly inside a fence, and places where the exact test decides; cells and squares share no number.
 
-    full: tuple[int, ...] = ()
-    partial: tuple[int, ...] = ()
+    names: of 8 bytes each in the machine's order, none twice; the top bit is `WHOLE`.
+    """
+
+    names: bytes = b""
+
+    @staticmethod
+    def of(full: Iterable[int], partial: Iterable[int]) -> "Cover":
+        return Cover(array("Q", (*(place | WHOLE for place in full), *partial)).tobytes())
+
+    def __len__(self) -> int:
+        return len(self.names) // 8
 
     @property
-    def places(self) -> tuple[int, ...]:
-        return self.full + self.partial
+    def places(self) -> list[int]:
+        """All of them."""
+        return [name & ~WHOLE for name in array("Q", self.names)]
+
+    @property
+    def full(self) -> list[int]:
+        return [name & ~WHOLE for name in array("Q", self.names) if name & WHOLE]
+
+    @property
+    def partial(self) -> list[int]:
+        return [name for name in array("Q", self.names) if not name & WHOLE]
 
     @property
     def in_squares(self) -> bool:
@@ -60,7 +83,6 @@ class Cover:
 
 Touch: TypeAlias = tuple[bool, bool]
 Classify: TypeAlias = Callable[[Sequence[int]], Iterable[Touch]]
-Flood: TypeAlias = Callable[[Geometry, int], Cover | None]
 
 
 def coarse_of(fine_cell: int) -> int:
@@ -93,16 +115,19 @@ def estimate(boxes: Iterable[Box], resolution: int) -> float:
     return area_m2 / CELL_M2[resolution]
 
 
-def cover(geometry: Geometry, flood: "Flood | None" = None) -> Cover:
-    """Find the places of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker.
+def level_for(boxes: Sequence[Box]) -> int | None:
+    """The level that suits a geometry, by a box around each of its parts; None where squares do."""
+    if any(min_lat < -POLAR_LAT or max_lat > POLAR_LAT for min_lat, _, max_lat, _ in boxes):
+        return None
+    return next((level for level in (FINE, COARSE) if estimate(boxes, level) <= MAX_CELLS[level]), None)
 
-    flood: finds the cells of a geometry at a resolution, None where they are too many; H3's own if not given.
-    """
+
+def cover(geometry: Geometry) -> Cover:
+    """Find the places of a geometry, at the level that suits its size; slow (0.1 to 100 ms), fit for a worker."""
     boxes = _part_boxes(geometry)
-    polar = any(min_lat < -POLAR_LAT or max_lat > POLAR_LAT for min_lat, _, max_lat, _ in boxes)
-    level = next((level for level in (FINE, COARSE) if estimate(boxes, level) <= MAX_CELLS[level]), None)
-    flooded = None if polar or level is None else (flood or _flood)(geometry, level)
-    return flooded or Cover(partial=tuple(squares(boxes)))
+    level = level_for(boxes)
+    flooded = None if level is None else _flood(geometry, level)
+    return flooded or Cover.of((), squares(boxes))
 
 
 def _part_boxes(geometry: Geometry) -> Sequence[Box]:
@@ -135,7 +160,7 @@ def _flood(geometry: Geometry, resolution: int) -> Cover | None:
         seen |= found
         if len(seen) > 4 * MAX_CELLS[resolution]:
             return None
-    return Cover(tuple(full), tuple(partial))
+    return Cover.of(full, partial)
 
 
 def _circle_flood(circle: Circle, resolution: int) -> tuple[set[int], Classify]:

@@ -3,30 +3,25 @@
 Importing this fails where the kernel is not built; `table.py` takes the plain table then.
 """
 
+from array import array
 from collections.abc import Collection, Sequence
-from typing import Final, TypeAlias
+from itertools import chain
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-import shapely
-from shapely import Polygon
 
 from geo_offers.places import _kernel
-from geo_offers.places.cells import COARSE, FINE, MAX_CELLS, Cover, cover, squares
-from geo_offers.places.earth import ECCENTRICITY2, EQUATOR_M, Ecef, FloatArray, IntArray
-from geo_offers.places.geometry import Circle, Geometry
+from geo_offers.places.cells import CELL_M2, COARSE, FINE, MAX_CELLS, Cover, level_for, squares
+from geo_offers.places.earth import ECCENTRICITY2, EQUATOR_M, FloatArray, IntArray
+from geo_offers.places.geometry import bounds
 from geo_offers.places.lattice import lattices
+from geo_offers.places.outline import Drawn, Outline, circle_of, is_round, outline_of, parts_of
 
 LEVELS: Final = (FINE, COARSE)
 WIDEST_DEG: Final = 90.0
 """On a wider part the short way round from a cell's middle may be the wrong one."""
 _SQUARE: Final = (len(LEVELS) + 1) << 56
 """In the kernel's names a level stands above all else, and the squares' is the last."""
-_WHOLE: Final = np.uint64(1 << 63)
-_GAP: Final = np.full((1, 2), np.nan)
-
-Round: TypeAlias = tuple[Ecef, float] | None
-Border: TypeAlias = FloatArray | None
 
 _lattices = lattices(*LEVELS)
 _kernel.set_up(
@@ -48,14 +43,13 @@ class CompiledTable:
         self._table = _kernel.Table()
 
     @staticmethod
-    def cover(geometry: Geometry) -> Cover:
-        found = cover(geometry, _flood)
-        return Cover(partial=tuple(_SQUARE | square for square in found.partial)) if found.in_squares else found
+    def cover(drawn: Drawn) -> Cover:
+        outline = outline_of(drawn)
+        names = _kernel.plain_cells_of(outline, CELL_M2[FINE], CELL_M2[COARSE], MAX_CELLS[FINE], MAX_CELLS[COARSE])
+        return Cover(names) if names else _odd_cover(outline)
 
-    def put(self, number: int, geometry: Geometry, covered: Cover) -> None:
-        names = np.array(covered.places, np.uint64)
-        names[: len(covered.full)] |= _WHOLE
-        self._table.put(number, *_drawn(geometry), names)
+    def put(self, number: int, drawn: Drawn, covered: Cover) -> None:
+        self._table.put(number, outline_of(drawn), covered.names)
 
     def remove(self, number: int) -> None:
         self._table.remove(number)
@@ -81,27 +75,16 @@ class CompiledTable:
         return self._table.near((lat0 + lat1) / 2, (lon0 + lon1) / 2, [_SQUARE | square for square in around])
 
 
-def _drawn(geometry: Geometry) -> tuple[Round, Border]:
-    """A circle, or the border of an area: lon, lat pairs of all rings, one after another with a gap between."""
-    if isinstance(geometry, Circle):
-        return (geometry.centre, geometry.chord2_m2), None
-    rings = shapely.get_rings(shapely.get_parts(geometry.shape))
-    pieces = [piece for ring in rings for piece in (shapely.get_coordinates(ring), _GAP)]
-    return None, np.ascontiguousarray(np.concatenate(pieces[:-1]))
-
-
-def _flood(geometry: Geometry, resolution: int) -> Cover | None:
-    """As `cells.flood`, over the lattice of the resolution."""
-    seeds: npt.NDArray[np.float64]
-    if isinstance(geometry, Circle):
-        seeds = np.array([(geometry.lat, geometry.lon)], np.float64)
-    else:
-        parts: Sequence[Polygon] = shapely.get_parts(geometry.shape).tolist()
-        if any(part.bounds[2] - part.bounds[0] > WIDEST_DEG for part in parts):
-            return None
-        seeds = np.array([part.exterior.coords[0][::-1] for part in parts], np.float64)
-    names = _kernel.cells_of(*_drawn(geometry), LEVELS.index(resolution), seeds, 2 * MAX_CELLS[resolution])
-    if names is None:
-        return None
-    whole = names >= _WHOLE
-    return Cover(tuple((names[whole] & ~_WHOLE).tolist()), tuple(names[~whole].tolist()))
+def _odd_cover(outline: Outline) -> Cover:
+    """Of what has several rings, or is huge, or near a pole."""
+    circle = circle_of(outline) if is_round(outline) else None
+    parts = parts_of(outline) if circle is None else [(box, (circle.lat, circle.lon)) for box in bounds(circle)]
+    boxes = [box for box, _ in parts]
+    level = level_for(boxes)
+    wide = circle is None and any(box[3] - box[1] > WIDEST_DEG for box in boxes)
+    if level is not None and not wide:
+        seeds = array("d", chain.from_iterable(seed for _, seed in parts))
+        names = _kernel.cells_of(outline, LEVELS.index(level), seeds, 2 * MAX_CELLS[level])
+        if names:
+            return Cover(names)
+    return Cover.of((), (_SQUARE | square for square in squares(boxes)))

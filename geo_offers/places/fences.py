@@ -1,9 +1,15 @@
 """The geofence as everything downstream sees it: a frozen value with its place, its store and how arrivals are told."""
 
 from dataclasses import dataclass
-from typing import Literal, NewType
+from functools import lru_cache
+from typing import Final, Literal, NewType, TypeVar
 
 from geo_offers.places.geometry import Geometry
+from geo_offers.places.outline import Drawn, geometry_of, outline_of
+
+T = TypeVar("T")
+
+SHARED: Final = 4_096
 
 FenceId = NewType("FenceId", str)
 """`set/external_id`: the first `/` splits; a set's name has none, an external id may."""
@@ -32,16 +38,36 @@ class Detect:
 
 @dataclass(frozen=True, slots=True)
 class Geofence:
-    """One version of an area of interest. An inactive one is kept and never matched."""
+    """One version of an area of interest. An inactive one is kept and never matched.
+
+    Memory holds a million of them: of the geometry it holds the outline, whichever of the two was given, and tags and
+    settings that many fences have in common it holds once.
+    """
 
     id: FenceId
     version: int
     name: str
-    geometry: Geometry
+    outline: Drawn
     store: str | None
     tags: tuple[str, ...]
     active: bool
     detect: Detect
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outline", outline_of(self.outline))
+        object.__setattr__(self, "tags", _shared(self.tags))
+        object.__setattr__(self, "detect", _shared(self.detect))
+
+    @property
+    def geometry(self) -> Geometry:
+        """Made from the outline; the newest are kept."""
+        return geometry_of(outline_of(self.outline))
+
+
+@lru_cache(maxsize=SHARED)
+def _shared(value: T) -> T:
+    """The first of equal values."""
+    return value
 
 
 def store_key(fence: Geofence) -> str:

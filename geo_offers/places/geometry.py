@@ -11,6 +11,7 @@ Positions come in as lat, lon and within range; shapely wants x = lon, y = lat, 
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -46,6 +47,7 @@ __all__ = [
     "contains_one",
     "crosses",
     "enclosing",
+    "round_bounds",
     "short_way",
 ]
 
@@ -78,27 +80,30 @@ class Circle:
         object.__setattr__(self, "chord2_m2", chord_m(self.radius_m, earth_m) ** 2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Area:
     """A valid polygon or multipolygon, x = lon and y = lat in degrees, split at the antimeridian where it crosses it.
 
-    The shape is shared, not copied, and is prepared in place for fast tests.
+    The shape is shared, not copied, and is prepared in place for fast tests. What follows from it is made when asked.
     """
 
     shape: Polygon | MultiPolygon
-    edges: FloatArray = field(init=False, repr=False, compare=False)
-    """The true border without antimeridian cuts, in n short pieces: lat and lon of starts and ends, shape (2, 2, n).
-
-    Longitudes may pass 180 degrees.
-    """
-    circle: Circle = field(init=False, repr=False, compare=False)
-    """A circle around all of it."""
 
     def __post_init__(self) -> None:
         shapely.prepare(self.shape)
-        whole = _joined(self.shape)
-        object.__setattr__(self, "edges", _edges(whole))
-        object.__setattr__(self, "circle", _around(whole))
+
+    @cached_property
+    def edges(self) -> FloatArray:
+        """The true border without antimeridian cuts, in n short pieces: lat and lon of starts and ends.
+
+        Shape (2, 2, n); longitudes may pass 180 degrees.
+        """
+        return _edges(_joined(self.shape))
+
+    @cached_property
+    def circle(self) -> Circle:
+        """A circle around all of it."""
+        return _around(_joined(self.shape))
 
 
 Geometry: TypeAlias = Circle | Area
@@ -156,7 +161,7 @@ def bounds(geometry: Geometry) -> tuple[Box, ...]:
     A circle's box is a little larger than need be; one that reaches a pole spans all longitudes.
     """
     if isinstance(geometry, Circle):
-        return _circle_bounds(geometry)
+        return round_bounds(geometry.lat, geometry.lon, geometry.radius_m)
     min_lon, min_lat, max_lon, max_lat = geometry.shape.bounds
     if min_lon > -180 or max_lon < 180:
         return ((min_lat, min_lon, max_lat, max_lon),)
@@ -278,17 +283,20 @@ def _foot(lat: float, lon: float, edge: tuple[float, float, float, float], guess
     return min(1.0, max(0.0, (x * east * dx + y * dy) / length2)) if length2 else 0.0
 
 
-def _circle_bounds(circle: Circle) -> tuple[Box, ...]:
-    """On a sphere of the smallest radius of curvature, hence never too small; see Bronstein, spherical triangles."""
-    angle = circle.radius_m / (POLE_M * (POLE_M / EQUATOR_M)) * (1 + 1e-6) + 1e-9
-    phi = math.radians(circle.lat)
+def round_bounds(lat: float, lon: float, radius_m: float) -> tuple[Box, ...]:
+    """`bounds` of a circle.
+
+    On a sphere of the smallest radius of curvature, hence never too small; see Bronstein, spherical triangles.
+    """
+    angle = radius_m / (POLE_M * (POLE_M / EQUATOR_M)) * (1 + 1e-6) + 1e-9
+    phi = math.radians(lat)
     south, north = phi - angle, phi + angle
     if north >= math.pi / 2 or south <= -math.pi / 2:
         return ((max(-90.0, math.degrees(south)), -180.0, min(90.0, math.degrees(north)), 180.0),)
     # Geocentric and geodetic latitude differ by up to 0.2 degrees, so the widest parallel is taken with a margin.
     half = math.degrees(math.asin(min(1.0, math.sin(angle) / math.cos(phi)))) * 1.01
     min_lat, max_lat = math.degrees(south), math.degrees(north)
-    west, east = circle.lon - half, circle.lon + half
+    west, east = lon - half, lon + half
     if half >= 180:
         return ((min_lat, -180.0, max_lat, 180.0),)
     if west < -180:

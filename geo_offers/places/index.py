@@ -13,9 +13,9 @@ Changes apply at once, one fence at a time. The slow part of a change is its cov
 import bisect
 import itertools
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ import rtree
 
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, arc_m, ecef
-from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import (
     Box,
     Circle,
@@ -35,6 +35,7 @@ from geo_offers.places.geometry import (
     enclosing,
     short_way,
 )
+from geo_offers.places.outline import boxes_of, outline_of
 from geo_offers.places.table import BestTable, Table
 
 SHORT_WAY_M = 100.0
@@ -47,61 +48,76 @@ NEAR_M = 1_000_000.0
 """Up to here an arc is at most 0.2 % longer than its chord."""
 
 NOWHERE = Cover()
+NODE = 16
+"""Entries of the R-tree's nodes. At 100,000 fences a delete takes 0.08 ms, at 32 0.2 ms, at the library's 100 2 ms."""
 
 
-@dataclass(slots=True)
-class _Filed:
-    """Where a fence was filed, to take it out again. `number` is its key in the table and in the R-tree."""
-
-    fence: Geofence
-    number: int
-    boxes: tuple[Box, ...]
+_GONE = Geofence(FenceId(""), 0, "", Circle(0, 0, 0), None, (), active=False, detect=Detect())
+"""Stands at a spare number."""
 
 
 def prepare(fence: Geofence) -> Cover:
     """Compute the cover that `GeofenceIndex.put` needs; 0.1 to 100 ms of pure computing, fit for a worker."""
-    return BestTable.cover(fence.geometry) if fence.active else NOWHERE
+    return BestTable.cover(fence.outline) if fence.active else NOWHERE
 
 
 class GeofenceIndex:
     """A mutable set of fences by id. Not safe for use by several threads at once."""
 
     def __init__(self, fences: Iterable[Geofence] = (), table: Table | None = None) -> None:
-        self._filed: dict[FenceId, _Filed] = {}
+        self._numbers: dict[FenceId, int] = {}  # in the table, in the R-tree and in the list
         self._table: Table = BestTable() if table is None else table
         self._by_number: list[Geofence] = []
         self._spare: list[int] = []
+        self.filed = 0
+        """Under how many places all fences together are filed: most of the memory goes by it."""
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
-        # Small nodes: at the library's default of 100 a delete costs five times as much.
-        self._tree = rtree.index.Index(properties=rtree.index.Property(leaf_capacity=32, index_capacity=32))
-        for fence in fences:
-            self.put(fence)
+        self._tree = _tree(())
+        self.fill(fences)
+        self.plant()
 
     def __len__(self) -> int:
-        return len(self._filed)
+        return len(self._numbers)
 
     def __iter__(self) -> Iterator[Geofence]:
         """All fences, inactive ones too, in no order that means anything."""
-        return (filed.fence for filed in self._filed.values())
+        return (self._by_number[number] for number in self._numbers.values())
 
     def get(self, fence: FenceId) -> Geofence | None:
-        filed = self._filed.get(fence)
-        return filed.fence if filed else None
+        number = self._numbers.get(fence)
+        return None if number is None else self._by_number[number]
 
     def ids(self) -> tuple[FenceId, ...]:
-        return tuple(self._filed)
+        return tuple(self._numbers)
 
     def put(self, fence: Geofence, prepared: Cover | None = None) -> None:
         """Insert a fence, or replace the one of that id. `prepared` must be `prepare(fence)`, or is computed here."""
         self.remove(fence.id)
         self.changes += 1
-        number = self._number(fence)
-        filed = self._filed[fence.id] = _Filed(fence, number, bounds(fence.geometry) if fence.active else ())
+        number = self._numbers[fence.id] = self._number(fence)
         if fence.active:
-            self._table.put(number, fence.geometry, prepared or self._table.cover(fence.geometry))
-        for box in filed.boxes:
-            self._tree.insert(number, _xy(box))
+            self._file(number, fence, prepared or self._table.cover(fence.outline))
+            for box in boxes_of(outline_of(fence.outline)):
+                self._tree.insert(number, _xy(box))
+
+    def fill(self, fences: Iterable[Geofence]) -> None:
+        """As `put` of each, into an index that nobody asks before `plant` has been called."""
+        for fence in fences:
+            self.remove(fence.id)
+            number = self._numbers[fence.id] = self._number(fence)
+            if fence.active:
+                self._file(number, fence, self._table.cover(fence.outline))
+        self.changes += 1
+
+    def plant(self) -> None:
+        """Make the R-tree of all fences at once: a tenth of the work of one after another."""
+        held = ((number, fence) for number, fence in enumerate(self._by_number) if fence.active)
+        self._tree = _tree((number, box) for number, fence in held for box in boxes_of(outline_of(fence.outline)))
+
+    def _file(self, number: int, fence: Geofence, covered: Cover) -> None:
+        self._table.put(number, fence.outline, covered)
+        self.filed += len(covered)
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -114,21 +130,24 @@ class GeofenceIndex:
 
     def remove(self, fence: FenceId) -> bool:
         """Take a fence out; False when there was none of that id."""
-        filed = self._filed.pop(fence, None)
-        if filed is None:
+        number = self._numbers.pop(fence, None)
+        if number is None:
             return False
         self.changes += 1
-        if filed.fence.active:
-            self._table.remove(filed.number)
-        for box in filed.boxes:
-            self._tree.delete(filed.number, _xy(box))
-        self._spare.append(filed.number)
+        held = self._by_number[number]
+        if held.active:
+            self.filed -= len(self._table.places(number))
+            self._table.remove(number)
+            for box in boxes_of(outline_of(held.outline)):
+                self._tree.delete(number, _xy(box))
+        self._by_number[number] = _GONE
+        self._spare.append(number)
         return True
 
     def places_of(self, fence: FenceId) -> Sequence[int]:
         """Tell where a fence is filed; nowhere when there is none of that id."""
-        filed = self._filed.get(fence)
-        return self._table.places(filed.number) if filed is not None and filed.fence.active else ()
+        number = self._numbers.get(fence)
+        return () if number is None or not self._by_number[number].active else self._table.places(number)
 
     @property
     def kernel(self) -> Any:
@@ -140,8 +159,9 @@ class GeofenceIndex:
 
         0 where none of that id is filed, or the plain table serves.
         """
-        filed, kernel = self._filed.get(fence), self.kernel
-        return 0 if filed is None or kernel is None or not filed.fence.active else int(kernel.serial(filed.number))
+        number, kernel = self._numbers.get(fence), self.kernel
+        active = number is not None and kernel is not None and self._by_number[number].active
+        return int(kernel.serial(number)) if active else 0
 
     def count(self, place: int) -> int:
         """How many fences are filed under a place: a lookup there looks at each."""
@@ -247,6 +267,18 @@ class GeofenceIndex:
                     if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
                         near[fence.id] = fence
         return near.values()
+
+
+def _tree(boxes: Iterable[tuple[int, Box]]) -> rtree.index.Index:
+    numbers, corners = array("q"), array("d")
+    for number, box in boxes:
+        numbers.append(number)
+        corners.extend(_xy(box))
+    properties = rtree.index.Property(leaf_capacity=NODE, index_capacity=NODE)
+    if not numbers:
+        return rtree.index.Index(properties=properties)
+    xy = np.array(corners).reshape(-1, 4)
+    return rtree.index.Index((np.array(numbers), xy[:, :2], xy[:, 2:]), properties=properties)
 
 
 def _xy(box: Box) -> tuple[float, float, float, float]:

@@ -13,6 +13,7 @@ from h3.api import basic_int as h3
 from geo_offers.places.cells import FINE, Cover, coarse_of, cover, square_of, squares
 from geo_offers.places.earth import BoolArray, FloatArray, IntArray, ecef, ecef_array
 from geo_offers.places.geometry import Area, Circle, Geometry, contains_one
+from geo_offers.places.outline import Drawn, geometry_of
 
 Entry: TypeAlias = tuple[int, Geometry | None]
 """A fence's number, and what to test a point with; nothing where the place lies wholly inside the fence."""
@@ -27,10 +28,11 @@ class PlainTable:
         self._in_squares = 0  # fences: mostly there is none, and no lookup asks
 
     @staticmethod
-    def cover(geometry: Geometry) -> Cover:
-        return cover(geometry)
+    def cover(drawn: Drawn) -> Cover:
+        return cover(_geometry(drawn))
 
-    def put(self, number: int, geometry: Geometry, covered: Cover) -> None:
+    def put(self, number: int, drawn: Drawn, covered: Cover) -> None:
+        geometry = _geometry(drawn)
         self._covers[number] = covered
         for places, entry in ((covered.full, (number, None)), (covered.partial, (number, geometry))):
             for place in places:
@@ -88,6 +90,10 @@ class PlainTable:
         cell = h3.latlng_to_cell(lat, lon, FINE)
         entries = self._places.get(cell, ()) + self._places.get(coarse_of(cell), ())
         return entries + self._places.get(square_of(lat, lon), ()) if self._in_squares else entries
+
+
+def _geometry(drawn: Drawn) -> Geometry:
+    return geometry_of(drawn) if isinstance(drawn, bytes) else drawn
 
 
 def _inside(lat: FloatArray, lon: FloatArray, tests: Sequence[Geometry | None]) -> BoolArray:

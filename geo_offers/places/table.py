@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import FloatArray, IntArray
-from geo_offers.places.geometry import Geometry
+from geo_offers.places.outline import Drawn
 from geo_offers.places.plain import PlainTable
 
 try:
@@ -23,12 +23,12 @@ class Table(Protocol):
     """
 
     @staticmethod
-    def cover(geometry: Geometry) -> Cover:
+    def cover(drawn: Drawn) -> Cover:
         """The places of a geometry: pure computing, fit for a worker."""
         ...
 
-    def put(self, number: int, geometry: Geometry, covered: Cover) -> None:
-        """File a fence that is not there."""
+    def put(self, number: int, drawn: Drawn, covered: Cover) -> None:
+        """File a fence that is not there. An outline is kept as it is, not copied."""
         ...
 
     def remove(self, number: int) -> None:

@@ -1,19 +1,17 @@
 """Geofences as they are stored: one normalised GeoJSON Feature each, as JSON.
 
 The same draft always makes the same bytes, so that bytes tell whether an import changes anything. What is read back was
-checked when it was written and is not checked again.
+checked when it was written: only what would break memory is looked at again, and nothing that needs a library's shape.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
-from shapely import MultiPolygon, Polygon
-from shapely.geometry import shape
 
 from geo_offers.places.fences import Detect, Geofence, fence_id
-from geo_offers.places.geometry import Area, Box, Circle, Geometry, bounds
+from geo_offers.places.geometry import Box, Circle
 from geo_offers.places.importing.geojson import FenceDraft
+from geo_offers.places.outline import Drawn, Outline, border_outline, boxes_of, outline_of, round_outline
 
 _DEFAULT = Detect()
 
@@ -32,8 +30,24 @@ class _Properties(msgspec.Struct):
     detect: _Detect = msgspec.field(default_factory=_Detect)
 
 
+_Position = tuple[float, float]
+_Rings = list[list[_Position]]
+
+
+class _Point(msgspec.Struct, tag="Point"):
+    coordinates: _Position
+
+
+class _Polygon(msgspec.Struct, tag="Polygon"):
+    coordinates: _Rings
+
+
+class _MultiPolygon(msgspec.Struct, tag="MultiPolygon"):
+    coordinates: list[_Rings]
+
+
 class _Feature(msgspec.Struct):
-    geometry: dict[str, Any]
+    geometry: _Point | _Polygon | _MultiPolygon
     properties: _Properties
 
 
@@ -58,14 +72,14 @@ def feature_of(draft: FenceDraft) -> bytes:
 
 
 def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geofence:
-    """The fence that a stored Feature stands for."""
+    """The fence that a stored Feature stands for; ValueError where it cannot be one."""
     read = _decoder.decode(feature)
     said = read.properties
     return Geofence(
         id=fence_id(set_id, external_id),
         version=version,
         name=said.name,
-        geometry=_geometry(read),
+        outline=_outline(read.geometry, said.radius_m),
         store=said.store,
         tags=said.tags,
         active=said.active,
@@ -73,18 +87,18 @@ def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geo
     )
 
 
-def _geometry(feature: _Feature) -> Geometry:
-    if feature.geometry["type"] == "Point":
-        lon, lat = feature.geometry["coordinates"]
-        return Circle(lat, lon, feature.properties.radius_m)
-    outline = shape(feature.geometry)
-    assert isinstance(outline, Polygon | MultiPolygon)
-    return Area(outline)
+def _outline(geometry: _Point | _Polygon | _MultiPolygon, radius_m: float) -> Outline:
+    if isinstance(geometry, _Point):
+        lon, lat = geometry.coordinates
+        if not (-90 <= lat <= 90 and -180 <= lon <= 180 and radius_m > 0):
+            raise ValueError("no circle on the globe")
+        return round_outline(lat, lon, radius_m)
+    return border_outline([geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates)
 
 
-def box_of(geometry: Geometry) -> Box:
+def box_of(drawn: Drawn) -> Box:
     """One box around the geometry; over the antimeridian its west edge is greater than its east (RFC 7946, 5.2)."""
-    boxes: Sequence[Box] = bounds(geometry)
+    boxes = boxes_of(outline_of(drawn))
     min_lat, max_lat = min(box[0] for box in boxes), max(box[2] for box in boxes)
     if len(boxes) == 1:
         return min_lat, boxes[0][1], max_lat, boxes[0][3]

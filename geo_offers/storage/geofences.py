@@ -5,12 +5,13 @@ the one before, and what a deposed owner would still write is refused. Else its 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, NotFound, Unavailable
@@ -25,6 +26,8 @@ from geo_offers.storage.queries import sql
 
 _NO_BOX = (None, None, None, None)
 _START_PAGE = 2_000
+
+_log = structlog.get_logger()
 
 Writing = tuple[str, bytes, Box]
 """External id, stored Feature and the box around it."""
@@ -43,7 +46,7 @@ class PostgresGeofences:
             id=fence_id(set_id, draft.external_id),
             version=0,
             name=draft.name,
-            geometry=draft.geometry,
+            outline=draft.geometry,
             store=draft.store,
             tags=draft.tags,
             active=draft.active,
@@ -99,9 +102,7 @@ class PostgresGeofences:
         names = [split_fence_id(fence)[1] for fence in fences]
         async with transaction(self._pool, [workspace]) as connection:
             found = await connection.fetch(sql("geofences_features"), workspace, set_id, names)
-        return await asyncio.to_thread(
-            lambda: [fence_of(set_id, row["external_id"], row["version"], row["feature"]) for row in found]
-        )
+        return await asyncio.to_thread(_readable, found)
 
 
 def _state(row: Any) -> wire.GeofenceState:
@@ -142,20 +143,40 @@ def full(set_id: str) -> Conflict:
 
 
 # ------------------------------------------------------------------------------------------------ at the start
-async def load_fences(pool: Pool) -> Mapping[UUID, Sequence[Geofence]]:
-    """The geofences of all workspaces."""
+async def load_fences(pool: Pool) -> AsyncIterator[tuple[UUID, AsyncIterator[Sequence[Geofence]]]]:
+    """The geofences of each workspace, page by page: the next one is on its way while one is worked on."""
     async with transaction(pool, []) as connection:
         workspaces = [row["id"] for row in await connection.fetch(sql("workspaces_all"))]
-    return {workspace: await _load(pool, workspace) for workspace in workspaces}
+    for workspace in workspaces:
+        yield workspace, _pages(pool, workspace)
 
 
-async def _load(pool: Pool, workspace: UUID) -> Sequence[Geofence]:
+async def _pages(pool: Pool, workspace: UUID) -> AsyncIterator[Sequence[Geofence]]:
+    coming: asyncio.Task[Sequence[Any]] | None = asyncio.create_task(_page(pool, workspace, ("", "")))
+    try:
+        while coming is not None:
+            page = await coming
+            last = (page[-1]["set_id"], page[-1]["external_id"]) if len(page) == _START_PAGE else None
+            coming = None if last is None else asyncio.create_task(_page(pool, workspace, last))
+            yield await asyncio.to_thread(_readable, page)
+    finally:
+        if coming is not None:
+            coming.cancel()
+
+
+async def _page(pool: Pool, workspace: UUID, after: tuple[str, str]) -> Sequence[Any]:
+    async with transaction(pool, [workspace]) as connection:
+        found: Sequence[Any] = await connection.fetch(sql("geofences_page"), workspace, *after, _START_PAGE, *_NO_BOX)
+    return found
+
+
+def _readable(found: Iterable[Any]) -> list[Geofence]:
+    """The fences of these rows. One that cannot be read is left out and logged: the others are there all the same."""
     fences: list[Geofence] = []
-    after = ("", "")
-    while True:
-        async with transaction(pool, [workspace]) as connection:
-            page = await connection.fetch(sql("geofences_page"), workspace, *after, _START_PAGE, *_NO_BOX)
-        fences += [fence_of(row["set_id"], row["external_id"], row["version"], row["feature"]) for row in page]
-        if len(page) < _START_PAGE:
-            return fences
-        after = (page[-1]["set_id"], page[-1]["external_id"])
+    for row in found:
+        try:
+            fences.append(fence_of(row["set_id"], row["external_id"], row["version"], row["feature"]))
+        except ValueError as error:
+            fence = f"{row['set_id']}/{row['external_id']}"
+            _log.error("a stored geofence cannot be read; put it anew", fence=fence, error=type(error).__name__)
+    return fences

@@ -105,7 +105,7 @@ class PostgresImports:
             for row in await connection.fetch(sql("geofences_features"), workspace, set_id, changed)
         }
         writing: list[Writing] = [
-            (row["external_id"], row["feature"], box_of(fences[row["external_id"]].geometry))
+            (row["external_id"], row["feature"], box_of(fences[row["external_id"]].outline))
             for row in kept
             if statuses[row["external_id"]] != "unchanged"
         ]

@@ -57,7 +57,8 @@ SELECT external_id, version FROM geofence WHERE workspace = $1 AND set_id = $2;
 
 -- name: geofences_features
 -- $1 workspace, $2 set, $3 external ids.
-SELECT external_id, version, feature FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
+SELECT set_id, external_id, version, feature FROM geofence
+WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
 
 -- name: geofences_delete
 -- $1 workspace, $2 set, $3 external ids.

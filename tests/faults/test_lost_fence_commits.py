@@ -16,12 +16,12 @@ from geo_offers.errors import Unavailable
 from geo_offers.pipeline.partitions import PARTITIONS
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.places.importing.geojson import parse_collection, parse_feature
-from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.geofences import PostgresGeofences, open_set
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.turns import PostgresPartitions
 from tests.faults.world import feature, until, world
+from tests.support.fences import load_fences
 from tests.support.running import WORKSPACE, make_key, running
 
 NAMED = workspace_id(WORKSPACE)

@@ -362,3 +362,36 @@ async def test_a_workspace_has_room_for_so_many_fences_and_a_full_one_is_still_c
     with pytest.raises(Conflict, match="at most 2"):
         await world.change(fence("town/c"))
     assert await world.change(fence("town/a", 2)) == "done"
+
+
+async def test_one_change_brings_only_so_many_places_and_is_refused_before_all_are_computed(world, monkeypatch):
+    """Ten thousand fences of 100 km would take gigabytes: what is refused costs no more than what may come."""
+    monkeypatch.setattr(fences, "CHANGE_PLACES", 60)
+    monkeypatch.setattr(fences, "SHARE_S", 0)
+    covered = []
+    prepare = fences.prepare
+    monkeypatch.setattr(fences, "prepare", lambda one: covered.append(one) or prepare(one))
+    wide = [fence(f"town/{number}", lat=number, radius_m=400.0) for number in range(50)]
+    with pytest.raises(Crowded, match="cover too much at once"):
+        await world.change(*wide)
+    assert len(covered) < 5
+    assert world.held() == world.committed() == {}
+    await world.change(wide[0])
+    assert set(world.held()) == {"town/0"}
+
+
+async def test_all_fences_of_a_workspace_have_only_so_many_places(world, monkeypatch):
+    monkeypatch.setattr(fences, "WORKSPACE_PLACES", 45)
+    near, far, small = fence("town/a", radius_m=300.0), fence("town/b", lat=12.0, radius_m=300.0), fence("town/c")
+    await world.change(near)
+    with pytest.raises(Crowded, match="of this workspace would cover too much"):
+        await world.change(far)
+    await world.change(far, workspace=BETA)
+    await world.change(fence("town/a", 2, radius_m=300.0))
+    await world.change(dropped=[near.id])
+    await world.change(far)
+    assert set(world.held()) == {"town/b"}
+    await world.change(small)
+    assert world.catalog.index(ALPHA).filed == sum(
+        len(world.catalog.index(ALPHA).places_of(one)) for one in ("town/b", "town/c")
+    )

@@ -3,8 +3,8 @@
 import pytest
 
 from geo_offers.pipeline import fences
-from geo_offers.storage.catalogs import load_fences
 from tests.integration.management.conftest import ALPHA, collection, point, with_id
+from tests.support.fences import load_fences
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import asyncio
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import geofences
-from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.geofences import lock_set
 from geo_offers.storage.pool import transaction
+from tests.support.fences import load_fences
 
 ALPHA, BETA = workspace_id("Alpha"), workspace_id("Beta")
 MARKET = "/v1/geofences/town/market"

@@ -6,8 +6,8 @@ import pytest
 
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.storage import geofences, imports
-from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.pool import transaction
+from tests.support.fences import load_fences
 
 ALPHA = workspace_id("Alpha")
 

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from geo_offers.errors import Unavailable
-from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.geofences import lock_set, write
 from geo_offers.storage.pool import open_pool, transaction
 from tests.integration.management.conftest import ALPHA, collection, point, with_id
+from tests.support.fences import load_fences
 
 PUT = ("PUT", "/v1/geofences/town/a", point(5, 5))
 DELETE = ("DELETE", "/v1/geofences/town/a", None)
