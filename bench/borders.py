@@ -34,13 +34,17 @@ LEAST_M, MOST_M = 25.0, 100_000.0
 # ------------------------------------------------------------------------------------------------ fences
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Fences about some places; sizes in metres, drawn evenly by their logarithm; `spread` in sizes of the largest."""
+    """Fences about some places; sizes in metres, drawn evenly by their logarithm; `spread` in sizes of the largest.
+
+    at_cells: each is moved so that its border goes just around the corner of a cell: the least that a cell can hold.
+    """
 
     name: str
     places: Sequence[Place]
     sizes_m: tuple[float, float]
     fences: int
     spread: float = 1.0
+    at_cells: bool = False
 
     def make(self, seed: int) -> list[Geofence]:
         """The fences; a fence's version is its number."""
@@ -62,6 +66,8 @@ class Layout:
         size_m = float(np.exp(random.uniform(*np.log(self.sizes_m))))
         away_m = self.spread * self.sizes_m[1] * random.random() ** 2 * random.choice([0.0, 0.1, 1.0])
         lon, lat, _ = GEOD.fwd(lon, lat, random.uniform(0, 360), away_m)
+        if self.at_cells:
+            return _around_a_corner(lat, lon, size_m, random)
         if random.random() < 0.4:
             return Circle(lat, lon, min(MOST_M, max(LEAST_M, size_m)))
         draw = DRAWN[random.integers(len(DRAWN))]
@@ -69,8 +75,19 @@ class Layout:
         shape = shapely.transform(draw(size_m, random), lambda xy: xy / (wide, NORTH_M) + (lon, lat))
         shape = split_at_seam(shapely.intersection(shape, shapely.box(-540, -LAST_LAT, 540, LAST_LAT)))
         sound = isinstance(shape, Polygon | MultiPolygon) and not shape.is_empty and shapely.is_valid(shape)
+        if sound and random.random() < 0.2:  # one side of what was cut at the antimeridian: it ends there
+            shape = shapely.get_parts(shape)[0]
         narrow = sound and all(part.bounds[2] - part.bounds[0] < 180 for part in shapely.get_parts(shape))
         return Area(shape) if narrow else None
+
+
+def _around_a_corner(lat: float, lon: float, size_m: float, random: Random) -> Circle:
+    """A circle that holds a corner of a cell by some centimetres up to two metres."""
+    corners = h3.cell_to_boundary(h3.latlng_to_cell(lat, lon, LEVELS[random.integers(2)]))
+    corner_lat, corner_lon = corners[random.integers(len(corners))]
+    by_m = float(np.exp(random.uniform(math.log(0.02), math.log(2.0))))
+    centre_lon, centre_lat, _ = GEOD.fwd(corner_lon, corner_lat, random.uniform(0, 360), size_m - by_m)
+    return Circle(centre_lat, centre_lon, size_m)
 
 
 def split_at_seam(shape: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
@@ -167,15 +184,17 @@ EDGE_PLACES: Final[Sequence[Place]] = [
     if abs(lat) < 84
 ]
 
+ARCTIC: Final = [(78.2, 15.6), (84.9, 20.0), (87.0, -100.0), (89.9, 50.0), (90.0, 0.0), (-90.0, 0.0)]
 LAYOUTS: Final[Sequence[Layout]] = (
     Layout("city", [(52.52, 13.40)], (25, 2_000), 400, 15),
     Layout("huge", [(47.0, 8.0)], (10_000, 100_000), 60, 2),
     Layout("countries", [(47.0, 8.0), (5.0, 5.0)], (100_000, 1_500_000), 12, 0.2),
-    Layout("arctic", [(78.2, 15.6), (84.9, 20.0), (87.0, -100.0), (89.9, 50.0), (90.0, 0.0), (-90.0, 0.0)], (25, 100_000), 200),
+    Layout("arctic", ARCTIC, (25, 100_000), 200),
     Layout("fiji", [(-17.0, 180.0), (-17.0, -179.99), (-19.0, 179.5), (66.0, 180.0)], (25, 100_000), 200),
     Layout("zero", [(0.0, 0.0), (0.0, 180.0), (5.0, 10.0), (-5.0, 0.0)], (25, 100_000), 200),
     Layout("pentagons", [place for place in CORNERS if abs(place[0]) < 84], (25, 100_000), 240, 0.5),
     Layout("faces", EDGE_PLACES, (25, 100_000), 400, 0.5),
+    Layout("corners", [(52.52, 13.40), (-33.9, 18.4), (64.1, -21.9), (1.3, 103.8)], (25, 5_000), 400, 4, at_cells=True),
     Layout("anywhere", [(-75.0 + 15 * row, -175.0 + 25 * row) for row in range(11)], (25, 100_000), 200, 3),
 )  # fmt: skip
 
@@ -218,7 +237,9 @@ def _off_circles(circles: Sequence[Circle], off_m: FloatArray, random: Random) -
         return off_m, off_m
     chosen = [circles[number] for number in random.integers(0, len(circles), len(off_m))]
     lat, lon, radius_m = np.array([(each.lat, each.lon, each.radius_m) for each in chosen]).T
-    azimuth = np.where(random.random(len(off_m)) < 0.1, 90.0 * random.integers(0, 4, len(off_m)), random.uniform(0, 360, len(off_m)))
+    azimuth = np.where(
+        random.random(len(off_m)) < 0.1, 90.0 * random.integers(0, 4, len(off_m)), random.uniform(0, 360, len(off_m))
+    )
     there_lon, there_lat, _ = GEOD.fwd(lon, lat, azimuth, radius_m + off_m)
     return there_lat, there_lon
 
@@ -254,6 +275,8 @@ def _edges(areas: Sequence[Area]) -> tuple[FloatArray, FloatArray, FloatArray]:
 def _at_corners(fences: Sequence[Geofence], count: int, random: Random) -> Points:
     """At corners of areas, a bit or two of a double off, or level with one: there a count of edges goes wrong."""
     areas = [fence.geometry for fence in fences if isinstance(fence.geometry, Area)]
+    if not areas:
+        return _at_borders(fences, count, random)
     start, _, _ = _edges(areas)
     lon, lat = start[random.integers(0, len(start), count)].T
     lat = np.where(random.random(count) < 0.3, np.nextafter(lat, random.choice([-99.0, 99.0], count)), lat)
@@ -264,12 +287,13 @@ def _at_corners(fences: Sequence[Geofence], count: int, random: Random) -> Point
 
 def _at_cells(fences: Sequence[Geofence], count: int, random: Random) -> Points:
     """On the outlines of cells near borders, at their corners too."""
-    lat, lon = telling = _at_borders(fences, 1 + count // 4, random)
+    lat, lon = _at_borders(fences, 1 + count // 4, random)
     telling = np.clip(lat, -90, 90), _turned(lon)
     found: list[Place] = []
     for number, (a, b) in enumerate(zip(*(part.tolist() for part in telling), strict=True)):
         corners = h3.cell_to_boundary(h3.latlng_to_cell(a, b, LEVELS[number % 2]))
-        for (lat0, lon0), (lat1, lon1) in itertools.islice(itertools.pairwise(corners), 2):
+        first = int(random.integers(len(corners) - 2))
+        for (lat0, lon0), (lat1, lon1) in itertools.pairwise(corners[first : first + 3]):
             share = random.random()
             found += [(lat0, lon0), (lat0 + share * (lat1 - lat0), lon0 + share * ((lon1 - lon0 + 180) % 360 - 180))]
     lat, lon = np.array(found[:count]).T
@@ -292,7 +316,9 @@ def _at_faces(fences: Sequence[Geofence], count: int, random: Random) -> Points:
 def _at_squares(fences: Sequence[Geofence], count: int, random: Random) -> Points:
     """On the nearest edge of a square of 5 degrees, or a bit beside it."""
     lat, lon = _at_borders(fences, count, random)
-    whole_lat, whole_lon = (np.nextafter(5 * np.round(x / 5), random.choice([-999.0, 0.0, 999.0], count)) for x in (lat, lon))
+    whole_lat, whole_lon = (
+        np.nextafter(5 * np.round(x / 5), random.choice([-999.0, 0.0, 999.0], count)) for x in (lat, lon)
+    )
     which = random.integers(1, 4, count)
     return np.where(which & 1, whole_lat, lat), np.where(which & 2, whole_lon, lon)
 

@@ -1,7 +1,6 @@
-"""Geofences as they are stored: one normalised GeoJSON Feature each, as JSON.
+"""Geofences as they are stored: one normalised GeoJSON Feature each, as JSON (`places/importing/rows.py` writes it).
 
-The same draft always makes the same bytes, so that bytes tell whether an import changes anything. What is read back was
-checked when it was written and is not checked again.
+What is read back was checked when it was written and is not checked again.
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from shapely.geometry import shape
 
 from geo_offers.places.fences import Detect, Geofence, fence_id
 from geo_offers.places.geometry import Area, Box, Circle, Geometry, bounds
-from geo_offers.places.importing.geojson import FenceDraft
 
 _DEFAULT = Detect()
 
@@ -38,23 +36,6 @@ class _Feature(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Feature)
-
-
-def feature_of(draft: FenceDraft) -> bytes:
-    """The Feature that stands for a draft. Of `detect` it holds what was given: the rest follows the defaults."""
-    properties: dict[str, Any] = {"name": draft.name}
-    if draft.store is not None:
-        properties["store"] = draft.store
-    if isinstance(draft.geometry, Circle):
-        properties["radius_m"] = draft.geometry.radius_m
-    if draft.tags:
-        properties["tags"] = draft.tags
-    properties["active"] = draft.active
-    if draft.detect_given:
-        properties["detect"] = dict(sorted(draft.detect_given.items()))
-    return msgspec.json.encode(
-        {"type": "Feature", "id": draft.external_id, "geometry": draft.geojson_geometry, "properties": properties}
-    )
 
 
 def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geofence:

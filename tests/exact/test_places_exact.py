@@ -45,7 +45,7 @@ def test_the_index_answers_what_the_definition_says(case, table):
 
 def test_the_points_are_where_an_index_goes_wrong(case):
     """Enough inside, outside and beside a border, and few so near that nobody knows."""
-    fences, lat, _, truth = case
+    _, lat, _, truth = case
     assert len(lat) >= POINTS
     assert 0.05 * len(lat) < len(truth.held) < truth.looked_at
     assert len(truth.unsure) < len(lat) / 1_000
