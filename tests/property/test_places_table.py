@@ -175,7 +175,7 @@ def test_the_lattice_of_each_face_is_h3s_grid():
 
 
 def test_all_that_is_compiled_is_built_here():
-    """Skipped where it is not, and so a failure where everything is required: else both tables would be the plain one."""
+    """Skipped where it is not, so a failure where everything is required: else both tables would be the plain one."""
     root = Path(geo_offers.__file__).parent
     sources = [".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*.pyx")]
     if missing := [name for name in sources if find_spec(name) is None]:

@@ -1,4 +1,4 @@
-"""Hides what is compiled, in this process and its children: Python loads a module of this name before it runs a program.
+"""Hides what is compiled, here and in children: Python loads a module of this name before it runs a program.
 
 With this folder in PYTHONPATH the product is what it is where there is no compiler.
 """
