@@ -1,10 +1,11 @@
-"""Whether the index answers what the definition says, where it is likeliest not to.
+"""Whether the index answers what the definition says, at points where it is likeliest not to; wrong pairs are counted.
 
 The definition is computed by others: a circle by pyproj's geodesics on WGS 84, an area by shapely's exact predicates.
 All pairs of a point and a fence count; where the point is not in a box about the fence, it is outside by that. Pairs
 within `BAND_M` of a circle's border are left out, as no two geodesics agree to the last bit; of areas none is.
 """
 
+import argparse
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -118,21 +119,32 @@ def wrong(truth: Truth, answered: Pairs) -> Pairs:
     return np.setdiff1d(np.setxor1d(truth.held, answered), truth.unsure)
 
 
-def run(count: int, points: int, seed: int) -> Report:
-    """The common load against the definition at points along its borders, both ways of asking; wrong pairs are told."""
-    made = make_fences(count, seed)
+# ------------------------------------------------------------------------------------------------ the bench
+SHORT: Final = None
+"""Not part of the run without a name: `tests/exact` does as much."""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fences", type=int, default=100_000, metavar="N", help="of the common load")
+    parser.add_argument("--points", type=int, default=1_000_000, metavar="N", help="along their borders and around")
+    parser.add_argument("--seed", type=int, default=7)
+
+
+def reports(given: argparse.Namespace) -> Iterable[Report]:
+    """The common load against the definition, both ways of asking."""
+    made = make_fences(given.fences, given.seed)
     fences = [replace(fence, version=number) for number, fence in enumerate(made)]
     index, definition = GeofenceIndex(fences), Definition(fences)
-    random, yardstick = np.random.default_rng([seed, 9]), Yardstick(time.process_time)
+    random, yardstick = np.random.default_rng([given.seed, 9]), Yardstick(time.process_time)
     counts = dict.fromkeys(("points", "near_pairs", "held", "in_band", "wrong"), 0)
     started = time.process_time()
-    while counts["points"] < points:
+    while counts["points"] < given.points:
         yardstick.spin()
-        lat, lon = telling_points(fences, AT_ONCE, random)
+        lat, lon = telling_points(fences, min(AT_ONCE, given.points), random)
         truth = definition.of(lat, lon)
         missed = sum(len(wrong(truth, ask(index, lat, lon))) for ask in (in_batches, one_by_one))
         found = (len(lat), truth.looked_at, len(truth.held), len(truth.unsure), missed)
         counts = {name: had + more for (name, had), more in zip(counts.items(), found, strict=True)}
     rate = counts["points"] / (time.process_time() - started)
     row = Row("asked twice and computed", rate, "points/CPU-s", yardstick, more=counts)
-    return Report("exact", {"fences": count, "points": points, "seed": seed}, [row])
+    yield Report("exact", {"fences": given.fences, "points": given.points, "seed": given.seed}, [row])

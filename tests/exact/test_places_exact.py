@@ -13,7 +13,7 @@ from geo_offers.places.geometry import Circle
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.table import BestTable, PlainTable
 
-POINTS = 120_000
+POINTS = 105_000
 SHARE_ONE_BY_ONE = 6
 """The plain table answers one point at a time slowly, and by the same entries as many at once."""
 
