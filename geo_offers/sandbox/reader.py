@@ -11,6 +11,7 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, Final, Self
 
@@ -24,6 +25,7 @@ CHILDREN: Final = 2
 WAITING: Final = 8
 DEADLINE_S: Final = 90.0
 """A child has 30 s of processor time; the rest is for a machine that does other things too."""
+START_S: Final = 30.0
 KEPT_BODY: Final = 4 * 1024 * 1024
 """After a longer text a child is ended: what memory a process once had it seldom gives back."""
 PIECE: Final = 256 * 1024
@@ -134,7 +136,11 @@ class _Child:
 
     async def _ready(self) -> None:
         assert self._process.stdout is not None
-        if await self._process.stdout.read(len(READY)) != READY:
+        said = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_S):
+                said = await self._process.stdout.read(len(READY))
+        if said != READY:
             raise RuntimeError("a child that reads files does not start")
 
     @property

@@ -175,8 +175,10 @@ async def test_only_so_many_files_are_read_and_wait_at_once():
         assert made._waiting == 0
 
 
-async def test_a_child_that_does_not_start_is_not_the_files_fault():
-    async with ChildReader(command=(sys.executable, "-c", "raise SystemExit(1)")) as made:
+@pytest.mark.parametrize("work", ["raise SystemExit(1)", "import time; time.sleep(60)"], ids=["ends", "hangs"])
+async def test_a_child_that_does_not_start_is_not_the_files_fault(work, monkeypatch):
+    monkeypatch.setattr(reader, "START_S", 0.3)
+    async with ChildReader(command=(sys.executable, "-c", work)) as made:
         with pytest.raises(RuntimeError):
             await made.read(file_of([]), Manner())
 
