@@ -10,17 +10,20 @@ KERNEL := $(wildcard geo_offers/*/_*.pyx geo_offers/*/_*.pxd) .ci/build_kernel.p
 VENV_STAMP = .venv/.made-$(shell cat .ci/locks/runtime.txt | cksum | cut -d' ' -f1)
 STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt $(KERNEL) | cksum | cut -d' ' -f1)
 DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt | cksum | cut -d' ' -f1)
+PLAIN_TESTS := tests/property/test_places_index.py tests/unit/test_engine_turns.py tests/unit/test_fence_memory.py \
+  tests/integration tests/real
 CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup dev console demo test check unit format bench lock clean
+.PHONY: help setup dev console demo test check unit plain format bench lock clean
 
 help:
 	@echo 'make demo    the invented town with walking phones, on one page'
 	@echo 'make test    everything the tests need, then all of them'
 	@echo 'make check   the quick gate: format, lint, types, contracts, unit and property tests'
 	@echo 'make setup   only set up; leaves .venv/bin/geo-offers'
+	@echo 'make plain   what looks points up, as it is without a compiler'
 	@echo 'make bench   the short benches'
 
 setup: $(STAMP)
@@ -66,6 +69,11 @@ unit: $(DEV_STAMP)
 
 test: check $(CONSOLE_STAMP)
 	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property
+
+plain: export PYTHONPATH := $(CURDIR)/tests/support/plain
+plain: $(DEV_STAMP)
+	@$(BIN)/python -c 'from geo_offers.places.table import BestTable, PlainTable; assert BestTable is PlainTable'
+	@$(BIN)/pytest -q $(PLAIN_TESTS)
 
 format: $(DEV_STAMP)
 	@$(BIN)/ruff format .

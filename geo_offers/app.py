@@ -29,6 +29,7 @@ from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.pipeline.tokens import AccessTokens
 from geo_offers.pipeline.turn import DecisionTurn
+from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, migrate
 from geo_offers.storage.campaigns import PostgresCampaigns
@@ -114,7 +115,8 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
             for warning in await migrate.check(connection):
                 _log.warning("the database is not safe", reason=warning)
         session = await stack.enter_async_context(_session())
-        parts = _Parts(settings, pool, session)
+        reader = await stack.enter_async_context(ChildReader())
+        parts = _Parts(settings, pool, session, reader)
         await parts.prepare(stack, watch)
         tasks = parts.start(watch)
         stack.push_async_callback(_cancel, tasks)
@@ -151,7 +153,7 @@ def _settle_memory() -> None:
 class _Parts:
     """All parts of one service, wired."""
 
-    def __init__(self, settings: Settings, pool: Pool, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings, pool: Pool, session: aiohttp.ClientSession, reader: ChildReader) -> None:
         self._pool = pool
         figures, live, catalog = Figures(), LiveFeed(), Catalog()
         self.streams = DeviceStreams()
@@ -194,6 +196,7 @@ class _Parts:
             geofences=geofences,
             fence_memory=FenceMemory(catalog, geofences),
             imports=PostgresImports(pool, self.ownership.owner),
+            reader=reader,
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
         )

@@ -20,6 +20,7 @@ _MODULES: Final = {
     "replay": "replaying",
     "keys": "keys",
     "migrate": "migrating",
+    "doctor": "doctor",
 }
 
 

@@ -19,7 +19,8 @@ from geo_offers.offers.rendering import Text
 from geo_offers.pipeline.callers import Caller
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
-from geo_offers.places.importing.geojson import FenceDraft, Row
+from geo_offers.places.importing.geojson import FenceDraft
+from geo_offers.places.importing.rows import Manner, ReadRow
 from geo_offers.presence.machine import TransitionType
 
 T = TypeVar("T")
@@ -103,8 +104,20 @@ class Geofences(Protocol):
 
 
 # ------------------------------------------------------------------------------------------------ many at once
+class Reader(Protocol):
+    """Reads files that may be large, or made to cost much, where that harms nobody."""
+
+    async def read(self, data: bytes, manner: Manner) -> Sequence[ReadRow]:
+        """Read JSON text as `rows.read_rows` does.
+
+        Invalid also where reading takes more than a file may take; its fault points to where it was broken off.
+        Unavailable where too many wait to be read.
+        """
+        ...
+
+
 class Imports(Protocol):
-    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[Row]) -> wire.Import:
+    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> wire.Import:
         """Keep the rows and tell what they would change; one that is there under this id is answered as it is."""
         ...
 

@@ -8,7 +8,7 @@ from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
-from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Stores, Workspaces
+from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Reader, Stores, Workspaces
 from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.rates import Buckets, call_rates
 from geo_offers.pipeline.streams import DeviceStreams
@@ -31,6 +31,7 @@ class Services:
     geofences: Geofences
     fence_memory: FenceMemory
     imports: Imports
+    reader: Reader
     campaigns: Campaigns
     decisions: DecisionLog
     changes: Buckets = field(default_factory=change_rates)

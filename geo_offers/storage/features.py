@@ -1,16 +1,15 @@
-"""Geofences as they are stored: one normalised GeoJSON Feature each, as JSON.
+"""Geofences as they are stored: one normalised GeoJSON Feature each, as JSON (`places/importing/rows.py` writes it).
 
-The same draft always makes the same bytes, so that bytes tell whether an import changes anything. What is read back was
-checked when it was written: only what would break memory is looked at again, and nothing that needs a library's shape.
+What is read back was checked when it was written: only what would break memory is looked at again, and nothing that
+needs a library's shape.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from geo_offers.places.fences import Detect, Geofence, fence_id
-from geo_offers.places.geometry import Box, Circle
-from geo_offers.places.importing.geojson import FenceDraft
+from geo_offers.places.geometry import Box
 from geo_offers.places.outline import Drawn, Outline, border_outline, boxes_of, outline_of, round_outline
 
 _DEFAULT = Detect()
@@ -54,23 +53,6 @@ class _Feature(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Feature)
 
 
-def feature_of(draft: FenceDraft) -> bytes:
-    """The Feature that stands for a draft. Of `detect` it holds what was given: the rest follows the defaults."""
-    properties: dict[str, Any] = {"name": draft.name}
-    if draft.store is not None:
-        properties["store"] = draft.store
-    if isinstance(draft.geometry, Circle):
-        properties["radius_m"] = draft.geometry.radius_m
-    if draft.tags:
-        properties["tags"] = draft.tags
-    properties["active"] = draft.active
-    if draft.detect_given:
-        properties["detect"] = dict(sorted(draft.detect_given.items()))
-    return msgspec.json.encode(
-        {"type": "Feature", "id": draft.external_id, "geometry": draft.geojson_geometry, "properties": properties}
-    )
-
-
 def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geofence:
     """The fence that a stored Feature stands for; ValueError where it cannot be one."""
     read = _decoder.decode(feature)
@@ -96,9 +78,9 @@ def _outline(geometry: _Point | _Polygon | _MultiPolygon, radius_m: float) -> Ou
     return border_outline([geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates)
 
 
-def box_of(drawn: Drawn) -> Box:
+def box_of(geometry: Drawn) -> Box:
     """One box around the geometry; over the antimeridian its west edge is greater than its east (RFC 7946, 5.2)."""
-    boxes = boxes_of(outline_of(drawn))
+    boxes = boxes_of(outline_of(geometry))
     min_lat, max_lat = min(box[0] for box in boxes), max(box[2] for box in boxes)
     if len(boxes) == 1:
         return min_lat, boxes[0][1], max_lat, boxes[0][3]

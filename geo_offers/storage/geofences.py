@@ -19,8 +19,9 @@ from geo_offers.pipeline.management import SET_FENCES, Admit, Placed, SetChange
 from geo_offers.places.fences import FenceId, Geofence, fence_id, split_fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
+from geo_offers.places.importing.rows import feature_of
 from geo_offers.storage import cursors
-from geo_offers.storage.features import box_of, feature_of, fence_of
+from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 

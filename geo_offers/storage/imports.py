@@ -18,8 +18,8 @@ from geo_offers import wire
 from geo_offers.errors import Conflict, Fault, NotFound
 from geo_offers.pipeline.management import SET_FENCES, Admit, SetChange
 from geo_offers.places.fences import Geofence, fence_id
-from geo_offers.places.importing.geojson import Row
-from geo_offers.storage.features import box_of, feature_of, fence_of
+from geo_offers.places.importing.rows import ReadRow
+from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.geofences import Writing, full, open_set, read_versions, write
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
@@ -52,8 +52,8 @@ class PostgresImports:
         self._pool = pool
         self._owner = owner
 
-    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[Row]) -> wire.Import:
-        read = await asyncio.to_thread(lambda: [_read_row(row) for row in rows])
+    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> wire.Import:
+        read = await asyncio.to_thread(lambda: [_kept(row) for row in rows])
         async with transaction(self._pool, [workspace]) as connection:
             if await connection.fetchrow(sql("import_read"), workspace, ident) is not None:
                 return await _told(connection, workspace, ident)
@@ -160,13 +160,13 @@ def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> l
 
 
 # ------------------------------------------------------------------------------------------------ rows
-def _read_row(row: Row) -> tuple[str | None, bytes | None, bytes]:
+def _kept(row: ReadRow) -> tuple[str | None, bytes | None, bytes]:
     """External id, Feature, report; a refused row has only the last. Faults after the first stand among the notes."""
-    if row.draft is None:
+    if row.faults:
         first, *rest = row.faults
         report = _Report(first.pointer, first.code, first.detail, _noted(rest))
         return None, None, msgspec.json.encode(report)
-    return row.draft.external_id, feature_of(row.draft), msgspec.json.encode(_Report(notes=_noted(row.draft.notes)))
+    return row.external_id, row.feature, msgspec.json.encode(_Report(notes=_noted(row.notes)))
 
 
 def _noted(faults: Sequence[Fault]) -> list[wire.ProblemFault]:

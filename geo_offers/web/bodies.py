@@ -1,6 +1,5 @@
 """Bytes to typed values: size, UTF-8, duplicate keys, then msgspec; each fault with its RFC 6901 pointer."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,16 +8,17 @@ import msgspec
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from geo_offers.documents import refuse_duplicates, refuse_unreadable
 from geo_offers.errors import Fault, Invalid, Malformed, TooLarge
 from geo_offers.web.sentences import sentence
+
+__all__ = ["ENCODINGS", "convert", "decode", "invalid", "read", "refuse_duplicates"]
 
 _PATH: Final = re.compile(r" - at (?:`key` in )?`\$?([^`]*)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[([0-9]+|\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 _BATCH: Final = re.compile(r"`array` of length <= [0-9]{4,}$")
-DEPTH: Final = 64
 ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
-_NO_BRACKET: Final = bytes(set(range(256)) - set(b"[]{}"))
 _NUMBER: Final = re.compile(r"^(Number|Integer value) out of range")
 
 
@@ -48,56 +48,12 @@ async def read(request: web.Request, bound: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Duplicate(ValueError):
-    pass
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        name = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Duplicate(name)
-    return found
-
-
-def refuse_duplicates(data: bytes) -> None:
-    """Malformed where an object names a key twice: msgspec and most readers take the last one in silence."""
-    try:
-        json.loads(data, object_pairs_hook=_unique)
-    except _Duplicate as error:
-        raise Malformed(f"the key {str(error)[:64]!r} stands twice in one object") from error
-    except (ValueError, RecursionError) as error:
-        raise Malformed("the body is not JSON") from error
-
-
-def _too_deep(data: bytes) -> bool:
-    """Whether objects and arrays nest past the bound: how deep a reader follows depends on the Python under it.
-
-    Brackets are taken out in pairs, a level a pass; those that stand in texts count where they do not pair up.
-    """
-    if data.count(b"[") + data.count(b"{") <= DEPTH:
-        return False
-    rest = data.translate(None, _NO_BRACKET)
-    for _ in range(DEPTH):
-        less = rest.replace(b"[]", b"").replace(b"{}", b"")
-        if len(less) == len(rest):
-            break
-        rest = less
-    return rest.count(b"[") + rest.count(b"{") > DEPTH
-
-
 def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = False) -> Any:
     """The typed value. Malformed where it is no JSON, Invalid with the fault's place where it is of another shape.
 
     unique: also refuse an object that names a key twice.
     """
-    if not data.strip():
-        raise Malformed("the body is empty; send JSON")
-    if _too_deep(data):
-        raise Malformed(f"the body nests deeper than {DEPTH} levels")
-    if data.lstrip()[:1] not in {b"{", b"["}:
-        raise Malformed("the body is no JSON object or array")
+    refuse_unreadable(data)
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:

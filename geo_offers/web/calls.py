@@ -62,6 +62,7 @@ class Call:
     max_body: int = SMALL_BODY
     hot: bool = False  # a ping path: no Idempotency-Key, and it looks for doubled keys itself, at a price it can pay
     keeps_answer: bool = True  # false where the answer holds secrets
+    elsewhere: bool = False  # the call has its body read from `Given.raw`, as it may cost much; `body` is for documents
     tag: str = ""
 
 

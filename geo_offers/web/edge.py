@@ -58,7 +58,7 @@ class _Endpoint:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._decoder = None if call.body is None else msgspec.json.Decoder(call.body)
+        self._decoder = None if call.body is None or call.elsewhere else msgspec.json.Decoder(call.body)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = self._call
@@ -81,7 +81,7 @@ class _Endpoint:
         body: Any = None if self._call.plain is None else self._call.plain(data)
         if self._decoder is not None and body is None:
             body = await self._decode(self._decoder, data)
-        elif data and self._decoder is None:
+        elif data and self._decoder is None and not self._call.elsewhere:
             raise Malformed("this call takes no body")
         query = bodies.convert(_query(request), self._call.query or NoQuery)
         given = Given(caller, request.match_info, query, body, data, key_id, request.headers)

@@ -5,13 +5,13 @@ import math
 from functools import partial
 from typing import Final
 
-import msgspec
-
 from geo_offers import wire
-from geo_offers.errors import Invalid, Malformed
+from geo_offers.documents import values
+from geo_offers.errors import Invalid
 from geo_offers.pipeline.services import Services
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft, parse_feature
+from geo_offers.places.importing.rows import EASY_BODY, Manner
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import invalid, page_limit, path_text, set_name
 
@@ -20,26 +20,28 @@ FEATURE_BODY: Final = 16 * 1024 * 1024  # so that an outline of far too many poi
 
 async def put_geofence(services: Services, given: Given) -> Reply:
     workspace, set_id, external_id = given.caller.workspace, set_name(path_text(given, "set")), _external_id(given)
-    draft = await asyncio.to_thread(_draft, given.body, external_id)
+    draft = await asyncio.to_thread(_draft, await _normal(services, given.raw, external_id), external_id)
     put = partial(services.geofences.put, workspace, set_id, draft)
     placed = await services.fence_memory.change(workspace, set_id, put)
     return Reply(placed.state, 201 if placed.created else 200)
 
 
-def _draft(body: msgspec.Raw, external_id: str) -> FenceDraft:
-    """The Feature as a draft; takes a while for a large outline, so it runs in a thread."""
-    read = parse_feature(decode_geojson(body), external_id=external_id, strict=True)
+async def _normal(services: Services, data: bytes, external_id: str) -> bytes:
+    """A text that costs little to read: the one given, or its normal form where it is large."""
+    if len(data) <= EASY_BODY:
+        return data
+    (row,) = await services.reader.read(data, Manner(external_id=external_id, strict=True))
+    if row.feature is None:
+        raise Invalid(row.faults[0].detail[:200], row.faults)
+    return row.feature
+
+
+def _draft(data: bytes, external_id: str) -> FenceDraft:
+    """The Feature as a draft; takes some milliseconds for a large outline, so it runs in a thread."""
+    read = parse_feature(values(data), external_id=external_id, strict=True)
     if isinstance(read, tuple):
         raise Invalid(read[0].detail[:200], read)
     return read
-
-
-def decode_geojson(body: msgspec.Raw) -> object:
-    """The body as plain values. Malformed where a number has no value or the nesting no end."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(f"the body is not JSON: {str(error)[:100]}") from error
 
 
 async def get_geofence(services: Services, given: Given) -> Reply:
@@ -96,6 +98,7 @@ CALLS: Final[tuple[Call, ...]] = (
         body=wire.FeatureBody,
         role="editor",
         max_body=FEATURE_BODY,
+        elsewhere=True,
         tag="geofences",
     ),
     Call("GET", _GEOFENCE, "One geofence", get_geofence, _WHO, wire.GeofenceState, tag="geofences"),

@@ -1,21 +1,16 @@
 """Many geofences at once: shown first, applied in one transaction, undone while nobody has changed them since."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
-import msgspec
-
 from geo_offers import wire
-from geo_offers.errors import Invalid
 from geo_offers.pipeline.management import Admit, SetChange
 from geo_offers.pipeline.services import Services
-from geo_offers.places.importing.geojson import Row, parse_collection
+from geo_offers.places.importing.rows import Manner
 from geo_offers.web.calls import IMPORT_BODY, Call, Given, Reply
 from geo_offers.web.checks import invalid, path_id, refuse_unsafe, set_name
-from geo_offers.web.geofences import decode_geojson
 
 FORMATS: Final = frozenset({"geojson"})
 
@@ -27,25 +22,14 @@ async def create_import(services: Services, given: Given) -> Reply:
         raise invalid("/format", "unsupported_format", "this format is not read here; send GeoJSON")
     refuse_unsafe(query)
     set_id = set_name(query.set)
-    rows = await asyncio.to_thread(_rows, given.body, query)
+    manner = Manner(
+        id_property=query.id_property, name_property=query.name_property, radius_m=query.radius_m, mode=query.mode
+    )
+    rows = await services.reader.read(given.raw, manner)
     report = await services.imports.create(given.caller.workspace, given.key_id or uuid4(), set_id, rows)
     if not query.dry_run:
         report = await _changed(services, given.caller.workspace, report, services.imports.apply)
     return Reply(report, 201)
-
-
-def _rows(body: msgspec.Raw, query: wire.ImportQuery) -> tuple[Row, ...]:
-    """The file's features; takes seconds for a large file, so it runs in a thread."""
-    read = parse_collection(
-        decode_geojson(body),
-        id_property=query.id_property,
-        name_property=query.name_property,
-        radius_m=query.radius_m,
-        mode=query.mode,
-    )
-    if read.faults:
-        raise Invalid(read.faults[0].detail[:200], read.faults)
-    return read.rows
 
 
 async def get_import(services: Services, given: Given) -> Reply:
@@ -88,6 +72,7 @@ CALLS: Final[tuple[Call, ...]] = (
         query=wire.ImportQuery,
         role="editor",
         max_body=IMPORT_BODY,
+        elsewhere=True,
         tag="imports",
     ),
     Call("GET", "/v1/imports/{id}", "One import", get_import, _WHO, wire.Import, tag="imports"),

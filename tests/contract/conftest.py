@@ -23,7 +23,7 @@ from geo_offers.pipeline.recheck import Objection, Standing, objection
 from geo_offers.pipeline.settlement import Claim, Close, Move, Retry, Settlement
 from geo_offers.places.fences import FenceId, split_fence_id
 from geo_offers.places.importing.geojson import FenceDraft, parse_feature
-from geo_offers.storage.features import feature_of
+from geo_offers.places.importing.rows import feature_of
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import open_pool
 

@@ -16,6 +16,7 @@ from geo_offers.errors import Unavailable
 from geo_offers.pipeline.partitions import PARTITIONS
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.places.importing.geojson import parse_collection, parse_feature
+from geo_offers.places.importing.rows import row_of
 from geo_offers.storage.geofences import PostgresGeofences, open_set
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.pool import open_pool, transaction
@@ -154,7 +155,7 @@ async def test_a_deposed_owner_changes_no_geofences_that_its_successor_has_loade
     draft = parse_feature(feature(0), external_id="a", strict=False)
     await partitions.claim("old", 60)
     await old.put(NAMED, "grid", draft, admitted)
-    await imports.create(NAMED, ident, "grid", parse_collection(feature(1)).rows)
+    await imports.create(NAMED, ident, "grid", [row_of(row) for row in parse_collection(feature(1)).rows])
     await partitions.release("old")
     await partitions.claim("new", 60)
     before = await load_fences(pool)

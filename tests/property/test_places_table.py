@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from h3.api import basic_int as h3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import geo_offers
 from geo_offers.places.earth import ecef
 from geo_offers.places.geometry import Area, Circle, border_distance_one, contains, contains_one, crosses, enclosing
 from geo_offers.places.lattice import lattices
@@ -171,7 +174,11 @@ def test_the_lattice_of_each_face_is_h3s_grid():
         assert np.allclose(middle / np.linalg.norm(middle), theirs, atol=1e-9)
 
 
-def test_the_compiled_table_is_built_here():
-    if BestTable is PlainTable:
-        pytest.skip("there is no compiler here, and the plain table serves")
+def test_all_that_is_compiled_is_built_here():
+    """Skipped where it is not, so a failure where everything is required: else both tables would be the plain one."""
+    root = Path(geo_offers.__file__).parent
+    sources = [".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*.pyx")]
+    if missing := [name for name in sources if find_spec(name) is None]:
+        pytest.skip(f"{missing} are not built here, and the plain parts serve")
+    assert sources
     assert BestTable.__name__ == "CompiledTable"

@@ -9,6 +9,7 @@ import pytest
 
 from geo_offers.places.fences import Detect
 from geo_offers.places.geometry import Circle, contains
+from geo_offers.places.importing import validity
 from geo_offers.places.importing.geojson import FenceDraft, parse_collection, parse_feature
 
 SQUARE = [[8.0, 53.0], [8.01, 53.0], [8.01, 53.01], [8.0, 53.01], [8.0, 53.0]]
@@ -325,6 +326,16 @@ def test_a_bait_for_slow_repairs_is_refused_at_once(vertices):
     began = time.process_time()
     assert len(faults(feature(polygon([*corners, corners[0]])))) == 1
     assert time.process_time() - began < 1
+
+
+def test_counts_are_looked_at_before_any_position_or_shape(monkeypatch):
+    for name in ("_ring", "_position", "build_shape", "Area"):
+        monkeypatch.setattr(validity, name, None)  # whoever calls it fails
+    many = polygon([[0, 0]] * 2_002)
+    assert faults(feature(many)) == [("/geometry/coordinates", "too_many_vertices")]
+    assert faults(feature(polygon(*[[[0, 0]]] * 101))) == [("/geometry/coordinates", "too_many_rings")]
+    parts = {"type": "MultiPolygon", "coordinates": [many["coordinates"]] * 50}
+    assert faults(feature(parts)) == [("/geometry/coordinates", "too_many_vertices")]
 
 
 def collection(*features, **members):

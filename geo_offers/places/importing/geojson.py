@@ -5,7 +5,7 @@ we do not know is a mistake of the caller; lenient for files of others, whose ow
 The members that mean something to us are checked in both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,8 +131,12 @@ def parse_collection(
     radius_m: float | None = None,
     mode: str | None = None,
     strict: bool = False,
+    at: Callable[[int], None] = lambda _: None,
 ) -> Parsed:
-    """Read a FeatureCollection, or a bare Feature as its only row. The options are those of `parse_feature`."""
+    """Read a FeatureCollection, or a bare Feature as its only row. The options are those of `parse_feature`.
+
+    at: told each row's number before it is read, so that somebody knows where work was broken off.
+    """
     findings = Findings()
     _check_mode(mode, "", findings)
     features = _features(obj, findings)
@@ -141,6 +145,7 @@ def parse_collection(
     rows: list[Row] = []
     seen: dict[str, int] = {}
     for number, feature in enumerate(features):
+        at(number)
         read = parse_feature(
             feature, id_property=id_property, name_property=name_property, radius_m=radius_m, mode=mode, strict=strict
         )

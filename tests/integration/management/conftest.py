@@ -19,6 +19,7 @@ from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
+from geo_offers.sandbox.reader import ChildReader
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
 from geo_offers.storage.geofences import PostgresGeofences
@@ -168,7 +169,13 @@ async def pool(database: Any) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def site(pool: Pool) -> AsyncIterator[Site]:
+async def reader() -> AsyncIterator[ChildReader]:
+    async with ChildReader() as reader:
+        yield reader
+
+
+@pytest.fixture
+async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
     nothing = cast("Any", None)  # what these calls never touch
     catalog, stored = Catalog(), PostgresGeofences(pool)
     services = Services(
@@ -186,6 +193,7 @@ async def site(pool: Pool) -> AsyncIterator[Site]:
         geofences=stored,
         fence_memory=FenceMemory(catalog, stored),
         imports=PostgresImports(pool),
+        reader=reader,
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),
     )

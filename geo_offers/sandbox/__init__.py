@@ -1,0 +1,1 @@
+"""Bounded child processes for work that others' input can make run away; POSIX only."""
