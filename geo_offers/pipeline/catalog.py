@@ -63,7 +63,9 @@ class Catalog:
         self, workspace: UUID, fences: Iterable[Geofence], covers: Mapping[FenceId, Cover] = MappingProxyType({})
     ) -> None:
         """Installs new and changed fences; a cover that is not given is computed here."""
-        index = self._indexes.setdefault(workspace, GeofenceIndex())
+        index = self._indexes.get(workspace)
+        if index is None:
+            index = self._indexes[workspace] = GeofenceIndex()
         for fence in fences:
             index.put(fence, covers.get(fence.id))
 

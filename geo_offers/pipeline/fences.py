@@ -11,10 +11,10 @@ How many fences lie at one spot bounds what a fix there costs everybody, so it i
 """
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
-from itertools import chain
 from time import perf_counter
 from typing import Final, TypeVar
 from uuid import UUID
@@ -33,6 +33,7 @@ from geo_offers.pipeline.management import (
     Geofences,
     SetChange,
 )
+from geo_offers.pipeline.slices import batches, sliced
 from geo_offers.pipeline.unbroken import unbroken
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
@@ -42,10 +43,10 @@ T = TypeVar("T")
 SetKey = tuple[UUID, str]
 Work = Callable[[Admit], Awaitable[SetChange[T]]]
 
-SLICE_S: Final = 0.005  # so long may installing fences keep the event loop
 SHARE_S: Final = 0.05  # so long may covers keep one of the few workers
 DOUBTS: Final = 1_000  # sets; past it none is changed until some are mended
-MEND_PAGE: Final = 1_000
+MEND_PAGE: Final = 100
+MANY: Final = 1_000  # fences that come at once
 RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 10.0
 
@@ -101,14 +102,14 @@ class FenceMemory:
     async def _install(
         self, workspace: UUID, put: Iterable[Geofence], dropped: Iterable[FenceId], covers: Mapping[FenceId, Cover]
     ) -> None:
-        drops = (partial(self._catalog.drop, workspace, [fence]) for fence in dropped)
-        puts = (partial(self._catalog.put, workspace, [fence], covers) for fence in put)
-        started = perf_counter()
-        for step in chain(drops, puts):
-            step()
-            if perf_counter() - started > SLICE_S:
-                await asyncio.sleep(0)
-                started = perf_counter()
+        async for gone in sliced(dropped):
+            self._catalog.drop(workspace, [gone])
+        installed = 0
+        async for fence in sliced(put):
+            self._catalog.put(workspace, [fence], covers)
+            installed += 1
+        if installed >= MANY:
+            gc.freeze()  # fences live long and in no circles: the collector would stop the loop to look at each again
 
     # ------------------------------------------------------------------------------------------ room
     @asynccontextmanager
@@ -121,17 +122,18 @@ class FenceMemory:
         reserved: list[tuple[UUID, Mapping[int, int]]] = []
 
         async def admit(coming: Sequence[Geofence], going: Collection[FenceId] = ()) -> None:
-            index = self._catalog.index(workspace)
-            new = sum(index.get(fence.id) is None for fence in coming)
+            index, new = self._catalog.index(workspace), 0
+            async for some in batches(coming):
+                new += sum(index.get(fence.id) is None for fence in some)
             if new and len(index) + new > WORKSPACE_FENCES:
                 raise Conflict(f"a workspace has at most {WORKSPACE_FENCES} geofences; delete some first")
             covers.update(await _covers(coming))
-            growth = await asyncio.to_thread(index.growth, covers, going)
+            growth = await _growth(index, covers, going)
             reserved.append((workspace, growth))
             self._arriving.append((workspace, growth))
-            arriving = [more for owner, more in self._arriving if owner == workspace]
-            _refuse_spread(self._catalog.index(workspace), arriving)
-            await asyncio.to_thread(_refuse_crowd, self._catalog.index(workspace), covers, growth, arriving)
+            others = [more for owner, more in self._arriving if owner == workspace and more is not growth]
+            await asyncio.to_thread(_refuse_spread, self._catalog.index(workspace), [growth, *others])
+            await _refuse_crowd(self._catalog.index(workspace), covers, growth, others)
 
         try:
             yield admit
@@ -171,7 +173,7 @@ class FenceMemory:
         workspace, set_id = key
         stored = await self._stored.versions(workspace, set_id)
         index = self._catalog.index(workspace)
-        held = await asyncio.to_thread(_versions, index, index.ids(), set_id)
+        held = await _versions(index, set_id)
         await self._install(workspace, (), held.keys() - stored.keys(), {})
         stale = [fence for fence, version in stored.items() if held.get(fence) != version]
         for start in range(0, len(stale), MEND_PAGE):
@@ -182,10 +184,13 @@ class FenceMemory:
             self._any_doubtful.clear()
 
 
-def _versions(index: GeofenceIndex, fences: Iterable[FenceId], set_id: str) -> dict[FenceId, int]:
-    """Of those of these fences that are of the set."""
-    held = (index.get(fence) for fence in fences if split_fence_id(fence)[0] == set_id)
-    return {fence.id: fence.version for fence in held if fence is not None}
+async def _versions(index: GeofenceIndex, set_id: str) -> dict[FenceId, int]:
+    """Of the fences of the set."""
+    found: dict[FenceId, int] = {}
+    async for some in batches(index.ids()):
+        held = (index.get(fence) for fence in some if split_fence_id(fence)[0] == set_id)
+        found.update((fence.id, fence.version) for fence in held if fence is not None)
+    return found
 
 
 async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
@@ -222,17 +227,37 @@ def _too_wide(detail: str) -> Crowded:
     return Crowded(detail, (Fault("/geometry", "crowded", detail),))
 
 
-def _refuse_crowd(
+async def _growth(
+    index: GeofenceIndex, coming: Mapping[FenceId, Cover], going: Collection[FenceId]
+) -> Mapping[int, int]:
+    """Tell by how many fences places would grow if these were put and those removed; the rest would not grow."""
+    more: Counter[int] = Counter()
+    async for fence, cover in sliced(coming.items()):
+        more.update(cover.places)
+        more.subtract(index.places_of(fence))
+    async for fence in sliced(going):
+        more.subtract(index.places_of(fence))
+    grown: dict[int, int] = {}
+    async for some in batches(more.items()):
+        grown.update([(place, count) for place, count in some if count > 0])
+    return grown
+
+
+async def _refuse_crowd(
     index: GeofenceIndex,
     covers: Mapping[FenceId, Cover],
     growth: Mapping[int, int],
-    arriving: Sequence[Mapping[int, int]],
+    others: Sequence[Mapping[int, int]],
 ) -> None:
-    """Crowded, naming the first fence where too many would lie; `arriving`: by which all changes under way grow it."""
-    full = {
-        place for place in growth if index.count(place) + sum(more.get(place, 0) for more in arriving) > SPOT_FENCES
-    }
-    for fence, cover in covers.items() if full else ():
+    """Crowded, naming the first fence where too many would lie; `others`: by which other changes under way grow it."""
+    full: set[int] = set()
+    async for some in batches(growth.items()):
+        full.update(
+            place
+            for place, grown in some
+            if index.count(place) + grown + (sum(more.get(place, 0) for more in others) if others else 0) > SPOT_FENCES
+        )
+    async for fence, cover in sliced(covers.items() if full else ()):
         if not full.isdisjoint(set(cover.places) - set(index.places_of(fence))):
             detail = (
                 f"{fence} would lie where more than {SPOT_FENCES} active geofences are then; "

@@ -116,18 +116,31 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """The set of an import, and the JSON of its `wire.Import`: a row for each feature, so made in pieces."""
+
+    set_id: str
+    body: bytes
+
+
 class Imports(Protocol):
-    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> wire.Import:
-        """Keep the rows and tell what they would change; one that is there under this id is answered as it is."""
+    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> str:
+        """Keep the rows and what they would change; one that is there under this id stays as it is.
+
+        Answers with the import's set.
+        """
         ...
 
-    async def get(self, workspace: UUID, ident: UUID) -> wire.Import: ...
+    async def set_of(self, workspace: UUID, ident: UUID) -> str: ...
 
-    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
+    async def get(self, workspace: UUID, ident: UUID) -> ImportReport: ...
+
+    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
         """Write all rows that are not refused. Changes nothing where it is applied; Conflict where it is undone."""
         ...
 
-    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
+    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
         """Put back what was there before, save fences that were changed since.
 
         Changes nothing where it is undone; Conflict where it is not applied.

@@ -1,22 +1,22 @@
 """Imports: the rows of a file as they would be written, what writing them changed, and the way back.
 
-Reading a file's features into fences takes long and happens in a thread, before the transaction that holds the set. So
-does what else has to be known of them before they are written (`admit`).
+What is to be known of the fences before they are written is asked (`admit`) before the transaction that holds the set.
+Whatever is done with all rows goes page by page, a slice at a time: pings go on, however large the file is.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, Fault, NotFound
-from geo_offers.pipeline.management import SET_FENCES, Admit, SetChange
+from geo_offers.pipeline.management import SET_FENCES, Admit, ImportReport, SetChange
+from geo_offers.pipeline.slices import batches
 from geo_offers.places.fences import Geofence, fence_id
 from geo_offers.places.importing.rows import ReadRow
 from geo_offers.storage.features import box_of, fence_of
@@ -24,6 +24,9 @@ from geo_offers.storage.geofences import Writing, full, open_set, read_versions,
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
+T = TypeVar("T")
+
+PAGE: Final = 250  # rows a statement: encoding them, and reading an answer of as many, is a slice or two
 KEPT_PREVIEWS: Final = 20
 Status = Literal["new", "changed", "unchanged", "refused"]
 
@@ -37,6 +40,7 @@ class _Report(msgspec.Struct, omit_defaults=True):
     notes: list[wire.ProblemFault] = []
 
 
+_encoder = msgspec.json.Encoder()
 _report = msgspec.json.Decoder(_Report)
 _counts = msgspec.json.Decoder(wire.ImportCounts)
 _LEFT: Final = _Report(
@@ -52,121 +56,158 @@ class PostgresImports:
         self._pool = pool
         self._owner = owner
 
-    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> wire.Import:
-        read = await asyncio.to_thread(lambda: [_kept(row) for row in rows])
+    async def create(self, workspace: UUID, ident: UUID, set_id: str, rows: Sequence[ReadRow]) -> str:
         async with transaction(self._pool, [workspace]) as connection:
-            if await connection.fetchrow(sql("import_read"), workspace, ident) is not None:
-                return await _told(connection, workspace, ident)
-            live = await _digests(connection, workspace, set_id)
-            statuses = [_status(live, external_id, feature) for external_id, feature, _ in read]
-            await connection.execute(sql("import_add"), ident, workspace, set_id, msgspec.json.encode(_count(statuses)))
-            kept = [
-                (number, status, report, external_id, feature)
-                for number, (status, (external_id, feature, report)) in enumerate(zip(statuses, read, strict=True))
-            ]
-            await connection.execute(sql("import_rows_add"), ident, workspace, *columns(kept, 5))
+            held = await connection.fetchrow(sql("import_read"), workspace, ident)
+            if held is not None:
+                return str(held["set_id"])
+            counts: Counter[Status] = Counter()
+            await connection.execute(sql("import_add"), ident, workspace, set_id, msgspec.json.encode(_told(counts)))
+            async for first, page in _pages(rows):
+                live = await _digests(
+                    connection, workspace, set_id, [row.external_id for row in page if row.external_id]
+                )
+                statuses = [_status(live, row.external_id, row.feature) for row in page]
+                kept = [
+                    (first + number, status, _report_on(row), row.external_id, row.feature)
+                    for number, (status, row) in enumerate(zip(statuses, page, strict=True))
+                ]
+                await connection.execute(sql("import_rows_add"), ident, workspace, *columns(kept, 5))
+                counts.update(statuses)
+            await _set_state(connection, workspace, ident, "previewed", _told(counts))
             await connection.execute(sql("import_previews_forget"), workspace, KEPT_PREVIEWS)
-            return await _told(connection, workspace, ident)
+        return set_id
 
-    async def get(self, workspace: UUID, ident: UUID) -> wire.Import:
+    async def set_of(self, workspace: UUID, ident: UUID) -> str:
         async with transaction(self._pool, [workspace]) as connection:
-            return await _told(connection, workspace, ident)
+            return str((await _held(connection, "import_read", workspace, ident))["set_id"])
+
+    async def get(self, workspace: UUID, ident: UUID) -> ImportReport:
+        async with transaction(self._pool, [workspace]) as connection:
+            return await _report_of(connection, workspace, ident)
 
     # ------------------------------------------------------------------------------------------ apply
-    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
+    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
             if held["state"] == "applied":
-                return SetChange(await _told(connection, workspace, ident))
+                return SetChange(await _report_of(connection, workspace, ident))
             if held["state"] == "undone":
                 raise Conflict("this import was undone; import the file anew")
             kept = await connection.fetch(sql("import_rows_to_apply"), workspace, ident)
-        fences = await asyncio.to_thread(_fences, held["set_id"], {row["external_id"]: row["feature"] for row in kept})
+        fences = await _fences(held["set_id"], [(row["external_id"], row["feature"]) for row in kept])
         await admit(list(fences.values()))
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_lock", workspace, ident)
             await open_set(connection, workspace, held["set_id"], self._owner)
             versions = await self._write(connection, workspace, held, kept, fences)
-            report = await _told(connection, workspace, ident)
-        return SetChange(report, put=_versioned(fences, versions))
+            report = await _report_of(connection, workspace, ident)
+        return SetChange(report, put=await _versioned(fences, versions))
 
     async def _write(
         self, connection: Connection, workspace: UUID, held: Any, kept: Sequence[Any], fences: Mapping[str, Geofence]
     ) -> Mapping[str, int]:
         """Write what differs from what is live now; answers with the versions of what was written."""
-        set_id = held["set_id"]
-        live = await _digests(connection, workspace, set_id)
-        statuses = {row["external_id"]: _status(live, row["external_id"], row["feature"]) for row in kept}
-        if len(live) + sum(status == "new" for status in statuses.values()) > SET_FENCES:
-            raise full(set_id)
-        changed = [ident for ident, status in statuses.items() if status == "changed"]
-        before = {
-            row["external_id"]: row["feature"]
-            for row in await connection.fetch(sql("geofences_features"), workspace, set_id, changed)
-        }
-        writing: list[Writing] = [
-            (row["external_id"], row["feature"], box_of(fences[row["external_id"]].outline))
-            for row in kept
-            if statuses[row["external_id"]] != "unchanged"
-        ]
-        written = await write(connection, workspace, set_id, writing)
-        versions = {row["external_id"]: row["version"] for row in written}
-        done = [
-            (row["row"], statuses[ident], before.get(ident), versions.get(ident))
-            for row in kept
-            if (ident := row["external_id"])
-        ]
-        await connection.execute(sql("import_rows_applied"), held["id"], *columns(done, 4))
-        refused = _counts.decode(held["counts"]).refused
-        counts = msgspec.structs.replace(_count(list(statuses.values())), refused=refused)
-        await _set_state(connection, workspace, held["id"], "applied", counts)
+        set_id, versions = held["set_id"], dict[str, int]()
+        counts: Counter[Status] = Counter({"refused": _counts.decode(held["counts"]).refused})
+        there = await connection.fetchval(sql("geofences_count"), workspace, set_id)
+        async for _, page in _pages(kept):
+            live = await _digests(connection, workspace, set_id, [row["external_id"] for row in page])
+            statuses = {row["external_id"]: _status(live, row["external_id"], row["feature"]) for row in page}
+            counts.update(statuses.values())
+            if there + counts["new"] > SET_FENCES:
+                raise full(set_id)
+            changed = [ident for ident, status in statuses.items() if status == "changed"]
+            before = await _features(connection, workspace, set_id, changed)
+            writing: list[Writing] = [
+                (row["external_id"], row["feature"], box_of(fences[row["external_id"]].outline))
+                for row in page
+                if statuses[row["external_id"]] != "unchanged"
+            ]
+            written = await write(connection, workspace, set_id, writing)
+            versions |= {row["external_id"]: row["version"] for row in written}
+            done = [
+                (row["row"], statuses[ident], before.get(ident), versions.get(ident))
+                for row in page
+                if (ident := row["external_id"])
+            ]
+            await connection.execute(sql("import_rows_applied"), held["id"], *columns(done, 4))
+        await _set_state(connection, workspace, held["id"], "applied", _told(counts))
         return versions
 
     # ------------------------------------------------------------------------------------------ undo
-    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[wire.Import]:
+    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
             if held["state"] == "undone":
-                return SetChange(await _told(connection, workspace, ident))
+                return SetChange(await _report_of(connection, workspace, ident))
             if held["state"] == "previewed":
                 raise Conflict("this import is not applied; there is nothing to undo")
             kept = await connection.fetch(sql("import_rows_to_undo"), workspace, ident)
             ours = await _ours(connection, workspace, held["set_id"], kept)
         set_id = held["set_id"]
-        before = {row["external_id"]: row["before"] for row in kept if row["before"] is not None}
-        fences = await asyncio.to_thread(_fences, set_id, before)
+        before = {
+            row["external_id"]: row["before"]
+            for row in kept
+            if row["before"] is not None and row["external_id"] in ours
+        }
+        fences = await _fences(set_id, list(before.items()))
         gone = sorted(ours - fences.keys())
-        await admit([fences[key] for key in fences if key in ours], [fence_id(set_id, key) for key in gone])
+        dropped = [fence_id(set_id, key) for key in gone]
+        await admit(list(fences.values()), dropped)
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_lock", workspace, ident)
             await open_set(connection, workspace, set_id, self._owner)
-            restored = [(key, before[key], box_of(fences[key].geometry)) for key in fences if key in ours]
-            await connection.fetch(sql("geofences_delete"), workspace, set_id, gone)
-            written = await write(connection, workspace, set_id, restored)
-            versions = {row["external_id"]: row["version"] for row in written}
-            left = [(row["row"], _left(row["report"])) for row in kept if row["external_id"] not in ours]
-            await connection.execute(sql("import_rows_report"), ident, *columns(left, 2))
+            versions: dict[str, int] = {}
+            async for _, names in _pages(gone):
+                await connection.fetch(sql("geofences_delete"), workspace, set_id, names)
+            async for _, keys in _pages(list(fences)):
+                restored = [(key, before[key], box_of(fences[key].outline)) for key in keys]
+                versions |= {
+                    row["external_id"]: row["version"] for row in await write(connection, workspace, set_id, restored)
+                }
+            async for _, page in _pages([row for row in kept if row["external_id"] not in ours]):
+                left = [(row["row"], _left(row["report"])) for row in page]
+                await connection.execute(sql("import_rows_report"), ident, *columns(left, 2))
             await _set_state(connection, workspace, ident, "undone", _counts.decode(held["counts"]))
-            report = await _told(connection, workspace, ident)
-        return SetChange(report, _versioned(fences, versions), [fence_id(set_id, key) for key in gone])
+            report = await _report_of(connection, workspace, ident)
+        return SetChange(report, await _versioned(fences, versions), dropped)
 
 
-def _fences(set_id: str, features: Mapping[str, bytes]) -> dict[str, Geofence]:
-    return {external_id: fence_of(set_id, external_id, 0, feature) for external_id, feature in features.items()}
+# ------------------------------------------------------------------------------------------------ fences
+async def _fences(set_id: str, features: Sequence[tuple[str, bytes]]) -> dict[str, Geofence]:
+    """Of version 0, by external id."""
+    fences: dict[str, Geofence] = {}
+    async for some in batches(features, 16):
+        fences.update((external_id, fence_of(set_id, external_id, 0, feature)) for external_id, feature in some)
+    return fences
 
 
-def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> list[Geofence]:
-    return [replace(fences[external_id], version=version) for external_id, version in versions.items()]
+async def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> list[Geofence]:
+    found: list[Geofence] = []
+    async for some in batches(versions.items(), 16):
+        found += [_at(fences[external_id], version) for external_id, version in some]
+    return found
+
+
+def _at(fence: Geofence, version: int) -> Geofence:
+    return Geofence(fence.id, version, fence.name, fence.outline, fence.store, fence.tags, fence.active, fence.detect)
+
+
+async def _pages(rows: Sequence[T]) -> AsyncIterator[tuple[int, Sequence[T]]]:
+    """Where each page begins, and its rows; others have the loop before each."""
+    for first in range(0, len(rows), PAGE):
+        await asyncio.sleep(0)
+        yield first, rows[first : first + PAGE]
 
 
 # ------------------------------------------------------------------------------------------------ rows
-def _kept(row: ReadRow) -> tuple[str | None, bytes | None, bytes]:
-    """External id, Feature, report; a refused row has only the last. Faults after the first stand among the notes."""
-    if row.faults:
-        first, *rest = row.faults
-        report = _Report(first.pointer, first.code, first.detail, _noted(rest))
-        return None, None, msgspec.json.encode(report)
-    return row.external_id, row.feature, msgspec.json.encode(_Report(notes=_noted(row.notes)))
+def _report_on(row: ReadRow) -> bytes:
+    """Faults after the first stand among the notes."""
+    if not row.faults:
+        return msgspec.json.encode(_Report(notes=_noted(row.notes)))
+    first, *rest = row.faults
+    return msgspec.json.encode(_Report(first.pointer, first.code, first.detail, _noted(rest)))
 
 
 def _noted(faults: Sequence[Fault]) -> list[wire.ProblemFault]:
@@ -177,27 +218,35 @@ def _left(report: bytes) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(_LEFT, notes=_report.decode(report).notes))
 
 
-def _status(live: Mapping[str, tuple[int, bytes]], external_id: str | None, feature: bytes | None) -> Status:
+def _status(live: Mapping[str, bytes], external_id: str | None, feature: bytes | None) -> Status:
     if external_id is None or feature is None:
         return "refused"
     held = live.get(external_id)
     if held is None:
         return "new"
-    return "unchanged" if held[1] == sha256(feature).digest() else "changed"
+    return "unchanged" if held == sha256(feature).digest() else "changed"
 
 
-def _count(statuses: Sequence[Status]) -> wire.ImportCounts:
-    found = Counter(statuses)
+def _told(counts: Mapping[Status, int]) -> wire.ImportCounts:
     return wire.ImportCounts(
-        new=found["new"], changed=found["changed"], unchanged=found["unchanged"], refused=found["refused"]
+        new=counts["new"], changed=counts["changed"], unchanged=counts["unchanged"], refused=counts["refused"]
     )
 
 
 # ------------------------------------------------------------------------------------------------ statements
-async def _digests(connection: Connection, workspace: UUID, set_id: str) -> dict[str, tuple[int, bytes]]:
-    """Version and digest of the Feature, by external id, of all that the set holds."""
-    found = await connection.fetch(sql("geofences_digests"), workspace, set_id)
-    return {row["external_id"]: (row["version"], row["digest"]) for row in found}
+async def _digests(
+    connection: Connection, workspace: UUID, set_id: str, external_ids: Sequence[str]
+) -> dict[str, bytes]:
+    """Digests of the Features that the set holds of these, by external id."""
+    found = await connection.fetch(sql("geofences_digests"), workspace, set_id, external_ids)
+    return {row["external_id"]: row["digest"] for row in found}
+
+
+async def _features(
+    connection: Connection, workspace: UUID, set_id: str, external_ids: Sequence[str]
+) -> dict[str, bytes]:
+    found = await connection.fetch(sql("geofences_features"), workspace, set_id, external_ids) if external_ids else ()
+    return {row["external_id"]: row["feature"] for row in found}
 
 
 async def _ours(connection: Connection, workspace: UUID, set_id: str, kept: Sequence[Any]) -> set[str]:
@@ -219,17 +268,25 @@ async def _set_state(
     await connection.execute(sql("import_set_state"), workspace, ident, state, msgspec.json.encode(counts))
 
 
-async def _told(connection: Connection, workspace: UUID, ident: UUID) -> wire.Import:
+async def _report_of(connection: Connection, workspace: UUID, ident: UUID) -> ImportReport:
     held = await _held(connection, "import_read", workspace, ident)
-    found = await connection.fetch(sql("import_rows_read"), workspace, ident)
-    return wire.Import(
+    rows, after, version = list[bytes](), -1, None
+    while page := await connection.fetch(sql("import_rows_read"), workspace, ident, after, PAGE):
+        after = page[-1]["row"]
+        version = max(
+            (row["version"] for row in page if row["version"] is not None), default=None if version is None else version
+        )
+        rows += [_encoder.encode(_row(row)) for row in page]
+    told = wire.Import(
         id=held["id"],
         set=held["set_id"],
         state=held["state"],
         counts=_counts.decode(held["counts"]),
-        rows=[_row(row) for row in found],
-        version=max((row["version"] for row in found if row["version"] is not None), default=None),
+        rows=[],
+        version=version,
     )
+    head, tail = _encoder.encode(told).split(b'"rows":[]', 1)
+    return ImportReport(held["set_id"], b"".join((head, b'"rows":[', b",".join(rows), b"]", tail)))
 
 
 def _row(row: Any) -> wire.ImportRow:

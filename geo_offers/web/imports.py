@@ -6,13 +6,15 @@ from typing import Final
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
 from geo_offers import wire
-from geo_offers.pipeline.management import Admit, SetChange
+from geo_offers.pipeline.management import Admit, ImportReport, SetChange
 from geo_offers.pipeline.services import Services
 from geo_offers.places.importing.rows import Manner
 from geo_offers.web.calls import IMPORT_BODY, Call, Given, Reply
 from geo_offers.web.checks import invalid, path_id, refuse_unsafe, set_name
 
 FORMATS: Final = frozenset({"geojson"})
+
+Step = Callable[[UUID, UUID, Admit], Awaitable[SetChange[ImportReport]]]
 
 
 async def create_import(services: Services, given: Given) -> Reply:
@@ -26,35 +28,38 @@ async def create_import(services: Services, given: Given) -> Reply:
         id_property=query.id_property, name_property=query.name_property, radius_m=query.radius_m, mode=query.mode
     )
     rows = await services.reader.read(given.raw, manner)
-    report = await services.imports.create(given.caller.workspace, given.key_id or uuid4(), set_id, rows)
-    if not query.dry_run:
-        report = await _changed(services, given.caller.workspace, report, services.imports.apply)
-    return Reply(report, 201)
+    workspace, ident = given.caller.workspace, given.key_id or uuid4()
+    set_id = await services.imports.create(workspace, ident, set_id, rows)
+    if query.dry_run:
+        report = await services.imports.get(workspace, ident)
+    else:
+        report = await _changed(services, workspace, ident, set_id, services.imports.apply)
+    return Reply(report.body, 201)
 
 
 async def get_import(services: Services, given: Given) -> Reply:
-    return Reply(await services.imports.get(given.caller.workspace, path_id(given, "import")))
+    report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
+    return Reply(report.body)
 
 
 async def apply_import(services: Services, given: Given) -> Reply:
     """Once; a repeat answers the same."""
-    report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
-    return Reply(await _changed(services, given.caller.workspace, report, services.imports.apply))
+    return await _step(services, given, services.imports.apply)
 
 
 async def undo_import(services: Services, given: Given) -> Reply:
     """Puts back what was there before; what was changed since stays, and its row says so. A repeat answers the same."""
-    report = await services.imports.get(given.caller.workspace, path_id(given, "import"))
-    return Reply(await _changed(services, given.caller.workspace, report, services.imports.undo))
+    return await _step(services, given, services.imports.undo)
 
 
-async def _changed(
-    services: Services,
-    workspace: UUID,
-    report: wire.Import,
-    step: Callable[[UUID, UUID, Admit], Awaitable[SetChange[wire.Import]]],
-) -> wire.Import:
-    return await services.fence_memory.change(workspace, report.set, partial(step, workspace, report.id))
+async def _step(services: Services, given: Given, step: Step) -> Reply:
+    workspace, ident = given.caller.workspace, path_id(given, "import")
+    set_id = await services.imports.set_of(workspace, ident)
+    return Reply((await _changed(services, workspace, ident, set_id, step)).body)
+
+
+async def _changed(services: Services, workspace: UUID, ident: UUID, set_id: str, step: Step) -> ImportReport:
+    return await services.fence_memory.change(workspace, set_id, partial(step, workspace, ident))
 
 
 _WHO: Final = ("manager",)

@@ -48,8 +48,9 @@ WHERE workspace = $1 AND set_id = $2 AND external_id > $3
 ORDER BY external_id LIMIT $4;
 
 -- name: geofences_digests
--- $1 workspace, $2 set. Enough to tell what an import would change.
-SELECT external_id, version, sha256(feature) AS digest FROM geofence WHERE workspace = $1 AND set_id = $2;
+-- $1 workspace, $2 set, $3 external ids. Enough to tell what an import would change.
+SELECT external_id, sha256(feature) AS digest FROM geofence
+WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
 
 -- name: geofences_versions
 -- $1 workspace, $2 set. Enough to tell whether memory holds the same.

@@ -14,8 +14,9 @@ SELECT id, set_id, state, counts FROM import WHERE workspace = $1 AND id = $2;
 SELECT id, set_id, state, counts FROM import WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
 
 -- name: import_rows_read
--- $1 workspace, $2 import.
-SELECT row, status, external_id, report, version FROM import_row WHERE workspace = $1 AND import = $2 ORDER BY row;
+-- $1 workspace, $2 import, $3 the row before the page, $4 how many.
+SELECT row, status, external_id, report, version FROM import_row
+WHERE workspace = $1 AND import = $2 AND row > $3 ORDER BY row LIMIT $4;
 
 -- name: import_rows_to_apply
 -- $1 workspace, $2 import.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from geo_offers.errors import Conflict, Crowded, NotFound, Unavailable
-from geo_offers.pipeline import fences, unbroken
+from geo_offers.pipeline import fences, slices, unbroken
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.management import SetChange
@@ -256,7 +256,7 @@ async def test_a_set_is_changed_by_one_at_a_time_and_other_sets_go_on(world):
 
 
 async def test_installing_lets_others_in_between_and_computes_no_cover_on_the_loop(world, monkeypatch):
-    monkeypatch.setattr(fences, "SLICE_S", -1.0)
+    monkeypatch.setattr(slices, "SLICE_S", -1.0)
     where, turns = set(), 0
 
     def beside(one):
