@@ -2,9 +2,8 @@
 
 Every active fence is filed in a table (`table.py`) under the places of its cover (`cells.py`), either as "wholly
 inside" (no test needed) or as "to be tested". One lookup is one H3 cell, two or three probes of the table, and a test
-for each fence whose border is near: it costs no more than what is filed under the fullest place, which `count` and
-`growth` tell before a change. An R-tree over all active fences answers what has no place: the nearest fences, and a
-long way's crossings.
+for each fence whose border is near: it costs no more than what is filed under the fullest place, which `count` tells.
+An R-tree over all active fences answers what has no place: the nearest fences, and a long way's crossings.
 
 Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
 `put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
@@ -14,8 +13,7 @@ import bisect
 import itertools
 import math
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -166,18 +164,6 @@ class GeofenceIndex:
     def count(self, place: int) -> int:
         """How many fences are filed under a place: a lookup there looks at each."""
         return self._table.count(place)
-
-    def growth(self, coming: Mapping[FenceId, Cover], going: Iterable[FenceId] = ()) -> Mapping[int, int]:
-        """Tell by how many fences places would grow if these were put and those removed; the rest would not grow.
-
-        Like `count` it reads single entries only: a worker may ask while the index goes on changing.
-        """
-        more: Counter[int] = Counter()
-        for covered in coming.values():
-            more.update(covered.places)
-        for fence in itertools.chain(coming, going):
-            more.subtract(self.places_of(fence))
-        return {place: count for place, count in more.items() if count > 0}
 
     def locate_one(self, lat: float, lon: float) -> tuple[Geofence, ...]:
         """Find the active fences that hold the point, sorted by id."""

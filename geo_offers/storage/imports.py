@@ -26,7 +26,7 @@ from geo_offers.storage.queries import sql
 
 T = TypeVar("T")
 
-PAGE: Final = 250  # rows a statement: encoding them, and reading an answer of as many, is a slice or two
+PAGE: Final = 125  # rows a statement: encoding them, and reading an answer of as many, is a slice or two
 KEPT_PREVIEWS: Final = 20
 Status = Literal["new", "changed", "unchanged", "refused"]
 
@@ -62,11 +62,11 @@ class PostgresImports:
             if held is not None:
                 return str(held["set_id"])
             counts: Counter[Status] = Counter()
+            there = await connection.fetchval(sql("geofences_count"), workspace, set_id)
             await connection.execute(sql("import_add"), ident, workspace, set_id, msgspec.json.encode(_told(counts)))
             async for first, page in _pages(rows):
-                live = await _digests(
-                    connection, workspace, set_id, [row.external_id for row in page if row.external_id]
-                )
+                names = [row.external_id for row in page if row.external_id] if there else []
+                live = await _digests(connection, workspace, set_id, names)
                 statuses = [_status(live, row.external_id, row.feature) for row in page]
                 kept = [
                     (first + number, status, _report_on(row), row.external_id, row.feature)
@@ -112,7 +112,7 @@ class PostgresImports:
         counts: Counter[Status] = Counter({"refused": _counts.decode(held["counts"]).refused})
         there = await connection.fetchval(sql("geofences_count"), workspace, set_id)
         async for _, page in _pages(kept):
-            live = await _digests(connection, workspace, set_id, [row["external_id"] for row in page])
+            live = await _digests(connection, workspace, set_id, [row["external_id"] for row in page] if there else [])
             statuses = {row["external_id"]: _status(live, row["external_id"], row["feature"]) for row in page}
             counts.update(statuses.values())
             if there + counts["new"] > SET_FENCES:
@@ -238,7 +238,7 @@ async def _digests(
     connection: Connection, workspace: UUID, set_id: str, external_ids: Sequence[str]
 ) -> dict[str, bytes]:
     """Digests of the Features that the set holds of these, by external id."""
-    found = await connection.fetch(sql("geofences_digests"), workspace, set_id, external_ids)
+    found = await connection.fetch(sql("geofences_digests"), workspace, set_id, external_ids) if external_ids else ()
     return {row["external_id"]: row["digest"] for row in found}
 
 

@@ -300,6 +300,23 @@ async def test_a_place_has_room_for_so_many_fences_of_each_size(world, narrow, r
     assert await world.change(fence("town/x", lat=40, radius_m=radius_m)) == "done"
 
 
+@pytest.mark.parametrize("radius_m", [100.0, 20_000.0, 400_000.0])
+async def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
+    here, there = fence("s/a", radius_m=radius_m), fence("s/c", lat=-20.0, radius_m=radius_m)
+    held = index.GeofenceIndex([here, replace(here, id=FenceId("s/b")), there])
+    near, far = index.prepare(here), index.prepare(there)
+    cases = [
+        ({"s/x": near, "s/y": near}, (), dict.fromkeys(near.places, 2)),
+        ({"s/a": near}, (), {}),
+        ({"s/a": far}, (), dict.fromkeys(far.places, 1)),
+        ({"s/a": far, "s/c": near}, (), {}),
+        ({"s/x": near}, ["s/b"], {}),
+        ({"s/x": near, "s/y": near}, ["s/b", "s/none"], dict.fromkeys(near.places, 1)),
+    ]
+    for coming, going, expected in cases:
+        assert await fences._growth(held, coming, going) == expected
+
+
 async def test_an_import_may_not_crowd_a_place_by_itself(world, narrow):
     with pytest.raises(Crowded, match="town/0 "):
         await world.change(*(fence(f"town/{number}") for number in range(4)))

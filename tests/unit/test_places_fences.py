@@ -165,20 +165,3 @@ def test_a_place_counts_the_active_fences_filed_under_it(radius_m):
     assert {index.count(place) for place in places} == {1}
     index.remove(FenceId("s/0"))
     assert {index.count(place) for place in places} == {0}
-
-
-@pytest.mark.parametrize("radius_m", SIZES)
-def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
-    here, there = Circle(53, 8, radius_m), Circle(20, 8, radius_m)
-    index = GeofenceIndex([fence("s/a", here), fence("s/b", here), fence("s/c", there)])
-    near, far = BestTable.cover(here), BestTable.cover(there)
-    cases = [
-        ({"s/x": near, "s/y": near}, (), dict.fromkeys(near.places, 2)),
-        ({"s/a": near}, (), {}),
-        ({"s/a": far}, (), dict.fromkeys(far.places, 1)),
-        ({"s/a": far, "s/c": near}, (), {}),
-        ({"s/x": near}, ["s/b"], {}),
-        ({"s/x": near, "s/y": near}, ["s/b", "s/none"], dict.fromkeys(near.places, 1)),
-    ]
-    for coming, going, expected in cases:
-        assert index.growth(coming, going) == expected

@@ -1,5 +1,6 @@
 """Fences that change under a phone: its next fix sees the fences as they are then, whether or not it has moved."""
 
+import asyncio
 import json
 from datetime import timedelta
 
@@ -312,6 +313,18 @@ async def test_a_dwell_time_that_changes_after_the_dwell_makes_no_second_one(api
     assert await seen.at(SHOP, 60) == ["dwell main"]
     await put(api, circle(detect={"dwell_s": 600}))
     assert await seen.at(SHOP, 700) == []
+
+
+# ------------------------------------------------------------------------------------------------ meanwhile
+async def test_no_ping_is_lost_while_a_file_is_applied_and_the_phone_enters_once(api, seen):
+    grid = [(f"g{n}", circle((FAR[0] + n // 40 * 0.01, FAR[1] + n % 40 * 0.01))) for n in range(800)]
+    applying = asyncio.create_task(imported(api, *grid, ("here", circle())))
+    told = []
+    while not applying.done():
+        told += await seen.at(SHOP)
+    await applying
+    told += await seen.at(SHOP)
+    assert told == ["enter here"]
 
 
 # ------------------------------------------------------------------------------------------------ versions
