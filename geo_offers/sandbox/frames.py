@@ -21,6 +21,12 @@ class Rows(msgspec.Struct, tag="rows", frozen=True):
     rows: tuple[ReadRow, ...]
 
 
+class Unread(msgspec.Struct, tag="rows", frozen=True):
+    """`Rows` that are decoded one by one, as all at once would hold up whoever reads them."""
+
+    rows: list[msgspec.Raw]
+
+
 class NoJson(msgspec.Struct, tag="malformed", frozen=True):
     detail: str
 

@@ -18,22 +18,24 @@ from typing import IO, Final, Self
 import msgspec
 
 from geo_offers.errors import Fault, Invalid, Malformed, Unavailable
+from geo_offers.pipeline.slices import batches
 from geo_offers.places.importing.rows import EASY_BODY, Manner, ReadRow, read_rows
-from geo_offers.sandbox.frames import LARGEST, LENGTH, READY, Answer, NoFile, NoJson, length_of
+from geo_offers.sandbox.frames import LARGEST, LENGTH, READY, NoFile, NoJson, Unread, length_of
 
 CHILDREN: Final = 2
 WAITING: Final = 8
 DEADLINE_S: Final = 90.0
 """A child has 30 s of processor time; the rest is for a machine that does other things too."""
 START_S: Final = 30.0
-KEPT_BODY: Final = 4 * 1024 * 1024
+KEPT_BODY: Final = 8 * 1024 * 1024
 """After a longer text a child is ended: what memory a process once had it seldom gives back."""
 PIECE: Final = 256 * 1024
 RETRY_S: Final = 5.0
 PASSED_ON: Final = frozenset({"PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR", "LANG"})
 """Of the environment: a child knows none of the service's secrets."""
 
-_answer: Final[msgspec.msgpack.Decoder[Answer]] = msgspec.msgpack.Decoder(Answer)
+_answer: Final[msgspec.msgpack.Decoder[Unread | NoJson | NoFile]] = msgspec.msgpack.Decoder(Unread | NoJson | NoFile)
+_row: Final = msgspec.msgpack.Decoder(ReadRow)
 
 
 class ChildReader:
@@ -67,12 +69,12 @@ class ChildReader:
                 said = await self._ask(data, manner)
         finally:
             self._waiting -= 1
-        answer = await asyncio.to_thread(_answer.decode, said)
+        answer = _answer.decode(said)
         if isinstance(answer, NoJson):
             raise Malformed(answer.detail)
         if isinstance(answer, NoFile):
             raise Invalid(answer.detail, answer.faults)
-        return answer.rows
+        return tuple([_row.decode(raw) async for some in batches(answer.rows, 32) for raw in some])
 
     async def _ask(self, data: bytes, manner: Manner) -> bytes:
         child = await self._child()
