@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from bench.lines import StreamLine
-from bench.load import PING_EVERY_S, Devices, collection, make_devices, make_fences
+from bench.load import PING_EVERY_S, Devices, cities_for, collection, make_devices, make_fences, middles
 from bench.openloop import Outcome
 from bench.report import Report, Row, Tail, Value, Yardstick
 from bench.service import WORKSPACE, cpu_s, resident_mb, running
@@ -33,7 +33,8 @@ FRAME: Final = 100
 IMPORT_FENCES: Final = 10_000
 WARM_S: Final = 2.0
 ANSWER_S: Final = 10.0
-SPOT: Final = (-48.88, -123.39)  # far from every device and fence of the load
+ENROL_AT_ONCE: Final = 8
+BESIDE_DEG: Final = 0.25  # so far north of a city no fence of the load lies
 _enrolled = msgspec.json.Decoder(wire.Enrolled)
 _answer = msgspec.json.Decoder(wire.PingsAnswer)
 
@@ -147,6 +148,7 @@ class Calls:
     session: aiohttp.ClientSession
     manager: str
     phone: str
+    spot: tuple[float, float]
     at_us: int
 
     async def _call(self, method: str, path: str, key: str, body: object = None) -> bytes:
@@ -161,7 +163,7 @@ class Calls:
     async def edges(self) -> list[str]:
         """What the phone's next ping is told."""
         self.at_us += 1_000_000
-        ping = {"at": instants.text(self.at_us), "lat": SPOT[0], "lon": SPOT[1], "accuracy_m": 5}
+        ping = {"at": instants.text(self.at_us), "lat": self.spot[0], "lon": self.spot[1], "accuracy_m": 5}
         said = _answer.decode(await self._call("POST", "/v1/pings", self.phone, {"pings": [ping]}))
         return [seen.type for seen in said.transitions]
 
@@ -171,7 +173,7 @@ class Calls:
         if radius_m is None:
             await self._call("DELETE", path, self.manager)
             return
-        lat, lon = SPOT
+        lat, lon = self.spot
         geometry = {"type": "Point", "coordinates": [lon, lat]}
         feature = {"type": "Feature", "geometry": geometry, "properties": {"name": "Live", "radius_m": radius_m}}
         await self._call("PUT", path, self.manager, feature)
@@ -190,14 +192,19 @@ async def run(options: Options) -> Report:
         manager = await service.create_key("manager", WORKSPACE, "--role", "owner")
         loaded, imported_s = await _import_all(service, manager, options)
         app = await service.create_key("app", WORKSPACE, "--replay")
-        names = [(await _enrol(session, app)).device for _ in range(options.devices)]
+        names: list[str] = []
+        while len(names) < options.devices:
+            some = await asyncio.gather(*(_enrol(session, app) for _ in range(ENROL_AT_ONCE)))
+            names += [str(one.device) for one in some]
+        del names[options.devices :]
         phone = await _enrol(session, app)
         line = await StreamLine.connect(service.url, await service.create_key("server", WORKSPACE))
         assert isinstance(line, StreamLine)
         devices = make_devices(options.devices, options.fences, options.seed)
         rng = np.random.default_rng([options.seed, 6])
-        flow = Flow(line, [str(name) for name in names], devices, clock.now_us(), options.rate, rng)
-        calls = Calls(session, manager, phone.access_token, clock.now_us())
+        flow = Flow(line, names, devices, clock.now_us(), options.rate, rng)
+        lat, lon = middles(cities_for(options.fences), options.seed)[:, 0].tolist()
+        calls = Calls(session, manager, phone.access_token, (lat + BESIDE_DEG, lon), clock.now_us())
         rows = [loaded, *await _live(flow, calls, service, options)]
         found: dict[str, Value] = {"imported_and_serving_s": imported_s, "server_resident_mb": resident_mb(service)}
         line.close()
