@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import growth, lookup, pings, profile, report, restart, start, turns
+from bench import exactness, growth, live, lookup, pings, profile, report, restart, start, turns
 
 
 class Bench(Protocol):
@@ -24,7 +24,9 @@ class Bench(Protocol):
 
 
 BENCHES: Final[Mapping[str, Bench]] = {
+    "exactness": exactness,
     "growth": growth,
+    "live": live,
     "lookup": lookup,
     "profile": profile,
     "pings": pings,

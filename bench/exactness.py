@@ -18,7 +18,7 @@ import shapely
 
 from bench.borders import GEOD, telling_points
 from bench.load import make_fences
-from bench.report import Report, Row, Yardstick, publish
+from bench.report import Report, Row, Yardstick
 from geo_offers.places.earth import BoolArray, FloatArray
 from geo_offers.places.fences import Geofence
 from geo_offers.places.geometry import Area, Circle, Geometry
@@ -120,6 +120,9 @@ def wrong(truth: Truth, answered: Pairs) -> Pairs:
 
 
 # ------------------------------------------------------------------------------------------------ the bench
+SHORT: Final = None
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fences", type=int, default=100_000, metavar="N", help="of the common load")
     parser.add_argument("--points", type=int, default=1_000_000, metavar="N", help="along their borders and around")
@@ -144,9 +147,3 @@ def reports(given: argparse.Namespace) -> Iterable[Report]:
     rate = counts["points"] / (time.process_time() - started)
     row = Row("asked twice and computed", rate, "points/CPU-s", yardstick, more=counts)
     yield Report("exact", {"fences": given.fences, "points": given.points, "seed": given.seed}, [row])
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser(prog="python -m bench.exactness", description=__doc__)
-    options(command)
-    publish(list(reports(command.parse_args())))

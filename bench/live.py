@@ -6,12 +6,13 @@ single fences are inserted, changed and deleted, and a phone that stands still i
 ping; whole files are imported. What counts is each tail beside the quiet one of the same run, and that no ping is lost.
 """
 
+import argparse
 import asyncio
 import gc
 import math
 import statistics
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final
@@ -39,6 +40,9 @@ _enrolled = msgspec.json.Decoder(wire.Enrolled)
 _answer = msgspec.json.Decoder(wire.PingsAnswer)
 
 
+SHORT: Final = None
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     fences: int = 100_000
@@ -51,6 +55,27 @@ class Options:
     changes: int = 100
     """Fences that are inserted, changed and deleted, over all repeats."""
     seed: int = 7
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fences", type=int, default=100_000, metavar="N")
+    parser.add_argument("--rate", type=float, default=2_000.0, metavar="N", help="pings a second")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="N", help="of each quiet run")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--changes", type=int, default=100, metavar="N", help="fences put, changed and deleted")
+    parser.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
+    asked = Options(
+        given.fences,
+        rate=given.rate,
+        seconds=given.seconds,
+        repeats=given.repeats,
+        changes=given.changes,
+        seed=given.seed,
+    )
+    yield asyncio.run(run(asked))
 
 
 @dataclass(slots=True)
