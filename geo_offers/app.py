@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import gc
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -142,11 +141,9 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _settle_memory() -> None:
-    """What was loaded stays: the collector need not look at it again, and what loading left free is the system's."""
-    gc.collect()
-    gc.freeze()
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+def _give_back() -> None:
+    """What loading left free is the system's again; a C library that cannot do that does not."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -217,7 +214,7 @@ class _Parts:
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
         async for workspace, pages in load_fences(self._pool):
             await self.services.fence_memory.load(workspace, pages)
-        _settle_memory()
+        _give_back()
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""
