@@ -106,7 +106,14 @@ def _step_fix(
     if state.lat is not None and state.lon is not None and _may_cross(part, state.lat, state.lon, fix):
         crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon)
     state, edges = machine.step(
-        state, fix, inside, crossed, workspace=part.request.workspace, device=point.device, lookup=index.get
+        state,
+        fix,
+        inside,
+        crossed,
+        workspace=part.request.workspace,
+        device=point.device,
+        lookup=index.get,
+        measure=index.border_distance,
     )
     return Code.ACCEPTED, state, edges
 

@@ -42,6 +42,8 @@ cdef class Table:
     cdef int64_t hits_room
     cdef int hint
     cdef uint64_t puts
+    cdef int32_t* touched  # of the last `crossing`
+    cdef int64_t n_touched, touched_room
 
     cdef void _count_level(self, uint64_t name, int64_t more) noexcept
     cdef int64_t _find(self, uint64_t name) noexcept nogil
@@ -57,7 +59,8 @@ cdef class Table:
     ) noexcept nogil
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
-    cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil
+    cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil
+    cdef bint _touched(self, uint64_t name, const Way* way, bint keep) noexcept nogil
 
 cdef struct Way:
     double lat0

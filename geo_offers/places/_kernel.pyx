@@ -47,6 +47,7 @@ cdef double SLACK_DEG = 1e-10  # a hundredth of a millimetre, and far more than 
 cdef double WEST_DEG = 179.9
 cdef double STEPS_A_CELL = 20.0
 cdef double LONG_WAY_M = 1600.0
+cdef double LONG_EDGE_M = 1000.0  # a straight line leaves the ground by 2 cm there
 
 cdef double EQUATOR_M, ECCENTRICITY2
 cdef double SURE  # the cosine of the radius of the circle inside a face
@@ -84,6 +85,18 @@ cdef inline double dot(Vector a, Vector b) noexcept nogil:
 
 cdef inline double distance(Vector a, Vector b) noexcept nogil:
     return sqrt((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y) + (a.z - b.z) * (a.z - b.z))
+
+
+cdef inline double radius_m(Vector ground) noexcept nogil:
+    """The local radius at a point on the ground, as `earth.local_radius_m`."""
+    cdef double up2 = ground.z * ground.z, flat = 1 - ECCENTRICITY2
+    cdef double sin2 = up2 / (up2 + (ground.x * ground.x + ground.y * ground.y) * flat * flat)
+    return EQUATOR_M * sqrt(flat) / (1 - ECCENTRICITY2 * sin2)
+
+
+cdef inline double arc_m(double chord, double earth_m) noexcept nogil:
+    cdef double share = chord / (2 * earth_m)
+    return 2 * earth_m * asin(share if share < 1 else 1)
 
 
 cdef inline Vector direction(double lat, double lon) noexcept nogil:
@@ -280,6 +293,37 @@ cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept
     if sqrt(nearest) * DEGREE_M <= radius_m:
         return 1
     return 2 if inside else 0
+
+
+cdef double area_away_m(const Shape* shape, Vector point) noexcept nogil:
+    """Metres from a point on the ground to the nearest edge, as a straight line; less than 0 where edges are long."""
+    cdef const double* border = shape.border
+    cdef double nearest2 = 1e300, near2, share, length2, wx, wy, wz
+    cdef Vector a = on_ground(direction(border[1], border[0])), b, way
+    cdef int32_t k
+    for k in range(1, shape.points):
+        if not (fabs(border[2 * k]) < 180):  # also of the gap between two rings
+            if border[2 * k] == border[2 * k]:
+                return -1
+            if k + 1 < shape.points:
+                a = on_ground(direction(border[2 * k + 3], border[2 * k + 2]))
+            continue
+        if not (fabs(border[2 * k - 2]) < 180):
+            continue
+        b = on_ground(direction(border[2 * k + 1], border[2 * k]))
+        way.x, way.y, way.z = b.x - a.x, b.y - a.y, b.z - a.z
+        length2 = dot(way, way)
+        if length2 > LONG_EDGE_M * LONG_EDGE_M:
+            return -1
+        wx, wy, wz = point.x - a.x, point.y - a.y, point.z - a.z
+        share = 0 if length2 == 0 else (wx * way.x + wy * way.y + wz * way.z) / length2
+        share = 0 if share < 0 else 1 if share > 1 else share
+        wx, wy, wz = wx - share * way.x, wy - share * way.y, wz - share * way.z
+        near2 = wx * wx + wy * wy + wz * wz
+        if near2 < nearest2:
+            nearest2 = near2
+        a = b
+    return sqrt(nearest2)
 
 
 # ---------------------------------------------------------------------------------------------- ways
@@ -573,6 +617,7 @@ cdef class Table:
         self.pool_room, self.hits_room, self.filed_room = 64, 64, 16
         self.pool = <int32_t*>malloc(64 * sizeof(int32_t))
         self.hits = <int32_t*>malloc(64 * sizeof(int32_t))
+        self.touched, self.touched_room = <int32_t*>malloc(64 * sizeof(int32_t)), 64
         self.filed = <Filed*>calloc(16, sizeof(Filed))
         self.outlines = [None] * 16
         for size in range(32):
@@ -586,6 +631,7 @@ cdef class Table:
         free(self.table)
         free(self.pool)
         free(self.hits)
+        free(self.touched)
 
     # ------------------------------------------------------------------------------------------ changes
     def put(self, int32_t number, bytes outline, bytes names):
@@ -808,17 +854,28 @@ cdef class Table:
         """Of the filing of a fence that is there: no other has this number, and the same fence has another when put anew."""
         return self.filed[number].serial
 
-    def may_be_crossed(self, double lat0, double lon0, double lat1, double lon1):
-        """As `may_cross`."""
-        return self.may_cross(lat0, lon0, lat1, lon1)
+    def crossing(self, double lat0, double lon0, double lat1, double lon1):
+        """Numbers of the fences that the straight way between two points may touch, and that may hold neither of them.
+
+        No other is touched; exact arithmetic has to look at these. None where that is not known: of every way that is
+        long, at 180 degrees or from one face to another.
+        """
+        self.n_touched = 0
+        if self._cross(lat0, lon0, lat1, lon1, True) < 0:
+            return None
+        return {self.touched[k] for k in range(self.n_touched)} if self.n_touched else ()
 
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil:
-        """Whether some fence may be touched by the straight way between two points and hold neither of them.
+        """Whether `crossing` would not answer that there is none."""
+        return self._cross(lat0, lon0, lat1, lon1, False) != 0
 
-        False is certain; True is for exact arithmetic to look at, and is said of every way that is long, at 180 degrees
-        or from one face to another. The way's cells are met one after another, in steps so short that where it cuts the
-        corner of one in between, the circles about its neighbours, for which they were covered, hold it.
+    cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil:
+        """1 where some fence may be crossed, 0 where none is, -1 where that is not known. keep: all of them.
+
+        The way's cells are met one after another, in steps so short that where it cuts the corner of one in between,
+        the circles about its neighbours, for which they were covered, hold it.
         """
+        cdef int found = 0
         cdef double reach_m = DEGREE_M * 1.02 * (fabs(lat1 - lat0) + fabs(lon1 - lon0))
         cdef int face, level, step, steps
         cdef uint64_t cell, before, square = square_name(lat0, lon0)
@@ -826,32 +883,35 @@ cdef class Table:
         cdef double q0, r0, q1, r1
         cdef Way way
         if fabs(lon0) > WEST_DEG or fabs(lon1) > WEST_DEG or reach_m > LONG_WAY_M or square != square_name(lat1, lon1):
-            return True
+            return -1
         face = face_of(v0, self.hint)
         if face != face_of(v1, face):
-            return True
+            return -1
         way.lat0, way.lon0, way.lat1, way.lon1 = lat0, lon0, lat1, lon1
         way.start, way.end = on_ground(v0), on_ground(v1)
         way.stray_m = reach_m * reach_m / EARTH_M + 0.001
-        if self.squares and self._touched(square, &way):
-            return True
+        if self.squares and self._touched(square, &way, keep):
+            found = 1
         for level in range(2 if self.coarse else 1):
             axial(level, face, v0, &q0, &r0)
             axial(level, face, v1, &q1, &r1)
             steps = 1 + <int>(STEPS_A_CELL * (fabs(q1 - q0) + fabs(r1 - r0)))
             before = rounded(level, face, q0, r0)
-            if self._touched(before, &way):
-                return True
+            if self._touched(before, &way, keep):
+                found = 1
             for step in range(1, steps + 1):
                 cell = rounded(level, face, q0 + step * (q1 - q0) / steps, r0 + step * (r1 - r0) / steps)
-                if cell != before and self._touched(cell, &way):
-                    return True
+                if found and not keep:
+                    return 1
+                if cell != before and self._touched(cell, &way, keep):
+                    found = 1
                 before = cell
-        return False
+        return found
 
-    cdef bint _touched(self, uint64_t name, const Way* way) noexcept nogil:
-        """Whether the way may touch a fence that is filed under a place and holds neither of its ends."""
+    cdef bint _touched(self, uint64_t name, const Way* way, bint keep) noexcept nogil:
+        """Whether the way may touch a fence that is filed under a place and holds neither of its ends. keep: all."""
         cdef int64_t at = self._find(name)
+        cdef bint found = False
         cdef Place* place
         cdef Shape* shape
         cdef uint32_t k
@@ -867,8 +927,35 @@ cdef class Table:
                 and holds(shape, way.lat0, way.lon0, way.start) != 1
                 and holds(shape, way.lat1, way.lon1, way.end) != 1
             ):
-                return True
-        return False
+                if not keep:
+                    return True
+                found = True
+                if self.n_touched == self.touched_room:
+                    self.touched_room *= 2
+                    self.touched = <int32_t*>realloc(self.touched, self.touched_room * sizeof(int32_t))
+                self.touched[self.n_touched] = self.pool[place.head + k] >> 1
+                self.n_touched += 1
+        return found
+
+    def distance(self, int32_t number, double lat, double lon):
+        """Signed metres from a point to the border of a fence, negative inside; as `geometry.border_distance_one`.
+
+        None where exact arithmetic has to look: on the border, at 180 degrees, for edges of over a kilometre.
+        """
+        cdef const Shape* shape = &self.filed[number].shape
+        cdef Vector ground = on_ground(direction(lat, lon))
+        cdef double away_m, earth_m
+        cdef int inside = holds(shape, lat, lon, ground)
+        if shape.chord2_m2 >= 0:
+            earth_m = radius_m(shape.centre)
+            return arc_m(distance(ground, shape.centre), earth_m) - arc_m(sqrt(shape.chord2_m2), earth_m)
+        if inside < 0:
+            return None
+        away_m = area_away_m(shape, ground)
+        if away_m < 0:
+            return None
+        away_m = arc_m(away_m, radius_m(ground))
+        return -away_m if inside else away_m
 
     def near(self, double lat, double lon, squares):
         """Numbers of the fences filed under the cells about a point, and under these squares.

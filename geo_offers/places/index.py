@@ -193,7 +193,14 @@ class GeofenceIndex:
 
     def crossed(self, lat0: float, lon0: float, lat1: float, lon1: float) -> tuple[Geofence, ...]:
         """Active fences that the straight way between two fixes runs through with neither fix inside, sorted by id."""
-        near = self._near_way(lat0, lon0, lat1, short_way(lon0, lon1))
+        lon1 = short_way(lon0, lon1)
+        kernel = self.kernel
+        proposed = None if kernel is None else kernel.crossing(lat0, lon0, lat1, lon1)
+        near = (
+            self._near_way(lat0, lon0, lat1, lon1)
+            if proposed is None
+            else [self._by_number[number] for number in proposed]
+        )
         if not near:
             return ()
         start, end = ecef(lat0, lon0), ecef(lat1, lon1)
@@ -206,6 +213,15 @@ class GeofenceIndex:
                 and crosses(fence.geometry, lat0, lon0, lat1, lon1)
             ]
         )
+
+    def border_distance(self, fence: Geofence, lat: float, lon: float) -> float:
+        """Signed metres from a point to a fence's border, negative inside; to 5 cm up to some kilometres."""
+        number, kernel = self._numbers.get(fence.id), self.kernel
+        if kernel is not None and number is not None and fence.active and self._by_number[number] is fence:
+            away_m: float | None = kernel.distance(number, lat, lon)
+            if away_m is not None:
+                return away_m
+        return border_distance_one(fence.geometry, lat, lon)
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
         """Rank the `limit` active fences whose borders are nearest, with signed distances in metres (negative inside).

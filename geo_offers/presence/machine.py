@@ -125,10 +125,15 @@ class PresenceState:
 NOWHERE: Final = PresenceState()
 
 FenceLookup = Callable[[FenceId], Geofence | None]
+Measure = Callable[[Geofence, float, float], float]
 
 
 def _unknown(_fence: FenceId) -> None:
     return None
+
+
+def _measured(fence: Geofence, lat: float, lon: float) -> float:
+    return border_distance_one(fence.geometry, lat, lon)
 
 
 def fingerprint(fix: Fix) -> bytes:
@@ -159,11 +164,13 @@ def step(
     workspace: UUID,
     device: UUID,
     lookup: FenceLookup = _unknown,
+    measure: Measure = _measured,
 ) -> tuple[PresenceState, tuple[Transition, ...]]:
     """Take an accepted fix: the state after it, and the edges it made, in order.
 
     inside: the active fences that hold the fix. crossed: those that the segment from the last fix runs through; empty
-    when the state knows no last position. lookup finds a fence that was left, for the exit's distance.
+    when the state knows no last position. lookup finds a fence that was left, for the exit's distance; measure
+    tells signed metres from a fence's border.
     """
     recent = state.recent[-(REMEMBERED - 1) * _KEY_BYTES :] + fingerprint(fix)
     if not (inside or crossed or state.inside):  # nearly every fix
@@ -180,7 +187,9 @@ def step(
             continue
         if kind is TransitionType.ENTER and fence is not None:
             stay = _begun(fence, fix.at_us, workspace, device)
-        edges.append(_edge(kind, fence or lookup(fence_id), stay, fix))
+        fence = fence or lookup(fence_id)
+        distance_m = None if fence is None else measure(fence, fix.lat, fix.lon)
+        edges.append(_edge(kind, fence, stay, fix, distance_m))
         _apply(stays, kind, stay)
     edges.sort(key=lambda edge: (_ORDER[edge.type], edge.fence))
     return PresenceState(fix.at_us, fix.lat, fix.lon, stays if edges else state.inside, recent), tuple(edges)
@@ -225,8 +234,9 @@ def _begun(fence: Geofence, at_us: int, workspace: UUID, device: UUID) -> Stay:
     return Stay(fence.id, fence.version, visit_id(workspace, device, fence.id, at_us), at_us)
 
 
-def _edge(kind: TransitionType, fence: Geofence | None, stay: Stay | None, fix: Fix) -> Transition:
-    distance_m = None if fence is None else border_distance_one(fence.geometry, fix.lat, fix.lon)
+def _edge(
+    kind: TransitionType, fence: Geofence | None, stay: Stay | None, fix: Fix, distance_m: float | None
+) -> Transition:
     if stay is not None:
         visit, entered_us = stay.visit, stay.entered_us
         return Transition(

@@ -19,8 +19,9 @@ from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Code, Point
 from geo_offers.pipeline.tracks import PlainTracks
 from geo_offers.places.fences import Detect, FenceId, Geofence
-from geo_offers.places.geometry import Area, Circle
+from geo_offers.places.geometry import Area, Circle, border_distance_one, enclosing
 from geo_offers.places.index import GeofenceIndex
+from geo_offers.places.plain import PlainTable
 from geo_offers.presence import machine
 from geo_offers.presence.machine import NOWHERE, PresenceState, Stay
 from geo_offers.web import pings
@@ -201,11 +202,12 @@ def test_pings_that_name_another_device_are_not_a_devices_own():
     seed=st.integers(0, 2**32 - 1),
     far_m=st.sampled_from([20.0, 130.0, 700.0, 3_000.0]),
 )
-def test_a_way_that_crosses_a_fence_is_never_called_free(drawn, at, seed, far_m):
-    index = GeofenceIndex(
+def test_of_a_short_way_all_fences_that_it_crosses_are_proposed(drawn, at, seed, far_m):
+    fences = [
         Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect())
         for n, shape in enumerate(drawn)
-    )
+    ]
+    index, plain = GeofenceIndex(fences), GeofenceIndex(fences, PlainTable())
     rng = random.Random(seed)
     for shape in drawn:
         if isinstance(shape, Circle):
@@ -217,8 +219,11 @@ def test_a_way_that_crosses_a_fence_is_never_called_free(drawn, at, seed, far_m)
             away = far_m / 111_300
             lat0, lat1 = (max(-89.9, min(89.9, lat + rng.uniform(-away, away))) for _ in range(2))
             lon0, lon1 = (turned(lon + rng.uniform(-away, away)) for _ in range(2))
-            if index.crossed(lat0, lon0, lat1, lon1):
-                assert index.kernel.may_be_crossed(lat0, lon0, lat1, lon1)
+            proposed = index.kernel.crossing(lat0, lon0, lat1, lon1)
+            crossed = plain.crossed(lat0, lon0, lat1, lon1)
+            assert index.crossed(lat0, lon0, lat1, lon1) == crossed
+            if proposed is not None:
+                assert {fence.id for fence in crossed} <= {f"s/{n}" for n in proposed}
 
 
 # ------------------------------------------------------------------------------------------------ presence
@@ -308,6 +313,21 @@ class World:
 
     def states(self):
         return [self.tracks.get(UUID(int=100 + number)).device.state for number in range(4)]
+
+
+@compiled
+@settings(max_examples=150, deadline=None)
+@given(shape=geometries(), seed=st.integers(0, 2**32 - 1))
+def test_the_kernel_measures_to_a_border_as_geometry_does(shape, seed):
+    index = GeofenceIndex([Geofence(FenceId("s/0"), 1, "", shape, None, (), active=True, detect=Detect())])
+    fence, rng = index.get(FenceId("s/0")), random.Random(seed)
+    around = enclosing(shape)
+    for away in (0.3, 0.9, 1.1, 3.0):
+        reach = away * around.radius_m / 111_300
+        lat = max(-89.0, min(89.0, around.lat + rng.uniform(-reach, reach)))
+        lon = turned(around.lon + rng.uniform(-reach, reach))
+        exactly = border_distance_one(shape, lat, lon)
+        assert abs(index.border_distance(fence, lat, lon) - exactly) <= 0.05 + 2e-3 * abs(exactly)
 
 
 @compiled
