@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 ;
   command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
   && { echo $$p; break; } ; done)
 BIN := .venv/bin
-KERNEL := geo_offers/places/_kernel.pyx .ci/build_kernel.py
+KERNEL := geo_offers/places/_kernel.pyx geo_offers/places/_nearest.pyx .ci/build_kernel.py
 VENV_STAMP = .venv/.made-$(shell cat .ci/locks/runtime.txt | cksum | cut -d' ' -f1)
 STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt $(KERNEL) | cksum | cut -d' ' -f1)
 DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt | cksum | cut -d' ' -f1)

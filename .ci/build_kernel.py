@@ -1,4 +1,4 @@
-"""Hatchling's build hook: compiles `geo_offers/places/_kernel.pyx` beside its source, where a compiler is there.
+"""Hatchling's build hook: compiles the kernels of `geo_offers/places` beside their sources, where a compiler is there.
 
 Without one, or without Python's headers, the product is complete all the same: `places/table.py` takes the plain table.
 """
@@ -10,36 +10,41 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("geo_offers/places/_kernel.pyx")
+SOURCES = (Path("geo_offers/places/_kernel.pyx"), Path("geo_offers/places/_nearest.pyx"))
 
 
 class BuildKernel(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
-        """Adds the compiled module to the wheel; an editable install finds it beside its source."""
+        """Adds the compiled modules to the wheel; an editable install finds them beside their sources."""
         try:
             built = build(Path(self.root))
         except Exception as error:  # noqa: BLE001 - no compiler, no headers, a fault of theirs: each means "not built"
             print(f"the compiled index is left out, the plain one serves: {error}", file=sys.stderr)  # noqa: T201
             return
-        build_data["artifacts"].append(str(built.relative_to(self.root)))
+        build_data["artifacts"] += [str(module.relative_to(self.root)) for module in built]
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 
 
-def build(root: Path) -> Path:
-    """Where the compiled module is; raises where it cannot be compiled."""
+def build(root: Path) -> list[Path]:
+    """Where the compiled modules are; raises where they cannot be compiled."""
     from Cython.Build import cythonize  # noqa: PLC0415 - only here are both needed
     from setuptools import Distribution, Extension  # noqa: PLC0415
     from setuptools.command.build_ext import build_ext  # noqa: PLC0415
 
-    name = ".".join(SOURCE.with_suffix("").parts)
+    names = [".".join(source.with_suffix("").parts) for source in SOURCES]
     flags = [] if sys.platform == "win32" else ["-O3"]
     with tempfile.TemporaryDirectory() as scratch:
-        (module,) = cythonize(
-            [Extension(name, [str(root / SOURCE)], extra_compile_args=flags)], build_dir=scratch, quiet=True
+        modules = cythonize(
+            [
+                Extension(name, [str(root / source)], extra_compile_args=flags)
+                for name, source in zip(names, SOURCES, strict=True)
+            ],
+            build_dir=scratch,
+            quiet=True,
         )
-        command = build_ext(Distribution({"name": "geo-offers", "ext_modules": [module]}))
+        command = build_ext(Distribution({"name": "geo-offers", "ext_modules": modules}))
         command.build_lib, command.build_temp = str(root), scratch
         command.finalize_options()
         command.run()
-        return root / command.get_ext_filename(name)
+        return [root / command.get_ext_filename(name) for name in names]

@@ -17,7 +17,6 @@ from geo_offers.errors import Unavailable
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.rates import Bucket
-from geo_offers.places.regions import Outlook
 from geo_offers.presence.machine import PresenceState
 
 IDLE_US: Final = 3_600 * 1_000_000
@@ -34,7 +33,6 @@ class Tracked:
     epoch: int | None
     heard_us: int
     bucket: Bucket | None = None
-    outlook: Outlook | None = None
 
 
 @dataclass(slots=True, eq=False)

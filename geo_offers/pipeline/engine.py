@@ -28,7 +28,7 @@ import structlog
 from geo_offers import clock
 from geo_offers.errors import GeoOffersError, NotFound, Unavailable
 from geo_offers.pipeline.admission import Admission, unlocatable
-from geo_offers.pipeline.advice import advise
+from geo_offers.pipeline.advice import Advice, advise
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
@@ -36,7 +36,7 @@ from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Part, Point, Request, Seen
 from geo_offers.pipeline.stepping import step_parts
-from geo_offers.places.regions import Next, look
+from geo_offers.places.regions import Wish
 from geo_offers.presence.fixes import Fix
 
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
@@ -163,15 +163,12 @@ class Engine:
             tracked = self.devices.get(device)
         return tracked.device if tracked is not None and tracked.device.workspace == workspace else None
 
-    def advise(self, device: UUID, fix: Fix) -> Next | None:
-        """What the phone may do until its next ping; what was found around it before serves while it holds."""
+    def advise(self, device: UUID, fix: Fix, wish: Wish) -> Advice | None:
+        """What the phone may do until its next ping; None where it is not known any more."""
         tracked = self.devices.get(device)
         if tracked is None:
             return None
-        index, outlook = self._catalog.index(tracked.device.workspace), tracked.outlook
-        if outlook is None or not outlook.holds(index, fix.lat, fix.lon):
-            outlook = tracked.outlook = look(index, fix.lat, fix.lon)
-        return advise(index, tracked.device, fix, outlook)
+        return advise(self._catalog.index(tracked.device.workspace), tracked.device.state, fix, wish)
 
     async def known(self, workspace: UUID, device: UUID) -> KnownDevice:
         """The device as the owner knows it, loaded if need be; NotFound where there is none."""

@@ -1,89 +1,91 @@
 """What a phone is told to do next: how far it may go unheard, when to look anyway, and what to watch itself.
 
 Within the safe radius no fence border can be reached, so no transition can happen there. The check is due when the
-phone could have left that radius, or earlier for a deadline of a fence it is in.
+phone could have left that radius, or earlier for a deadline of a fence it is in. All lengths are rounded down.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from geo_offers.places.earth import Ecef, ecef
-from geo_offers.places.fences import FenceId
-from geo_offers.places.geometry import enclosing
+from geo_offers.places.earth import EQUATOR_M
+from geo_offers.places.fences import Geofence
 from geo_offers.places.index import GeofenceIndex
 
-REGIONS = 20
-"""Apple's limit of regions that an app may watch."""
 MAX_SAFE_RADIUS_M = 10_000.0
 MAX_CHECK_AFTER_S = 600.0
 MIN_CHECK_AFTER_S = 1.0
+MIN_REFRESH_M = 100.0
+"""A phone's own monitoring tells no smaller circle from the noise of its fixes."""
 WALKING_MPS = 1.5
 """A phone that stands still, or does not say, may start to walk."""
 CAUTION = 0.999
-"""Distances to borders of areas are known to a thousandth."""
+"""For what distances leave out beyond 50 km, and for the arithmetic of phones."""
+STEEPEST_DEG = 89.99
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """A circle around a fence, for the phone's own monitoring."""
+class Wish:
+    """Which regions an app wants: so many of the nearest fences, and a circle to leave for the next ones."""
 
-    fence: FenceId
+    fences: int
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A circle around the phone: it need not ask for other regions before it leaves it."""
+
     lat: float
     lon: float
     radius_m: float
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """The hint in a ping's answer; regions nearest first."""
+class Outlook:
+    """What is around a place; the fences whose borders are nearest come first."""
 
     safe_radius_m: float
-    check_after_s: float
-    regions: tuple[Region, ...]
+    nearest: tuple[Geofence, ...]
+    refresh: Refresh | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What was found around a place: how far the nearest border is, and the nearest fences. It stays good nearby."""
-
-    point: Ecef
-    changes: int
-    border_m: float
-    regions: tuple[Region, ...]
-
-    def moved_m(self, lat: float, lon: float) -> float:
-        """How far this position is from the one looked at, over the ground and rounded up."""
-        return math.dist(self.point, ecef(lat, lon)) / CAUTION
-
-    def holds(self, index: GeofenceIndex, lat: float, lon: float) -> bool:
-        """Whether it need not be made again: no fence has changed, and most of the way to the border is left."""
-        return self.changes == index.changes and self.moved_m(lat, lon) <= self.border_m / 4
-
-
-def look(index: GeofenceIndex, lat: float, lon: float) -> Outlook:
-    """Look around a position. The dear part of an advice: some hundred microseconds among many fences."""
-    nearest = index.nearest(lat, lon, REGIONS)
-    border_m = abs(nearest[0][1]) * CAUTION if nearest else MAX_SAFE_RADIUS_M
-    circles = [(fence.id, enclosing(fence.geometry)) for fence, _ in nearest]
+def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
+    """Look around a position: some microseconds for the radius alone, some ten for twenty fences."""
+    found = index.nearest(lat, lon, wish.fences + 1 if wish.refresh else max(1, wish.fences))
+    safe_m = [_safe_m(away_m, lat) for _, away_m in found[:1] + found[wish.fences :]]
+    refresh_m = max(MIN_REFRESH_M, safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M)
     return Outlook(
-        point=ecef(lat, lon),
-        changes=index.changes,
-        border_m=min(MAX_SAFE_RADIUS_M, border_m),
-        regions=tuple(Region(fence, circle.lat, circle.lon, circle.radius_m) for fence, circle in circles),
+        safe_radius_m=safe_m[0] if found else MAX_SAFE_RADIUS_M,
+        nearest=tuple(fence for fence, _ in found[: wish.fences]),
+        refresh=Refresh(lat, lon, refresh_m) if wish.refresh else None,
     )
 
 
-def advise(outlook: Outlook, lat: float, lon: float, speed_mps: float | None, deadlines_s: Sequence[float]) -> Next:
-    """Advise a phone at this position, for which the outlook holds.
+def check_after_s(
+    safe_radius_m: float, speed_mps: float | None, accuracy_m: float, deadlines_s: Iterable[float]
+) -> float:
+    """When a phone is to look anyway, in seconds.
 
-    deadlines_s: seconds from now to each dwell or exit deadline it waits for. The safe radius is what is left of the
-    outlook's, so that it is never too large.
+    That is when it could have left the safe radius at its speed, from as far off as its fix may be; at the latest at
+    the next deadline. deadlines_s: seconds from the fix to each dwell or exit deadline it waits for.
     """
-    safe_radius_m = max(0.0, outlook.border_m - outlook.moved_m(lat, lon))
-    soonest_s = min(MAX_CHECK_AFTER_S, safe_radius_m / max(speed_mps or 0.0, WALKING_MPS), *deadlines_s)
-    return Next(
-        safe_radius_m=safe_radius_m,
-        check_after_s=max(MIN_CHECK_AFTER_S, soonest_s),
-        regions=outlook.regions,
-    )
+    way_s = (safe_radius_m - accuracy_m) / max(speed_mps or 0.0, WALKING_MPS)
+    soonest_s = min(MAX_CHECK_AFTER_S, max(MIN_CHECK_AFTER_S, way_s), *deadlines_s)
+    return _floor(max(0.0, soonest_s))
+
+
+def _safe_m(away_m: float, lat: float) -> float:
+    """The radius around a phone out of which no way between two of its fixes leads, where a border is so far away.
+
+    Such a way is straight in longitude and latitude: it strays poleward from the straightest way, out of a circle of
+    radius s by up to s^2 tan(lat) / 2 R.
+    """
+    steep = math.tan(math.radians(min(STEEPEST_DEG, abs(lat) + math.degrees(away_m / EQUATOR_M) * 1.01)))
+    room_m = min(MAX_SAFE_RADIUS_M, away_m * CAUTION)
+    return _floor(max(0.0, room_m * (1 - room_m * steep / (2 * EQUATOR_M * 0.99))))
+
+
+def _floor(value: float) -> float:
+    """To a tenth."""
+    return math.floor(value * 10) / 10

@@ -8,11 +8,11 @@ import msgspec
 
 from geo_offers import instants, wire
 from geo_offers.errors import Fault, Forbidden, Invalid
-from geo_offers.pipeline.advice import pause_s
+from geo_offers.pipeline.advice import WISHES, pause_s
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.requests import MadeOffer, Point, Request
 from geo_offers.pipeline.services import Services
-from geo_offers.web import bodies
+from geo_offers.web import bodies, regions
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
 
 _NOBODY = UUID(int=0)  # a ping that names no device under a server key: unknown, refused by its index
@@ -62,8 +62,10 @@ def _shape(number: int, detail: str) -> Invalid:
     return Invalid(detail, (Fault(f"/pings/{number}", "shape", detail),))
 
 
-def answer(services: Services, caller: Caller, request: Request, seq: int | None = None) -> wire.PingsAnswer:
-    """The engine's answer; `next` for a phone, which can use it."""
+def answer(
+    services: Services, caller: Caller, request: Request, wish: wire.NextWish, seq: int | None = None
+) -> wire.PingsAnswer:
+    """The engine's answer; `next` for a phone, which can use it, as it wishes."""
     many = caller.device is None
     return wire.PingsAnswer(
         results=[_result(result.status, result.reason) for result in request.results if result is not None],
@@ -78,7 +80,7 @@ def answer(services: Services, caller: Caller, request: Request, seq: int | None
             for seen in request.transitions
         ],
         offers=[offer(made) for made in request.offers],
-        next=None if many else _next(services, caller, request),
+        next=None if many else _next(services, caller, request, wish),
         seq=seq,
     )
 
@@ -110,24 +112,20 @@ def offer(made: MadeOffer) -> wire.Offer:
     )
 
 
-def _next(services: Services, caller: Caller, request: Request) -> wire.Next | None:
-    if request.last is None or caller.device is None:
+def _next(services: Services, caller: Caller, request: Request, wish: wire.NextWish) -> wire.Next | None:
+    if request.last is None or caller.device is None or wish == "none":
         return None
-    found = services.engine.advise(caller.device, request.last)
+    found = services.engine.advise(caller.device, request.last, WISHES[wish])
     if found is None:
         return None
+    refresh = found.outlook.refresh
     return wire.Next(
-        safe_radius_m=round(found.safe_radius_m, 1),
-        check_after_s=round(found.check_after_s, 1),
-        regions=[
-            wire.Region(
-                fence=region.fence,
-                lat=round(region.lat, 6),
-                lon=round(region.lon, 6),
-                radius_m=round(region.radius_m, 1),
-            )
-            for region in found.regions
-        ],
+        safe_radius_m=found.outlook.safe_radius_m,
+        check_after_s=found.check_after_s,
+        regions=[regions.region(fence) for fence in found.outlook.nearest],
+        refresh=None
+        if refresh is None
+        else wire.RefreshRegion(lat=refresh.lat, lon=refresh.lon, radius_m=refresh.radius_m),
         pause_s=pause_s(services.catalog, caller.workspace, request.received_us),
     )
 
@@ -146,7 +144,7 @@ async def post_pings(services: Services, given: Given) -> Reply:
     request = await services.engine.take(
         given.caller.workspace, points(given.caller, pings), caller=given.caller.device
     )
-    return Reply(answer(services, given.caller, request))
+    return Reply(answer(services, given.caller, request, given.query.next))
 
 
 CALLS = (
@@ -158,6 +156,7 @@ CALLS = (
         ("device", "server"),
         wire.PingsAnswer,
         body=wire.Pings,
+        query=wire.PingsQuery,
         max_body=PINGS_BODY,
         hot=True,
         tag="pings",
