@@ -233,10 +233,11 @@ class Region(Answer, frozen=True, kw_only=True):
     lat: float
     lon: float
     radius_m: float
+    exact: Annotated[bool, Meta(description="whether the circle is the fence itself")] = False
 
 
 class RefreshRegion(Answer, frozen=True, kw_only=True):
-    """A circle around the phone, to be watched beside the regions: they serve until it is left."""
+    """A circle around the phone, to be watched beside the regions: no other fence's border can be reached within it."""
 
     lat: float
     lon: float
@@ -247,7 +248,8 @@ class Next(Answer, frozen=True, kw_only=True):
     """Until when and how far the phone may sleep, and what to watch meanwhile; `pause_s` when nothing is live."""
 
     safe_radius_m: Annotated[float, Meta(description="no fence border can be reached within it")]
-    check_after_s: Annotated[float, Meta(description="from the newest fix on; then send one anyway")]
+    check_after_s: Annotated[float, Meta(description="from the newest fix on; then look where the phone is")]
+    send_after_s: Annotated[float, Meta(description="from the newest fix on; then send a fix wherever it is")]
     regions: Annotated[list[Region], Meta(description="nearest border first")]
     refresh: RefreshRegion | None = None
     pause_s: float | None = None

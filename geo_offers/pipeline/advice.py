@@ -7,7 +7,7 @@ from uuid import UUID
 
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.places.regions import Outlook, Wish, check_after_s, look
+from geo_offers.places.regions import Outlook, Wish, check_after_s, look, send_after_s
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import PresenceState
 
@@ -23,17 +23,18 @@ WISHES: Final[Mapping[str, Wish]] = {
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """`outlook` is of the fix's place, `check_after_s` counts from the fix's time."""
+    """`outlook` is of the fix's place, the seconds count from its time."""
 
     outlook: Outlook
     check_after_s: float
+    send_after_s: float
 
 
 def advise(index: GeofenceIndex, state: PresenceState, fix: Fix, wish: Wish) -> Advice:
     """For a device in this state after this fix, its newest."""
     outlook = look(index, fix.lat, fix.lon, wish)
-    deadlines_s = _deadlines_s(index, state, fix.at_us) if state.inside else ()
-    return Advice(outlook, check_after_s(outlook.safe_radius_m, fix.speed_mps, fix.accuracy_m, deadlines_s))
+    send_s = send_after_s(_deadlines_s(index, state, fix.at_us) if state.inside else ())
+    return Advice(outlook, check_after_s(outlook.safe_radius_m, fix.speed_mps, fix.accuracy_m, send_s), send_s)
 
 
 def _deadlines_s(index: GeofenceIndex, state: PresenceState, at_us: int) -> Iterator[float]:

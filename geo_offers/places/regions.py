@@ -1,7 +1,8 @@
 """What a phone is told to do next: how far it may go unheard, when to look anyway, and what to watch itself.
 
-Within the safe radius no fence border can be reached, so no transition can happen there. The check is due when the
-phone could have left that radius, or earlier for a deadline of a fence it is in. All lengths are rounded down.
+Within the safe radius no fence border can be reached, so no transition can happen there. A phone that sleeps looks
+where it is when it could have left that radius; one that is in a fence sends a fix at the next deadline there. All
+values are rounded down.
 """
 
 import math
@@ -13,10 +14,9 @@ from geo_offers.places.fences import Geofence
 from geo_offers.places.index import GeofenceIndex
 
 MAX_SAFE_RADIUS_M = 10_000.0
-MAX_CHECK_AFTER_S = 600.0
+MAX_SEND_AFTER_S = 600.0
+"""So late a phone may learn that fences have changed."""
 MIN_CHECK_AFTER_S = 1.0
-MIN_REFRESH_M = 100.0
-"""A phone's own monitoring tells no smaller circle from the noise of its fixes."""
 WALKING_MPS = 1.5
 """A phone that stands still, or does not say, may start to walk."""
 CAUTION = 0.999
@@ -34,7 +34,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """A circle around the phone: it need not ask for other regions before it leaves it."""
+    """A circle around the phone: within it no border of a fence that is not among the regions can be reached."""
 
     lat: float
     lon: float
@@ -54,7 +54,7 @@ def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
     """Look around a position: some microseconds for the radius alone, some ten for twenty fences."""
     found = index.nearest(lat, lon, wish.fences + 1 if wish.refresh else max(1, wish.fences))
     safe_m = [_safe_m(away_m, lat) for _, away_m in found[:1] + found[wish.fences :]]
-    refresh_m = max(MIN_REFRESH_M, safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M)
+    refresh_m = safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M
     return Outlook(
         safe_radius_m=safe_m[0] if found else MAX_SAFE_RADIUS_M,
         nearest=tuple(fence for fence, _ in found[: wish.fences]),
@@ -62,17 +62,22 @@ def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
     )
 
 
-def check_after_s(
-    safe_radius_m: float, speed_mps: float | None, accuracy_m: float, deadlines_s: Iterable[float]
-) -> float:
-    """When a phone is to look anyway, in seconds.
+def send_after_s(deadlines_s: Iterable[float]) -> float:
+    """When a phone is to send a fix wherever it is, in seconds: at the next deadline, and now and then anyway.
 
-    That is when it could have left the safe radius at its speed, from as far off as its fix may be; at the latest at
-    the next deadline. deadlines_s: seconds from the fix to each dwell or exit deadline it waits for.
+    deadlines_s: seconds from the fix to each dwell or exit deadline that it waits for.
+    """
+    return _floor(max(0.0, min((MAX_SEND_AFTER_S, *deadlines_s))))
+
+
+def check_after_s(safe_radius_m: float, speed_mps: float | None, accuracy_m: float, send_s: float) -> float:
+    """When a phone that sleeps is to look where it is, in seconds.
+
+    That is when it could have left the safe radius at its speed, from as far off as its fix may be; never later than
+    it is to send (`send_s`).
     """
     way_s = (safe_radius_m - accuracy_m) / max(speed_mps or 0.0, WALKING_MPS)
-    soonest_s = min(MAX_CHECK_AFTER_S, max(MIN_CHECK_AFTER_S, way_s), *deadlines_s)
-    return _floor(max(0.0, soonest_s))
+    return _floor(min(send_s, max(MIN_CHECK_AFTER_S, way_s)))
 
 
 def _safe_m(away_m: float, lat: float) -> float:

@@ -118,16 +118,7 @@ def _next(services: Services, caller: Caller, request: Request, wish: wire.NextW
     found = services.engine.advise(caller.device, request.last, WISHES[wish])
     if found is None:
         return None
-    refresh = found.outlook.refresh
-    return wire.Next(
-        safe_radius_m=found.outlook.safe_radius_m,
-        check_after_s=found.check_after_s,
-        regions=[regions.region(fence) for fence in found.outlook.nearest],
-        refresh=None
-        if refresh is None
-        else wire.RefreshRegion(lat=refresh.lat, lon=refresh.lon, radius_m=refresh.radius_m),
-        pause_s=pause_s(services.catalog, caller.workspace, request.received_us),
-    )
+    return regions.told(found, pause_s(services.catalog, caller.workspace, request.received_us))
 
 
 def bound(batch: Sequence[wire.Ping]) -> None:

@@ -9,7 +9,7 @@ from geo_offers.places.cells import COARSE, FINE, cover, estimate, square_of, sq
 from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
 from geo_offers.places.geometry import Area, Circle, bounds, crosses, enclosing
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.places.regions import Wish, check_after_s, look
+from geo_offers.places.regions import Wish, check_after_s, look, send_after_s
 from geo_offers.places.table import BestTable
 
 
@@ -124,20 +124,23 @@ def test_no_way_between_two_places_in_the_safe_circle_leads_over_a_border_polewa
         assert not any(crosses(bulge, lat0, lon0, lat1, lon1) for lon1, lat1 in ends)
 
 
-def test_the_check_is_due_when_the_border_could_be_reached_or_at_the_first_deadline():
-    assert check_after_s(300, None, 0, ()) == 200
-    assert check_after_s(300, 0.1, 0, ()) == 200
-    assert check_after_s(300, 30, 0, ()) == 10
-    assert check_after_s(300, 30, 90, ()) == 7
-    assert check_after_s(300, 30, 400, ()) == 1
-    assert check_after_s(300, 3_000, 0, ()) == 1
-    assert check_after_s(10_000, None, 10, ()) == 600
+def test_the_check_is_due_when_the_border_could_be_reached():
+    assert check_after_s(300, None, 0, 600) == 200
+    assert check_after_s(300, 0.1, 0, 600) == 200
+    assert check_after_s(300, 30, 0, 600) == 10
+    assert check_after_s(300, 30, 90, 600) == 7
+    assert check_after_s(300, 30, 400, 600) == 1
+    assert check_after_s(300, 3_000, 0, 600) == 1
+    assert check_after_s(10_000, None, 10, 600) == 600
 
 
-def test_the_check_is_never_later_than_a_deadline_however_near_that_is():
-    assert check_after_s(300, 30, 0, (90.0, 4.07)) == 4.0
-    assert check_after_s(300, 30, 0, (0.25,)) == 0.2
-    assert check_after_s(300, 30, 0, (-5.0,)) == 0
+def test_a_fix_is_sent_at_the_first_deadline_however_near_that_is_and_no_check_is_later():
+    assert send_after_s(()) == 600
+    assert send_after_s((90.0, 4.07)) == 4.0
+    assert send_after_s((0.25,)) == 0.2
+    assert send_after_s((-5.0, 90.0)) == 0
+    assert check_after_s(300, 30, 0, 4.0) == 4
+    assert check_after_s(300, 30, 400, 0.2) == 0.2
 
 
 def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it():
@@ -158,8 +161,8 @@ def test_the_refresh_circle_reaches_to_the_first_fence_that_is_not_watched():
     assert outlook.refresh is not None
     assert (outlook.refresh.lat, outlook.refresh.lon) == (53, 8)
     assert outlook.refresh.radius_m == pytest.approx(19 * 111.28 - 30, rel=2e-3)
-    crowd = GeofenceIndex([fence(f"s/{n:02d}", Circle(53, 8, 50 + n)) for n in range(1, 31)])
-    assert look(crowd, 53, 8, Wish(18, refresh=True)).refresh.radius_m == 100
+    crowd = GeofenceIndex([fence(f"s/{n:02d}", Circle(53, 8, 49 + n)) for n in range(1, 31)])
+    assert look(crowd, 53, 8, Wish(18, refresh=True)).refresh.radius_m == pytest.approx(68, abs=1)
     few = look(index, 53, 8, Wish(99, refresh=True))
     assert len(few.nearest) == 30
     assert few.refresh.radius_m == 10_000
