@@ -193,13 +193,9 @@ class GeofenceIndex:
         )
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
-        """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres.
-
-        Ascending by distance, then by id.
-        """
-        ranked = [(away_m, self._by_number[number]) for number, away_m in self._borders.nearest(lat, lon, limit)]
-        ranked.sort(key=lambda found: (found[0], found[1].id))
-        return [(fence, away_m) for away_m, fence in ranked]
+        """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""
+        by_number = self._by_number
+        return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
         """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""

@@ -1,55 +1,35 @@
-"""Advice on the wire. A fence's region is made once, since thousands of phones are told of the same stores."""
+"""Advice on the wire."""
 
-from typing import Final
+from math import floor
 
 from geo_offers import wire
 from geo_offers.pipeline.advice import Advice
-from geo_offers.places.fences import FenceId, Geofence
-from geo_offers.places.geometry import Circle, Geometry, enclosing
-from geo_offers.places.regions import Refresh
-
-KEPT: Final = 20_000  # a region takes about 400 bytes
-
-_made: dict[FenceId, tuple[Geometry, wire.Region]] = {}  # of all workspaces: the geometry tells whose
+from geo_offers.places.fences import Geofence
+from geo_offers.places.geometry import enclosing
 
 
 def told(advice: Advice, pause_s: float | None) -> wire.Next:
-    around = None if (circle := advice.outlook.refresh) is None else _around(circle)
+    refresh = advice.outlook.refresh
     return wire.Next(
         safe_radius_m=advice.outlook.safe_radius_m,
         check_after_s=advice.check_after_s,
         send_after_s=advice.send_after_s,
-        regions=[region(fence) for fence in advice.outlook.nearest],
-        refresh=around,
+        regions=[_region(fence) for fence in advice.outlook.nearest],
+        refresh=None
+        if refresh is None
+        else wire.RefreshRegion(lat=refresh.lat, lon=refresh.lon, radius_m=refresh.radius_m),
         pause_s=pause_s,
     )
 
 
-def forget() -> None:
-    """As after a start."""
-    _made.clear()
-
-
-def region(fence: Geofence) -> wire.Region:
-    """The circle around a fence."""
-    found = _made.get(fence.id)
-    if found is None or found[0] is not fence.geometry:
-        if len(_made) >= KEPT:
-            _made.clear()
-        found = _made[fence.id] = (fence.geometry, _region(fence))
-    return found[1]
-
-
-def _around(circle: Refresh) -> wire.RefreshRegion:
-    return wire.RefreshRegion(lat=circle.lat, lon=circle.lon, radius_m=circle.radius_m)
-
-
 def _region(fence: Geofence) -> wire.Region:
-    circle = enclosing(fence.geometry)
+    """Draw the circle around a fence, to a decimetre. Python's `round` would take as long as all the rest."""
+    geometry = fence.geometry
+    circle = enclosing(geometry)
     return wire.Region(
         fence=fence.id,
-        lat=round(circle.lat, 6),
-        lon=round(circle.lon, 6),
-        radius_m=round(circle.radius_m, 1),
-        exact=isinstance(fence.geometry, Circle),
+        lat=floor(circle.lat * 1e6 + 0.5) / 1e6,
+        lon=floor(circle.lon * 1e6 + 0.5) / 1e6,
+        radius_m=floor(circle.radius_m * 10 + 0.5) / 10,
+        exact=geometry is circle,
     )
