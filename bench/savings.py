@@ -5,8 +5,8 @@ Each trip is played twice, without a server between: every fix sent, and only th
 as added. Synthetic phones are those of the common load, one fix every 8 s, 10 m accurate; recorded trips are read in
 place, and skipped with a word where they are missing.
 
-The cost is the CPU time of one thread for making and encoding `next`, by kind of wish. Nothing is kept from one answer to
-the next, and each is of another phone in another place.
+The cost is the CPU time of one thread for making and encoding `next`, by kind of wish. Nothing is kept from one answer
+to the other, and each is of another phone in another place.
 """
 
 import gc

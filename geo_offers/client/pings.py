@@ -86,7 +86,9 @@ def wished(wish: wire.NextWish) -> dict[str, str]:
     return {} if wish == "regions" else {"next": wish}
 
 
-async def send(caller: Caller, bearer: Bearer, pings: Sequence[wire.Ping], wish: wire.NextWish) -> wire.PingsAnswer:
+async def send(
+    caller: Caller, bearer: Bearer, pings: Sequence[wire.Ping], wish: wire.NextWish = "regions"
+) -> wire.PingsAnswer:
     """All pings by HTTP, in one request or, past the bounds, in several one after the other."""
     batches = split(pings, MAX_BODY_BYTES)
     query = wished(wish)
