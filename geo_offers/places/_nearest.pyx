@@ -41,10 +41,11 @@ cdef struct Item:
     double z
     double radius_m  # of a circle, along the ground
     float reach_m  # no point of the true border is farther from the middle
-    float stray_m
+    float clear_m  # of a chunk: none is nearer to it
     int32_t fence
     int32_t pieces
     int32_t sibling  # of the same fence
+    float stray_m
     float* ends
 
 cdef struct Node:
@@ -210,6 +211,7 @@ cdef class Borders:
                 reach2 = away2
         item.stray_m = <float>(stray_m * ROUNDED)
         item.reach_m = <float>((sqrt(reach2) + stray_m) * ROUNDED)
+        item.clear_m = <float>((sqrt(chunk_chord2(item.ends, item.pieces, 0, 0, 0)) - stray_m) / ROUNDED)
         self._insert(at)
 
     def remove(self, int32_t number):
@@ -462,7 +464,7 @@ cdef class Borders:
         cdef double chord = sqrt(dx * dx + dy * dy + dz * dz)
         if item.pieces == 0:
             away_m = fabs(arc_m(chord, self._earth_m(item)) - item.radius_m)
-        elif chord - item.reach_m >= self._worst():
+        elif chord - item.reach_m >= self._worst() or item.clear_m - chord >= self._worst():
             return
         else:
             away_m = arc_m(sqrt(chunk_chord2(item.ends, item.pieces, dx, dy, dz)), earth_m) - item.stray_m

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from geo_offers.places.earth import EQUATOR_M
 from geo_offers.places.fences import Geofence
 from geo_offers.places.index import GeofenceIndex
 
@@ -21,7 +20,8 @@ WALKING_MPS = 1.5
 """A phone that stands still, or does not say, may start to walk."""
 CAUTION = 0.999
 """For what distances leave out beyond 50 km, and for the arithmetic of phones."""
-STEEPEST_DEG = 89.99
+DEGREE_M = 111_000.0
+"""Of latitude near a pole, at the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,11 @@ def check_after_s(safe_radius_m: float, speed_mps: float | None, accuracy_m: flo
 def _safe_m(away_m: float, lat: float) -> float:
     """The radius around a phone out of which no way between two of its fixes leads, where a border is so far away.
 
-    Such a way is straight in longitude and latitude: it strays poleward from the straightest way, out of a circle of
-    radius s by up to s^2 tan(lat) / 2 R.
+    Such a way is straight in longitude and latitude: it bends like a parallel, less than the circle itself does, unless
+    the circle comes near a pole.
     """
-    steep = math.tan(math.radians(min(STEEPEST_DEG, abs(lat) + math.degrees(away_m / EQUATOR_M) * 1.01)))
-    room_m = min(MAX_SAFE_RADIUS_M, away_m * CAUTION)
-    return _floor(max(0.0, room_m * (1 - room_m * steep / (2 * EQUATOR_M * 0.99))))
+    to_pole_m = (90.0 - abs(lat)) * DEGREE_M
+    return _floor(max(0.0, min(MAX_SAFE_RADIUS_M, away_m * CAUTION, to_pole_m / 2)))
 
 
 def _floor(value: float) -> float:

@@ -115,13 +115,15 @@ def test_the_safe_radius_ends_at_the_nearest_border_from_inside_and_outside():
     assert safe_m(index, 53 + 300 / 111_280, 8) < 1
 
 
-def test_no_way_between_two_places_in_the_safe_circle_leads_over_a_border_poleward_of_it():
-    bulge = Area(shapely.box(0, 80.0896, 40, 80.2))  # a way along a parallel strays from the straightest one
-    index = GeofenceIndex([fence("s/a", bulge)])
-    radius_m = safe_m(index, 80, 20)
-    ends = [Geod(ellps="WGS84").fwd(20, 80, azimuth, radius_m)[:2] for azimuth in range(0, 360, 5)]
+def test_no_way_between_two_places_in_the_safe_circle_leads_over_a_border_near_a_pole_either():
+    km = 1 / 111.69
+    beside = Circle(90 - km, 90, 300)
+    index = GeofenceIndex([fence("s/a", beside)])
+    walk = Geod(ellps="WGS84").fwd
+    radius_m = safe_m(index, 90 - km, 0)
+    ends = [walk(0, 90 - km, azimuth, radius_m)[:2] for azimuth in range(0, 360, 5)]
     for lon0, lat0 in ends:
-        assert not any(crosses(bulge, lat0, lon0, lat1, lon1) for lon1, lat1 in ends)
+        assert not any(crosses(beside, lat0, lon0, lat1, lon1) for lon1, lat1 in ends)
 
 
 def test_the_check_is_due_when_the_border_could_be_reached():
