@@ -38,6 +38,9 @@ def border(shape: Polygon | MultiPolygon) -> Border:
     """The border of a shape, x = lon and y = lat in degrees; longitudes may pass 180."""
     xy, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(shape)), return_index=True)
     lon, lat = xy.T
+    turn = math.radians(float(np.abs(np.diff(xy, axis=0)).sum(axis=1).max()))
+    if _stray_m(turn) <= STRAY_M:  # a store's
+        return Border(np.ascontiguousarray(ecef_array(lat, lon).T), ring.astype(np.int32), STRAY_M)
     strays_m = _strays_m(np.radians(lat), np.radians(lon))
     last = np.append(ring[1:] != ring[:-1], True)  # the end of a ring begins no piece
     strays_m = np.where(last, 0.0, np.append(strays_m, 0.0))
@@ -64,6 +67,11 @@ def chord_to(drawn: Border, point: Ecef) -> float:
     along = -np.einsum("ij,ij->i", start, way) / np.maximum(np.einsum("ij,ij->i", way, way), 1e-30)
     near = start + np.clip(along, 0.0, 1.0)[:, None] * way
     return math.sqrt(float(np.min(np.einsum("ij,ij->i", near, near))))
+
+
+def _stray_m(turn: float) -> float:
+    """What no edge exceeds in `_strays_m` whose turns in latitude and longitude come to so much together (radians)."""
+    return MAX_CURVATURE_RADIUS_M * ROUNDING * turn * turn / 8
 
 
 def _strays_m(phi: FloatArray, lam: FloatArray) -> FloatArray:
