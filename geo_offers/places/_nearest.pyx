@@ -102,16 +102,12 @@ cdef double chunk_chord2(const float* ends, int32_t pieces, double x, double y, 
         bx, by, bz = ends[3 * k] - x, ends[3 * k + 1] - y, ends[3 * k + 2] - z
         dx, dy, dz = bx - ax, by - ay, bz - az
         length2 = dx * dx + dy * dy + dz * dz
-        share = -(ax * dx + ay * dy + az * dz)
-        if share > 0:
-            if share >= length2:
-                dx, dy, dz = bx, by, bz
-            else:
-                share /= length2
-                dx, dy, dz = ax + share * dx, ay + share * dy, az + share * dz
-            away2 = dx * dx + dy * dy + dz * dz
-            if away2 < nearest2:
-                nearest2 = away2
+        share = -(ax * dx + ay * dy + az * dz) / length2  # without a branch: a wrong guess costs more than all of this
+        share = share if share > 0 else 0.0
+        share = share if share < 1 else 1.0
+        dx, dy, dz = ax + share * dx, ay + share * dy, az + share * dz
+        away2 = dx * dx + dy * dy + dz * dz
+        nearest2 = away2 if away2 < nearest2 else nearest2
         ax, ay, az = bx, by, bz
     return nearest2
 
