@@ -11,13 +11,14 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = tuple(
-    Path("geo_offers", path) for path in ("places/_kernel.pyx", "pipeline/_batch.pyx", "pipeline/_tracks.pyx")
+    Path("geo_offers", path)
+    for path in ("places/_kernel.pyx", "places/_nearest.pyx", "pipeline/_batch.pyx", "pipeline/_tracks.pyx")
 )
 
 
 class BuildKernel(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
-        """Adds the compiled module to the wheel; an editable install finds it beside its source."""
+        """Adds the compiled modules to the wheel; an editable install finds them beside their sources."""
         try:
             built = build(Path(self.root))
         except Exception as error:  # noqa: BLE001 - no compiler, no headers, a fault of theirs: each means "not built"

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import exactness, growth, live, lookup, pings, profile, report, restart, start, turns
+from bench import exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
 
 
 class Bench(Protocol):
@@ -28,6 +28,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "growth": growth,
     "live": live,
     "lookup": lookup,
+    "next": savings,
     "profile": profile,
     "pings": pings,
     "restart": restart,

@@ -182,6 +182,23 @@ class Pings(Request, frozen=True, kw_only=True):
     pings: Annotated[list[Ping], Meta(min_length=1, max_length=1000)]
 
 
+NextWish = Literal["regions", "radius", "ios", "android", "none"]
+
+
+class PingsQuery(Request, frozen=True, kw_only=True):
+    """What a phone wants in `next`."""
+
+    next: Annotated[
+        NextWish,
+        Meta(
+            description=(
+                "regions: the 20 nearest fences; ios: the 18 nearest and a refresh circle; android: the 99 nearest "
+                "and a refresh circle; radius: no regions; none: no `next`"
+            )
+        ),
+    ] = "regions"
+
+
 PointStatus = Literal["accepted", "late", "duplicate", "refused"]
 PointRefusal = Literal[
     "out_of_range",
@@ -216,14 +233,25 @@ class Region(Answer, frozen=True, kw_only=True):
     lat: float
     lon: float
     radius_m: float
+    exact: Annotated[bool, Meta(description="whether the circle is the fence itself")] = False
+
+
+class RefreshRegion(Answer, frozen=True, kw_only=True):
+    """A circle around the phone, to be watched beside the regions: no other fence's border can be reached within it."""
+
+    lat: float
+    lon: float
+    radius_m: float
 
 
 class Next(Answer, frozen=True, kw_only=True):
-    """Until when and how far the phone may sleep; `pause_s` when nothing is live."""
+    """Until when and how far the phone may sleep, and what to watch meanwhile; `pause_s` when nothing is live."""
 
-    safe_radius_m: float
-    check_after_s: float
-    regions: list[Region]
+    safe_radius_m: Annotated[float, Meta(description="no fence border can be reached within it")]
+    check_after_s: Annotated[float, Meta(description="from the newest fix on; then look where the phone is")]
+    send_after_s: Annotated[float, Meta(description="from the newest fix on; then send a fix wherever it is")]
+    regions: Annotated[list[Region], Meta(description="nearest border first")]
+    refresh: RefreshRegion | None = None
     pause_s: float | None = None
 
 

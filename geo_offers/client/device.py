@@ -96,14 +96,15 @@ class Device:
     async def set_rhythm(self, rhythm: wire.Rhythm) -> wire.Rhythm:
         return await self._ask("PUT", path("me", "rhythm"), wire.Rhythm, rhythm)
 
-    async def send(self, pings: Sequence[wire.Ping]) -> wire.PingsAnswer:
+    async def send(self, pings: Sequence[wire.Ping], *, wish: wire.NextWish = "regions") -> wire.PingsAnswer:
         """Send pings by HTTP, any number; results stand in the order given.
 
+        wish: what `next` is to say: `ios` or `android` with the refresh circle that `client.saving` makes most of.
         Sends of one device go out one after the other, so that a later one never overtakes. Raises ApiError,
         ConnectionFailed; sending the same pings again is safe (what was applied answers `duplicate` or `late`).
         """
         async with self._sending:
-            return await batches.send(self._caller, self._tokens, pings)
+            return await batches.send(self._caller, self._tokens, pings, wish)
 
     async def inbox(self) -> list[wire.Offer]:
         """List the person's offers: silent copies of what was decided for them."""
@@ -140,6 +141,7 @@ class Device:
         seen: SeenStore | None = None,
         in_flight: int = 1,
         auto_shown: bool = True,
+        wish: wire.NextWish = "regions",
         heartbeat_s: float = 20.0,
         patience: Patience = STREAM_PATIENCE,
     ) -> Stream:
@@ -152,6 +154,7 @@ class Device:
         again (503), no later one has been applied, behind which it would be `late` and cause nothing. More are faster
         on a slow line, where the order does not matter.
         auto_shown: say `shown` for each offer handed over; otherwise the app calls `Stream.shown`.
+        wish: what `next` of every answer is to say, as in `send`.
         """
         return Stream(
             self._caller,
@@ -159,6 +162,7 @@ class Device:
             seen=FileSeenStore.of(self.device_id) if seen is None else seen,
             in_flight=in_flight,
             auto_shown=auto_shown,
+            wish=wish,
             heartbeat_s=heartbeat_s,
             patience=patience,
         )

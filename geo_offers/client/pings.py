@@ -81,11 +81,19 @@ def merged(batches: Sequence[Batch], answers: Sequence[wire.PingsAnswer]) -> wir
     )
 
 
-async def send(caller: Caller, bearer: Bearer, pings: Sequence[wire.Ping]) -> wire.PingsAnswer:
+def wished(wish: wire.NextWish) -> dict[str, str]:
+    """The query that asks for it."""
+    return {} if wish == "regions" else {"next": wish}
+
+
+async def send(
+    caller: Caller, bearer: Bearer, pings: Sequence[wire.Ping], wish: wire.NextWish = "regions"
+) -> wire.PingsAnswer:
     """All pings by HTTP, in one request or, past the bounds, in several one after the other."""
     batches = split(pings, MAX_BODY_BYTES)
+    query = wished(wish)
     answers = [
-        await caller.ask(Call("POST", "/v1/pings", b'{"pings":' + batch.array + b"}"), bearer, wire.PingsAnswer)
+        await caller.ask(Call("POST", "/v1/pings", b'{"pings":' + batch.array + b"}", query), bearer, wire.PingsAnswer)
         for batch in batches
     ]
     return merged(batches, answers)

@@ -55,12 +55,14 @@ class Stream:
         seen: SeenStore,
         in_flight: int,
         auto_shown: bool,
+        wish: wire.NextWish,
         heartbeat_s: float,
         patience: Patience,
     ) -> None:
         self._caller = caller
         self._bearer = bearer
         self._auto_shown = auto_shown
+        self._wish: wire.NextWish = wish
         self._heartbeat_s = heartbeat_s
         self._patience = patience
         self._backoff = Backoff(patience)
@@ -230,7 +232,7 @@ class Stream:
     async def _open(self, token: str | None) -> aiohttp.ClientWebSocketResponse:
         async with asyncio.timeout(15):
             return await self._caller.streams.ws_connect(
-                self._caller.url(path("stream")),
+                self._caller.url(path("stream"), batches.wished(self._wish)),
                 headers=authorization(token),
                 heartbeat=self._heartbeat_s,
                 timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_S),

@@ -1,25 +1,48 @@
 """What a phone may do until its next ping: how far and how long it can sleep, and which regions to watch itself."""
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from geo_offers.pipeline.catalog import Catalog
-from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.places.regions import Next, Outlook
-from geo_offers.places.regions import advise as advise_place
+from geo_offers.places.regions import Outlook, Wish, check_after_s, look, send_after_s
 from geo_offers.presence.fixes import Fix
+from geo_offers.presence.machine import PresenceState
 
 NOTHING_LIVE_S = 600.0
+WISHES: Final[Mapping[str, Wish]] = {
+    "regions": Wish(20),
+    "radius": Wish(0),
+    "ios": Wish(18, refresh=True),
+    "android": Wish(99, refresh=True),
+}
+"""By the name an app asks with. iOS watches 20 regions for an app, of which one is left to it; Android 100."""
 
 
-def advise(index: GeofenceIndex, device: KnownDevice, fix: Fix, outlook: Outlook) -> Next:
-    """For a device where it was last seen; open dwell deadlines bound the time."""
-    deadlines: list[float] = []
-    for stay in device.state.inside.values():
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """`outlook` is of the fix's place, the seconds count from its time."""
+
+    outlook: Outlook
+    check_after_s: float
+    send_after_s: float
+
+
+def advise(index: GeofenceIndex, state: PresenceState, fix: Fix, wish: Wish) -> Advice:
+    """For a device in this state after this fix, its newest."""
+    outlook = look(index, fix.lat, fix.lon, wish)
+    send_s = send_after_s(_deadlines_s(index, state, fix.at_us) if state.inside else ())
+    return Advice(outlook, check_after_s(outlook.safe_radius_m, fix.speed_mps, fix.accuracy_m, send_s), send_s)
+
+
+def _deadlines_s(index: GeofenceIndex, state: PresenceState, at_us: int) -> Iterator[float]:
+    """Seconds until each dwell that is still to come. Plain edges know no deadline of an exit."""
+    for stay in state.inside.values():
         fence = index.get(stay.fence)
         if fence is not None and not stay.dwelt:
-            deadlines.append(max(0.0, (stay.entered_us - fix.at_us) / 1e6 + fence.detect.dwell_s))
-    return advise_place(outlook, fix.lat, fix.lon, fix.speed_mps, deadlines)
+            yield (stay.entered_us - at_us) / 1e6 + fence.detect.dwell_s
 
 
 def pause_s(catalog: Catalog, workspace: UUID, now_us: int) -> float | None:

@@ -19,14 +19,12 @@ from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Request
 from geo_offers.pipeline.tracks import Track
-from geo_offers.places.regions import Outlook
 from geo_offers.presence.machine import PresenceState
 
 IDLE_US: Final = 3_600 * 1_000_000
 SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent
 LOOK_US: Final = 10 * 1_000_000  # between two searches for idle devices where memory is full
 SLICE: Final = 10_000  # devices looked at before the sockets are let in
-OUTLOOKS: Final = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -60,8 +58,6 @@ class Devices:
         self._per_workspace: Counter[UUID] = Counter()
         self._loads: set[_Load] = set()
         self._looked_us: int | None = None
-        self.outlooks: dict[UUID, Outlook] = {}
-        """What was found around phones that ask, of the latest ones."""
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -102,13 +98,6 @@ class Devices:
     def install(self, workspace: UUID, device: UUID, state: PresenceState) -> None:
         """Takes the state that a turn left the device in."""
         self._tracks.install(device, state, self._catalog.index(workspace))
-
-    def look(self, device: UUID, outlook: Outlook) -> None:
-        """Keeps what was found around a phone."""
-        self.outlooks.pop(device, None)
-        self.outlooks[device] = outlook
-        if len(self.outlooks) > OUTLOOKS:
-            del self.outlooks[next(iter(self.outlooks))]
 
     # ------------------------------------------------------------------------------------------ coming
     async def know(self, workspace: UUID, devices: Collection[UUID], *, busy: Container[UUID]) -> None:
@@ -156,7 +145,6 @@ class Devices:
             track = self._tracks.get(device)
             assert track is not None  # the memory has just named it
             self._tracks.drop(device)
-            self.outlooks.pop(device, None)
             self._gone([track.device.workspace])
 
     def _gone(self, workspaces: Iterable[UUID]) -> None:

@@ -30,7 +30,7 @@ from geo_offers import clock
 from geo_offers.errors import GeoOffersError, NotFound, Unavailable
 from geo_offers.pipeline import quick
 from geo_offers.pipeline.admission import refusal
-from geo_offers.pipeline.advice import advise
+from geo_offers.pipeline.advice import Advice, advise
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
@@ -39,7 +39,7 @@ from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answered
 from geo_offers.pipeline.stepping import step_parts
 from geo_offers.pipeline.tracks import unlocatable
-from geo_offers.places.regions import Next, look
+from geo_offers.places.regions import Wish
 from geo_offers.presence.fixes import Fix
 
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
@@ -220,16 +220,12 @@ class Engine:
             track = self.devices.get(device)
         return track.device if track is not None and track.device.workspace == workspace else None
 
-    def advise(self, device: UUID, fix: Fix) -> Next | None:
-        """What the phone may do until its next ping; what was found around it before serves while it holds."""
+    def advise(self, device: UUID, fix: Fix, wish: Wish) -> Advice | None:
+        """What the phone may do until its next ping; None where it is not known any more."""
         track = self.devices.get(device)
         if track is None:
             return None
-        index, outlook = self._catalog.index(track.device.workspace), self.devices.outlooks.get(device)
-        if outlook is None or not outlook.holds(index, fix.lat, fix.lon):
-            outlook = look(index, fix.lat, fix.lon)
-            self.devices.look(device, outlook)
-        return advise(index, track.device, fix, outlook)
+        return advise(self._catalog.index(track.device.workspace), track.device.state, fix, wish)
 
     async def known(self, workspace: UUID, device: UUID) -> KnownDevice:
         """The device as the owner knows it, loaded if need be; NotFound where there is none."""

@@ -3,13 +3,13 @@
 Every active fence is filed in a table (`table.py`) under the places of its cover (`cells.py`), either as "wholly
 inside" (no test needed) or as "to be tested". One lookup is one H3 cell, two or three probes of the table, and a test
 for each fence whose border is near: it costs no more than what is filed under the fullest place, which `count` tells.
-An R-tree over all active fences answers what has no place: the nearest fences, and a long way's crossings.
+What has no place is answered by the borders in space (`nearest.py`): the nearest fences; and by an R-tree over all
+active fences: a long way's crossings.
 
 Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
 `put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
 """
 
-import bisect
 import itertools
 import math
 from array import array
@@ -20,21 +20,25 @@ import numpy as np
 import rtree
 
 from geo_offers.places.cells import Cover
-from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, arc_m, ecef
+from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, ecef
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import (
     Box,
     Circle,
-    Geometry,
     border_distance_one,
-    bounds,
     contains_one,
     crosses,
     enclosing,
     short_way,
 )
+from geo_offers.places.nearest import Nearest
 from geo_offers.places.outline import boxes_of, outline_of
 from geo_offers.places.table import BestTable, Table
+
+try:
+    from geo_offers.places.balls import CompiledNearest as BestNearest
+except ImportError:  # no compiler where it was installed
+    from geo_offers.places.nearest import PlainNearest as BestNearest  # type: ignore[assignment]
 
 SHORT_WAY_M = 100.0
 """A way whose half is shorter than the shortest edge of a fine cell (over 50 m anywhere) stays within one ring of
@@ -42,8 +46,6 @@ cells around its middle."""
 LEG_DEG = 0.02
 """A long way is looked up box by box of about this size, or its one box would propose half a country."""
 MAX_LEGS = 256
-NEAR_M = 1_000_000.0
-"""Up to here an arc is at most 0.2 % longer than its chord."""
 
 NOWHERE = Cover()
 NODE = 16
@@ -62,9 +64,12 @@ def prepare(fence: Geofence) -> Cover:
 class GeofenceIndex:
     """A mutable set of fences by id. Not safe for use by several threads at once."""
 
-    def __init__(self, fences: Iterable[Geofence] = (), table: Table | None = None) -> None:
-        self._numbers: dict[FenceId, int] = {}  # in the table, in the R-tree and in the list
+    def __init__(
+        self, fences: Iterable[Geofence] = (), table: Table | None = None, borders: Nearest | None = None
+    ) -> None:
+        self._numbers: dict[FenceId, int] = {}  # in the table, among the borders, in the R-tree and in the list
         self._table: Table = BestTable() if table is None else table
+        self._borders: Nearest = BestNearest() if borders is None else borders
         self._by_number: list[Geofence] = []
         self._spare: list[int] = []
         self.filed = 0
@@ -115,6 +120,7 @@ class GeofenceIndex:
 
     def _file(self, number: int, fence: Geofence, covered: Cover) -> None:
         self._table.put(number, fence.outline, covered)
+        self._borders.put(number, fence.outline)
         self.filed += len(covered)
 
     def _number(self, fence: Geofence) -> int:
@@ -136,6 +142,7 @@ class GeofenceIndex:
         if held.active:
             self.filed -= len(self._table.places(number))
             self._table.remove(number)
+            self._borders.remove(number)
             for box in boxes_of(outline_of(held.outline)):
                 self._tree.delete(number, _xy(box))
         self._by_number[number] = _GONE
@@ -224,33 +231,9 @@ class GeofenceIndex:
         return border_distance_one(fence.geometry, lat, lon)
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
-        """Rank the `limit` active fences whose borders are nearest, with signed distances in metres (negative inside).
-
-        Ascending by absolute distance, then by id. The R-tree's own order is by degrees and only seeds the search:
-        the distance found there bounds a circle, and whatever lies in that is measured.
-        """
-        if limit < 1:
-            return []
-        point = ecef(lat, lon)
-        seeds = set(self._tree.nearest((lon, lat, lon, lat), 2 * limit))  # a fence may have two boxes
-        ceilings = sorted(_at_most_m(self._by_number[number].geometry, point) for number in seeds)
-        if len(ceilings) >= limit:
-            around = bounds(Circle(lat, lon, ceilings[limit - 1] * 1.02 + 1.0))  # far away, distances are 1 % off
-            seeds.update(*(self._tree.intersection(_xy(box)) for box in around))
-        return self._measure(seeds, lat, lon, limit)
-
-    def _measure(self, numbers: Iterable[int], lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
-        """Rank the nearest of these fences; only what can be near enough, by the circle around it, is measured."""
-        point = ecef(lat, lon)
-        fences = [self._by_number[number] for number in numbers]
-        floors = sorted((_at_least_m(fence.geometry, point), fence.id, fence) for fence in fences)
-        ranked: list[tuple[float, FenceId, Geofence, float]] = []
-        for least_m, fence_id, fence in floors:
-            if len(ranked) >= limit and least_m > ranked[limit - 1][0]:
-                break
-            away_m = border_distance_one(fence.geometry, lat, lon)
-            bisect.insort(ranked, (abs(away_m), fence_id, fence, away_m))
-        return [(fence, away_m) for _, _, fence, away_m in ranked[:limit]]
+        """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""
+        by_number = self._by_number
+        return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
         """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""
@@ -297,22 +280,6 @@ def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:
 def _reaches(circle: Circle, point: Ecef, away_m: float) -> bool:
     """Whether any of the circle can be so near, by straight lines through the Earth."""
     return math.dist(point, circle.centre) <= math.sqrt(circle.chord2_m2) + away_m
-
-
-def _at_least_m(geometry: Geometry, point: Ecef) -> float:
-    """No border is nearer: the straight line through the Earth to the circle around it, shorter than any way there."""
-    circle = enclosing(geometry)
-    return max(0.0, math.dist(point, circle.centre) - circle.radius_m) * 0.98
-
-
-def _at_most_m(geometry: Geometry, point: Ecef) -> float:
-    """Some border is as near: exact to 0.2 % for a circle, by the circle around it for an area."""
-    circle = enclosing(geometry)
-    chord = math.dist(point, circle.centre)
-    arc = chord * 1.002 if chord < NEAR_M else arc_m(chord, circle.earth_m)
-    if isinstance(geometry, Circle):
-        return max(arc - circle.radius_m, circle.radius_m - chord)
-    return arc * 1.02 + circle.radius_m
 
 
 def _length_at_most(lat0: float, lon0: float, lat1: float, lon1: float, limit_m: float) -> bool:

@@ -1,89 +1,95 @@
 """What a phone is told to do next: how far it may go unheard, when to look anyway, and what to watch itself.
 
-Within the safe radius no fence border can be reached, so no transition can happen there. The check is due when the
-phone could have left that radius, or earlier for a deadline of a fence it is in.
+Within the safe radius no fence border can be reached, so no transition can happen there. A phone that sleeps looks
+where it is when it could have left that radius; one that is in a fence sends a fix at the next deadline there. All
+values are rounded down.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from geo_offers.places.earth import Ecef, ecef
-from geo_offers.places.fences import FenceId
-from geo_offers.places.geometry import enclosing
+from geo_offers.places.fences import Geofence
 from geo_offers.places.index import GeofenceIndex
 
-REGIONS = 20
-"""Apple's limit of regions that an app may watch."""
 MAX_SAFE_RADIUS_M = 10_000.0
-MAX_CHECK_AFTER_S = 600.0
+MAX_SEND_AFTER_S = 600.0
+"""So late a phone may learn that fences have changed."""
 MIN_CHECK_AFTER_S = 1.0
 WALKING_MPS = 1.5
 """A phone that stands still, or does not say, may start to walk."""
 CAUTION = 0.999
-"""Distances to borders of areas are known to a thousandth."""
+"""For what distances leave out beyond 50 km, and for the arithmetic of phones."""
+DEGREE_M = 111_000.0
+"""Of latitude near a pole, at the least."""
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
-    """A circle around a fence, for the phone's own monitoring."""
+class Wish:
+    """Which regions an app wants: so many of the nearest fences, and a circle to leave for the next ones."""
 
-    fence: FenceId
+    fences: int
+    refresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A circle around the phone: within it no border of a fence that is not among the regions can be reached."""
+
     lat: float
     lon: float
     radius_m: float
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """The hint in a ping's answer; regions nearest first."""
+class Outlook:
+    """What is around a place; the fences whose borders are nearest come first."""
 
     safe_radius_m: float
-    check_after_s: float
-    regions: tuple[Region, ...]
+    nearest: tuple[Geofence, ...]
+    refresh: Refresh | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What was found around a place: how far the nearest border is, and the nearest fences. It stays good nearby."""
-
-    point: Ecef
-    changes: int
-    border_m: float
-    regions: tuple[Region, ...]
-
-    def moved_m(self, lat: float, lon: float) -> float:
-        """How far this position is from the one looked at, over the ground and rounded up."""
-        return math.dist(self.point, ecef(lat, lon)) / CAUTION
-
-    def holds(self, index: GeofenceIndex, lat: float, lon: float) -> bool:
-        """Whether it need not be made again: no fence has changed, and most of the way to the border is left."""
-        return self.changes == index.changes and self.moved_m(lat, lon) <= self.border_m / 4
-
-
-def look(index: GeofenceIndex, lat: float, lon: float) -> Outlook:
-    """Look around a position. The dear part of an advice: some hundred microseconds among many fences."""
-    nearest = index.nearest(lat, lon, REGIONS)
-    border_m = abs(nearest[0][1]) * CAUTION if nearest else MAX_SAFE_RADIUS_M
-    circles = [(fence.id, enclosing(fence.geometry)) for fence, _ in nearest]
+def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
+    """Look around a position: some microseconds for the radius alone, some ten for twenty fences."""
+    found = index.nearest(lat, lon, wish.fences + 1 if wish.refresh else max(1, wish.fences))
+    safe_m = [_safe_m(away_m, lat) for _, away_m in found[:1] + found[wish.fences :]]
+    refresh_m = safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M
     return Outlook(
-        point=ecef(lat, lon),
-        changes=index.changes,
-        border_m=min(MAX_SAFE_RADIUS_M, border_m),
-        regions=tuple(Region(fence, circle.lat, circle.lon, circle.radius_m) for fence, circle in circles),
+        safe_radius_m=safe_m[0] if found else MAX_SAFE_RADIUS_M,
+        nearest=tuple(fence for fence, _ in found[: wish.fences]),
+        refresh=Refresh(lat, lon, refresh_m) if wish.refresh else None,
     )
 
 
-def advise(outlook: Outlook, lat: float, lon: float, speed_mps: float | None, deadlines_s: Sequence[float]) -> Next:
-    """Advise a phone at this position, for which the outlook holds.
+def send_after_s(deadlines_s: Iterable[float]) -> float:
+    """When a phone is to send a fix wherever it is, in seconds: at the next deadline, and now and then anyway.
 
-    deadlines_s: seconds from now to each dwell or exit deadline it waits for. The safe radius is what is left of the
-    outlook's, so that it is never too large.
+    deadlines_s: seconds from the fix to each dwell or exit deadline that it waits for.
     """
-    safe_radius_m = max(0.0, outlook.border_m - outlook.moved_m(lat, lon))
-    soonest_s = min(MAX_CHECK_AFTER_S, safe_radius_m / max(speed_mps or 0.0, WALKING_MPS), *deadlines_s)
-    return Next(
-        safe_radius_m=safe_radius_m,
-        check_after_s=max(MIN_CHECK_AFTER_S, soonest_s),
-        regions=outlook.regions,
-    )
+    return _floor(max(0.0, min((MAX_SEND_AFTER_S, *deadlines_s))))
+
+
+def check_after_s(safe_radius_m: float, speed_mps: float | None, accuracy_m: float, send_s: float) -> float:
+    """When a phone that sleeps is to look where it is, in seconds.
+
+    That is when it could have left the safe radius at its speed, from as far off as its fix may be; never later than
+    it is to send (`send_s`).
+    """
+    way_s = (safe_radius_m - accuracy_m) / max(speed_mps or 0.0, WALKING_MPS)
+    return _floor(min(send_s, max(MIN_CHECK_AFTER_S, way_s)))
+
+
+def _safe_m(away_m: float, lat: float) -> float:
+    """The radius around a phone out of which no way between two of its fixes leads, where a border is so far away.
+
+    Such a way is straight in longitude and latitude: it bends like a parallel, less than the circle itself does, unless
+    the circle comes near a pole.
+    """
+    to_pole_m = (90.0 - abs(lat)) * DEGREE_M
+    return _floor(max(0.0, min(MAX_SAFE_RADIUS_M, away_m * CAUTION, to_pole_m / 2)))
+
+
+def _floor(value: float) -> float:
+    """To a tenth."""
+    return math.floor(value * 10) / 10

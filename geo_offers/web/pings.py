@@ -8,12 +8,12 @@ import msgspec
 from geo_offers import instants, wire
 from geo_offers.errors import Fault, Forbidden, Invalid
 from geo_offers.pipeline import quick
-from geo_offers.pipeline.advice import pause_s
+from geo_offers.pipeline.advice import WISHES, pause_s
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.quick import Batch
 from geo_offers.pipeline.requests import RESULTS, MadeOffer, Point, Points, Request
 from geo_offers.pipeline.services import Services
-from geo_offers.web import bodies
+from geo_offers.web import bodies, regions
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
 
 _NOBODY = UUID(int=0)  # a ping that names no device under a server key: unknown, refused by its index
@@ -75,8 +75,10 @@ def _shape(number: int, detail: str) -> Invalid:
     return Invalid(detail, (Fault(f"/pings/{number}", "shape", detail),))
 
 
-def answer(services: Services, caller: Caller, request: Request, seq: int | None = None) -> wire.PingsAnswer:
-    """The engine's answer; `next` for a phone, which can use it."""
+def answer(
+    services: Services, caller: Caller, request: Request, wish: wire.NextWish, seq: int | None = None
+) -> wire.PingsAnswer:
+    """The engine's answer; `next` for a phone, which can use it, as it wishes."""
     many = caller.device is None
     return wire.PingsAnswer(
         results=[_RESULTS[code] for code in request.codes],
@@ -91,7 +93,7 @@ def answer(services: Services, caller: Caller, request: Request, seq: int | None
             for seen in request.transitions
         ],
         offers=[offer(made) for made in request.offers],
-        next=None if many else _next(services, caller, request),
+        next=None if many else _next(services, caller, request, wish),
         seq=seq,
     )
 
@@ -114,27 +116,14 @@ def offer(made: MadeOffer) -> wire.Offer:
     )
 
 
-def _next(services: Services, caller: Caller, request: Request) -> wire.Next | None:
-    last = None if caller.device is None else request.last
+def _next(services: Services, caller: Caller, request: Request, wish: wire.NextWish) -> wire.Next | None:
+    last = None if caller.device is None or wish == "none" else request.last
     if last is None or caller.device is None:
         return None
-    found = services.engine.advise(caller.device, last)
+    found = services.engine.advise(caller.device, last, WISHES[wish])
     if found is None:
         return None
-    return wire.Next(
-        safe_radius_m=round(found.safe_radius_m, 1),
-        check_after_s=round(found.check_after_s, 1),
-        regions=[
-            wire.Region(
-                fence=region.fence,
-                lat=round(region.lat, 6),
-                lon=round(region.lon, 6),
-                radius_m=round(region.radius_m, 1),
-            )
-            for region in found.regions
-        ],
-        pause_s=pause_s(services.catalog, caller.workspace, request.received_us),
-    )
+    return regions.told(found, pause_s(services.catalog, caller.workspace, request.received_us))
 
 
 def bound(batch: Sequence[wire.Ping]) -> None:
@@ -172,7 +161,7 @@ async def post_pings(services: Services, given: Given) -> Reply:
     else:
         sent = own(given.caller, given.body)
     request = await services.engine.take(given.caller.workspace, sent, caller=given.caller.device)
-    return Reply(answer(services, given.caller, request))
+    return Reply(answer(services, given.caller, request, given.query.next))
 
 
 CALLS = (
@@ -185,6 +174,7 @@ CALLS = (
         wire.PingsAnswer,
         body=wire.Pings,
         plain=plain_body,
+        query=wire.PingsQuery,
         max_body=PINGS_BODY,
         hot=True,
         tag="pings",

@@ -95,7 +95,8 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     socket = web.WebSocketResponse(
         max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
     )
-    line = _Line(socket, request.transport, services, auth)
+    wish = bodies.convert(dict(request.query), wire.PingsQuery).next
+    line = _Line(socket, request.transport, services, auth, wish)
     with request.app[SOCKETS].take():
         caller = None if header is None else await line.admit(header)
         with contextlib.suppress(ConnectionError):  # the phone is gone, which is nobody's fault
@@ -119,11 +120,13 @@ class _Line:
         transport: asyncio.Transport | None,
         services: Services,
         auth: Authenticator,
+        wish: wire.NextWish,
     ) -> None:
         self._socket = socket
         self._transport = transport
         self._services = services
         self._auth = auth
+        self._wish = wish
         self._bearer = ""
         self._checked_s = monotonic()
         self._seq = 0
@@ -237,7 +240,7 @@ class _Line:
     async def _said(self, caller: Caller, request: Request, seq: int) -> bytes:
         try:
             await answered(request)
-            return _encoder.encode(pings.answer(self._services, caller, request, seq))
+            return _encoder.encode(pings.answer(self._services, caller, request, self._wish, seq))
         except GeoOffersError as error:
             return _problem(error, seq)
 

@@ -3,12 +3,13 @@
 import pytest
 import shapely
 from h3.api import basic_int as h3
+from pyproj import Geod
 
 from geo_offers.places.cells import COARSE, FINE, cover, estimate, square_of, squares
 from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
-from geo_offers.places.geometry import Area, Circle, bounds
+from geo_offers.places.geometry import Area, Circle, bounds, crosses, enclosing
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.places.regions import advise, look
+from geo_offers.places.regions import Wish, check_after_s, look, send_after_s
 from geo_offers.places.table import BestTable
 
 
@@ -92,62 +93,88 @@ def test_a_fence_on_the_way_is_crossed_and_one_around_an_end_is_not():
     assert index.crossed(53.005, 8, 53.005, 8) == ()
 
 
-def advised(index, lat, lon, speed_mps, deadlines_s):
-    return advise(look(index, lat, lon), lat, lon, speed_mps, deadlines_s)
+ALL = Wish(20)
 
 
-def test_what_was_found_nearby_serves_on_and_gives_no_more_than_what_is_left_of_it():
-    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    outlook = look(index, 53.02, 8)
-    for lat in (53.02, 53.0195, 53.0205, 53.017):
-        fresh = advised(index, lat, 8, None, ()).safe_radius_m
-        assert outlook.holds(index, lat, 8)
-        assert 0.4 * fresh < advise(outlook, lat, 8, None, ()).safe_radius_m <= fresh / 0.998
-
-
-def test_what_was_found_is_looked_at_anew_near_the_border_and_after_any_change_of_fences():
-    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    outlook = look(index, 53.02, 8)
-    assert not outlook.holds(index, 53.015, 8)
-    index.put(fence("s/b", Circle(54, 8, 300)))
-    assert not outlook.holds(index, 53.02, 8)
-    outlook = look(index, 53.02, 8)
-    index.remove("s/b")
-    assert not outlook.holds(index, 53.02, 8)
+def safe_m(index, lat, lon):
+    return look(index, lat, lon, ALL).safe_radius_m
 
 
 def test_a_phone_far_from_everything_may_sleep_long_and_is_given_all_fences_in_order():
     index = GeofenceIndex([fence("s/far", Circle(55, 8, 100)), fence("s/near", Circle(54, 8, 100))])
-    advice = advised(index, 53, 8, None, ())
-    assert (advice.safe_radius_m, advice.check_after_s) == (10_000, 600)
-    assert [region.fence for region in advice.regions] == ["s/near", "s/far"]
-    assert advised(GeofenceIndex(), 53, 8, None, ()).safe_radius_m == 10_000
+    outlook = look(index, 53, 8, ALL)
+    assert 0.998 * 10_000 < outlook.safe_radius_m <= 10_000
+    assert [fence.id for fence in outlook.nearest] == ["s/near", "s/far"]
+    assert safe_m(GeofenceIndex(), 53, 8) == 10_000
 
 
 def test_the_safe_radius_ends_at_the_nearest_border_from_inside_and_outside():
     index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    assert advised(index, 53, 8, None, ()).safe_radius_m == pytest.approx(300, rel=2e-3)
-    assert advised(index, 53 + 1_300 / 111_280, 8, None, ()).safe_radius_m == pytest.approx(1_000, rel=2e-3)
+    assert safe_m(index, 53, 8) == pytest.approx(300, rel=2e-3)
+    assert safe_m(index, 53 + 1_300 / 111_280, 8) == pytest.approx(1_000, rel=2e-3)
+    assert safe_m(index, 53 + 300 / 111_280, 8) < 1
 
 
-def test_the_check_is_due_when_the_border_could_be_reached_or_at_the_first_deadline():
-    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
-    assert advised(index, 53, 8, None, ()).check_after_s == pytest.approx(200, rel=2e-3)
-    assert advised(index, 53, 8, 0.1, ()).check_after_s == pytest.approx(200, rel=2e-3)
-    assert advised(index, 53, 8, 30, ()).check_after_s == pytest.approx(10, rel=2e-3)
-    assert advised(index, 53, 8, 30, (90.0, 4.0)).check_after_s == 4
-    assert advised(index, 53, 8, 3_000, ()).check_after_s == 1
-    assert advised(index, 53, 8, 30, (-5.0,)).check_after_s == 1
+def test_no_way_between_two_places_in_the_safe_circle_leads_over_a_border_near_a_pole_either():
+    km = 1 / 111.69
+    beside = Circle(90 - km, 90, 300)
+    index = GeofenceIndex([fence("s/a", beside)])
+    walk = Geod(ellps="WGS84").fwd
+    radius_m = safe_m(index, 90 - km, 0)
+    ends = [walk(0, 90 - km, azimuth, radius_m)[:2] for azimuth in range(0, 360, 5)]
+    for lon0, lat0 in ends:
+        assert not any(crosses(beside, lat0, lon0, lat1, lon1) for lon1, lat1 in ends)
+
+
+def test_the_check_is_due_when_the_border_could_be_reached():
+    assert check_after_s(300, None, 0, 600) == 200
+    assert check_after_s(300, 0.1, 0, 600) == 200
+    assert check_after_s(300, 30, 0, 600) == 10
+    assert check_after_s(300, 30, 90, 600) == 7
+    assert check_after_s(300, 30, 400, 600) == 1
+    assert check_after_s(300, 3_000, 0, 600) == 1
+    assert check_after_s(10_000, None, 10, 600) == 600
+
+
+def test_a_fix_is_sent_at_the_first_deadline_however_near_that_is_and_no_check_is_later():
+    assert send_after_s(()) == 600
+    assert send_after_s((90.0, 4.07)) == 4.0
+    assert send_after_s((0.25,)) == 0.2
+    assert send_after_s((-5.0, 90.0)) == 0
+    assert check_after_s(300, 30, 0, 4.0) == 4
+    assert check_after_s(300, 30, 400, 0.2) == 0.2
 
 
 def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it():
     area = Area(shapely.box(8, 53, 8.001, 53.001))
     others = [fence(f"s/{n:02d}", Circle(53.1, 8 + n / 100, 100)) for n in range(25)]
-    regions = advised(GeofenceIndex([fence("s/area", area), *others]), 53, 8, None, ()).regions
-    assert len(regions) == 20
-    assert regions[0].fence == "s/area"
-    assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))
-    assert regions[0].radius_m == pytest.approx(65, abs=1)
+    nearest = look(GeofenceIndex([fence("s/area", area), *others]), 53, 8, ALL).nearest
+    assert len(nearest) == 20
+    assert nearest[0].id == "s/area"
+    circle = enclosing(nearest[0].geometry)
+    assert (circle.lat, circle.lon) == pytest.approx((53.0005, 8.0005))
+    assert circle.radius_m == pytest.approx(65, abs=1)
+
+
+def test_the_refresh_circle_reaches_to_the_first_fence_that_is_not_watched():
+    index = GeofenceIndex([fence(f"s/{n:02d}", Circle(53 + n / 1_000, 8, 30)) for n in range(1, 31)])
+    outlook = look(index, 53, 8, Wish(18, refresh=True))
+    assert [fence.id for fence in outlook.nearest] == [f"s/{n:02d}" for n in range(1, 19)]
+    assert outlook.refresh is not None
+    assert (outlook.refresh.lat, outlook.refresh.lon) == (53, 8)
+    assert outlook.refresh.radius_m == pytest.approx(19 * 111.28 - 30, rel=2e-3)
+    crowd = GeofenceIndex([fence(f"s/{n:02d}", Circle(53, 8, 49 + n)) for n in range(1, 31)])
+    assert look(crowd, 53, 8, Wish(18, refresh=True)).refresh.radius_m == pytest.approx(68, abs=1)
+    few = look(index, 53, 8, Wish(99, refresh=True))
+    assert len(few.nearest) == 30
+    assert few.refresh.radius_m == 10_000
+
+
+def test_an_app_that_wants_no_regions_is_told_the_radius_alone():
+    index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
+    outlook = look(index, 53, 8, Wish(0))
+    assert (outlook.nearest, outlook.refresh) == ((), None)
+    assert outlook.safe_radius_m == safe_m(index, 53, 8)
 
 
 SIZES = [100, 20_000, 400_000]

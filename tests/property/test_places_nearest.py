@@ -1,0 +1,156 @@
+"""Distances to borders against pyproj's geodesics along densified borders, and the compiled search against them all."""
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod
+
+from geo_offers.places.fences import Detect, FenceId, Geofence
+from geo_offers.places.geometry import Area, Circle, border_distance_one, enclosing
+from geo_offers.places.index import BestNearest, GeofenceIndex
+from geo_offers.places.nearest import PlainNearest
+from geo_offers.places.regions import MAX_SAFE_RADIUS_M, Wish, look
+
+GEOD = Geod(ellps="WGS84")
+PLACES = [(52.0, 8.0), (0.0, 0.0), (-17.0, 180.0), (66.0, -179.99), (84.9, 20.0), (-89.0, 100.0)]
+SIZES_M = [25.0, 100.0, 1_000.0, 20_000.0, 100_000.0]
+
+
+def turned(lon):
+    return (lon + 180) % 360 - 180 if not -180 <= lon <= 180 else lon
+
+
+def walk(lat, lon, azimuth, metres):
+    lon1, lat1, _ = GEOD.fwd(lon, lat, azimuth, metres)
+    return lat1, turned(lon1)
+
+
+def split_at_seam(shape):
+    """The RFC 7946 form of a shape drawn with longitudes beyond 180."""
+    parts = []
+    for turn in (0, 360, -360):
+        cut = shapely.intersection(shape, shapely.box(-180 + turn, -90, 180 + turn, 90))
+        parts += [shapely.transform(p, lambda xy, t=turn: xy - (t, 0)) for p in shapely.get_parts(cut) if p.area > 0]
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def ring(lat, lon, size_m, shares):
+    """Corners about a place, each at its share of the size; longitudes do not jump at the antimeridian."""
+    corners = []
+    for number, share in enumerate(shares):
+        y, x = walk(lat, lon, 360 * number / len(shares), size_m * share)
+        corners.append((lon + (x - lon + 180) % 360 - 180, y))
+    return corners
+
+
+@st.composite
+def drawn(draw):
+    """A geometry and the unsplit shape of its border: None for a circle."""
+    lat, lon = draw(st.sampled_from(PLACES))
+    size_m = draw(st.sampled_from(SIZES_M)) * draw(st.floats(0.5, 1))
+    if draw(st.booleans()):
+        return Circle(lat, lon, max(25.0, size_m)), None
+    size_m = min(size_m, 0.5 * 111_000 * (90 - abs(lat)))  # no area holds a pole
+    shares = draw(st.lists(st.floats(0.5, 1), min_size=3, max_size=12))
+    shape = shapely.Polygon(ring(lat, lon, size_m, shares))
+    if draw(st.booleans()):  # with a hole, and an island in that
+        hole, island = (ring(lat, lon, size_m * share, [1] * 6) for share in (0.2, 0.1))
+        shape = shapely.MultiPolygon([shape.difference(shapely.Polygon(hole)).buffer(0), shapely.Polygon(island)])
+    shape = shapely.make_valid(shape)
+    return Area(split_at_seam(shape)), shape
+
+
+def geodesic_m(circle_or_shape, lat, lon):
+    """By brute force: from the point to the border, densified until no more than 0.1 % or 1 cm is missed."""
+    geometry, shape = circle_or_shape
+    if shape is None:
+        return abs(GEOD.inv(lon, lat, geometry.lon, geometry.lat)[2] - geometry.radius_m)
+    xy = [np.asarray(each.coords) for part in shapely.get_parts(shape) for each in shapely.get_rings(part)]
+    starts, ends = np.concatenate([each[:-1] for each in xy]), np.concatenate([each[1:] for each in xy])
+    low, high = np.zeros(len(starts)), np.ones(len(starts))
+    best = math.inf
+    for _ in range(6):  # each time the shares about the nearest one of each edge
+        shares = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, 41)
+        points = starts[:, None, :] + shares[:, :, None] * (ends - starts)[:, None, :]
+        count = points.shape[0] * points.shape[1]
+        x, y = points[..., 0].ravel(), points[..., 1].ravel()
+        away_m = GEOD.inv(np.full(count, lon), np.full(count, lat), x, y)[2].reshape(shares.shape)
+        best = min(best, float(away_m.min()))
+        at = away_m.argmin(axis=1)
+        step = (high - low) / 40
+        middle = shares[np.arange(len(at)), at]
+        low, high = np.maximum(low, middle - step), np.minimum(high, middle + step)
+    return best
+
+
+def points_about(geometry, seed):
+    random = np.random.default_rng(seed)
+    circle = enclosing(geometry)
+    for share in (0.0, 0.3, 0.9, 0.999, 1.001, 1.1, 2.0):
+        yield walk(circle.lat, circle.lon, random.uniform(0, 360), circle.radius_m * share)
+
+
+@given(drawn(), st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None)
+def test_the_distance_to_a_border_is_no_more_than_the_truth_and_next_to_no_less(shape, seed):
+    for point in points_about(shape[0], seed):
+        truth_m = geodesic_m(shape, *point)
+        found_m = abs(border_distance_one(shape[0], *point))
+        assert truth_m * 0.999 - 0.04 <= found_m <= truth_m * 1.0001 + 0.02
+        if truth_m < 50_000:
+            assert truth_m - 0.05 <= found_m
+
+
+@given(st.lists(drawn(), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_the_safe_radius_reaches_no_border_and_is_not_needlessly_small(shapes, seed):
+    index = GeofenceIndex(
+        Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect())
+        for number, (geometry, _) in enumerate(shapes)
+    )
+    for point in points_about(shapes[0][0], seed):
+        truth_m = min(geodesic_m(shape, *point) for shape in shapes)
+        safe_m = look(index, *point, Wish(20)).safe_radius_m
+        assert safe_m <= truth_m
+        to_pole_m = GEOD.inv(point[1], point[0], 0, math.copysign(90, point[0]))[2]
+        assert safe_m >= 0.99 * min(MAX_SAFE_RADIUS_M, truth_m, to_pole_m / 2) - 0.15
+
+
+@given(st.lists(drawn(), min_size=1, max_size=30), st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 20, 100]))
+@settings(max_examples=100, deadline=None)
+def test_the_compiled_search_finds_what_the_plain_one_finds_after_any_changes(shapes, seed, limit):
+    random = np.random.default_rng(seed)
+    searches = BestNearest(), PlainNearest()
+    there = {}
+    for number in [*range(len(shapes)), *random.integers(0, len(shapes), 20).tolist()]:
+        for search in searches:
+            if number in there:
+                search.remove(number)
+            else:
+                search.put(number, shapes[number][0])
+        if there.pop(number, None) is None:
+            there[number] = shapes[number][0]
+    for point in points_about(shapes[0][0], seed):
+        best, plain = (search.nearest(*point, limit) for search in searches)
+        assert [away_m for _, away_m in best] == pytest.approx([away_m for _, away_m in plain], rel=1e-7, abs=0.01)
+        assert len(best) == min(limit, len(there)) == len(dict(best))
+        for number, away_m in best:
+            assert away_m == pytest.approx(abs(border_distance_one(there[number], *point)), rel=1e-7, abs=0.01)
+
+
+def test_many_areas_at_one_spot_and_one_of_two_thousand_corners_are_measured_alike():
+    random = np.random.default_rng(7)
+    shapes = [
+        Area(shapely.Polygon(ring(52.0, 8.0, 300, random.uniform(0.6, 1, corners))))
+        for corners in [*random.integers(5, 40, 499).tolist(), 1_999]
+    ]
+    search = BestNearest()
+    for number, shape in enumerate(shapes):
+        search.put(number, shape)
+    for point in [(52.0, 8.0), (52.002, 8.001), (52.01, 8.0)]:
+        expected = sorted(abs(border_distance_one(shape, *point)) for shape in shapes)[:20]
+        assert [away_m for _, away_m in search.nearest(*point, 20)] == pytest.approx(expected, abs=0.001)
