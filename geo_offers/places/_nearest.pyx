@@ -7,10 +7,12 @@ no bound among small ones. A question takes the nodes in the order of how near a
 that is farther than what was found: the cost follows what lies around, not how much there is.
 
 In space there is no pole and no antimeridian, and the straight line is never longer than the way along the ground.
+Outlines are read as they are (`outline.py`), and edges cut as `borders.py` has it.
 """
 
-from libc.math cimport asin, cos, fabs, sin, sqrt
-from libc.stdint cimport int32_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.math cimport asin, atan2, ceil, cos, fabs, fmax, fmin, sin, sqrt
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 
 cdef extern from *:
@@ -29,24 +31,31 @@ cdef enum:
     PIECES = 40  # of a chunk
 
 cdef double RADIANS = 0.017453292519943295
+cdef double DEGREES = 57.29577951308232
 cdef double HALF_M = 8388608.0  # along each axis all of the Earth is nearer to its centre
 cdef double SMALLEST_M = 32.0  # half the side of a node that is not split any more
 cdef double[CLASSES] WIDEST_M = [600.0, 6000.0, 60000.0, 1e9]  # the reach of a class's items
 cdef double ROUNDED = 1.000001  # more than a float rounds, and the ends' offsets with it
+cdef double WIDE_M = 1e6  # an area whose border is within this of a point lies there itself, not all around it
+cdef double AROUND = 1.001  # a circle around an area is larger by this, and by AROUND_M, than it need be
+cdef double AROUND_M = 0.01
+
+cdef union Form:
+    double radius_m  # of a circle, along the ground
+    float* ends  # of a chunk, pieces + 1 of them, x, y, z relative to the middle of its ball
 
 cdef struct Item:
-    # A circle: `pieces` is 0. A chunk: its ends, pieces + 1 of them, x, y, z relative to the middle of its ball.
+    # A circle: `pieces` is 0. A chunk: some straight pieces.
     double x
     double y
     double z
-    double radius_m  # of a circle, along the ground
+    Form form
     float reach_m  # no point of the true border is farther from the middle
     float clear_m  # of a chunk: none is nearer to it
     int32_t fence
     int32_t pieces
     int32_t sibling  # of the same fence
     float stray_m
-    float* ends
 
 cdef struct Node:
     int32_t children  # the first of eight; -1: a leaf
@@ -115,7 +124,10 @@ cdef double chunk_chord2(const float* ends, int32_t pieces, double x, double y, 
 cdef class Borders:
     """Borders of fences by number. Not safe for use by several threads at once."""
 
-    cdef double equator_m, eccentricity2
+    cdef double equator_m, eccentricity2, curvature_m, stray_m
+    cdef int32_t most_pieces
+    cdef double* ring  # of the border that is being filed: its ends in space
+    cdef int64_t ring_room
     cdef Item* items
     cdef int32_t* next  # item of its leaf, or among the spare: apart, so that a leaf is walked without its items
     cdef int32_t items_used, items_room, items_spare
@@ -128,9 +140,13 @@ cdef class Borders:
     cdef Found* best
     cdef int32_t best_used, best_limit, best_room
 
-    def __cinit__(self, double equator_m, double eccentricity2):
+    def __cinit__(
+        self, double equator_m, double eccentricity2, double curvature_m, double stray_m, int32_t most_pieces
+    ):
         cdef int32_t k
         self.equator_m, self.eccentricity2 = equator_m, eccentricity2
+        self.curvature_m, self.stray_m, self.most_pieces = curvature_m, stray_m, most_pieces
+        self.ring, self.ring_room = <double*>malloc(3 * 64 * sizeof(double)), 64
         self.items_room, self.first_room, self.heap_room, self.best_room, self.nodes_room = 64, 64, 256, 32, 64
         self.items = <Item*>malloc(self.items_room * sizeof(Item))
         self.next = <int32_t*>malloc(self.items_room * sizeof(int32_t))
@@ -150,8 +166,9 @@ cdef class Borders:
         for number in range(self.first_room):
             item = self.first[number]
             while item >= 0:
-                free(self.items[item].ends)
+                self._free_ends(item)
                 item = self.items[item].sibling
+        free(self.ring)
         free(self.items)
         free(self.next)
         free(self.nodes)
@@ -160,54 +177,135 @@ cdef class Borders:
         free(self.best)
 
     # ------------------------------------------------------------------------------------------ changes
-    def put_circle(self, int32_t number, double x, double y, double z, double radius_m):
-        """File a circle under a number that is free: its middle in space, its radius along the ground."""
+    def put(self, int32_t number, bytes outline):
+        """File a fence under a number that is free.
+
+        False, and nothing done, where an area touches 180 degrees: what of its border is a cut there, others know.
+        """
+        cdef const double* degrees = <const double*>PyBytes_AS_STRING(outline)
+        cdef int64_t size = PyBytes_GET_SIZE(outline) // sizeof(double), k
+        cdef int64_t count = size // 2, start = 0, stop, ends
+        cdef double stray_m
+        cdef bint cut
+        if size == 3:
+            self._put_circle(number, degrees[0], degrees[1], degrees[2])
+            return True
+        for k in range(count):
+            if fabs(degrees[2 * k]) >= 180:
+                return False
+        self._reserve(number)
+        cut = self._is_long(degrees, count)
+        stray_m = self._stray_m(degrees, count) if cut else self.stray_m
+        while start < count:
+            stop = start
+            while stop < count and degrees[2 * stop] == degrees[2 * stop]:  # to the gap between two rings
+                stop += 1
+            ends = self._draw(degrees + 2 * start, stop - start, stray_m, cut)
+            self._put_ring(number, self.ring, <int32_t>ends, stray_m)
+            start = stop + 1
+        return True
+
+    def put_ring(self, int32_t number, const double[:, ::1] ends, double stray_m):
+        """File a ring of a border: the ends of its pieces in space, shape (n, 3); one after another makes a fence.
+
+        stray_m: how far the true border may be from the pieces.
+        """
+        self._put_ring(number, &ends[0, 0], <int32_t>ends.shape[0], stray_m)
+
+    cdef void _put_circle(self, int32_t number, double lat, double lon, double radius_m) noexcept:
         cdef int32_t at = self._new_item(number)
         cdef Item* item = self.items + at
-        item.x, item.y, item.z, item.radius_m = x, y, z, radius_m
+        cdef double[3] middle
+        self._on_ground(lat, lon, middle)
+        item.x, item.y, item.z, item.form.radius_m = middle[0], middle[1], middle[2], radius_m
         item.reach_m = <float>(radius_m * ROUNDED)
         self._insert(at)
 
-    def put_area(self, int32_t number, const double[:, ::1] ends, const int32_t[::1] ring, double stray_m):
-        """File an area: the ends of its border's pieces in space, shape (n, 3), each ring's one after another.
+    cdef inline void _on_ground(self, double lat, double lon, double* to) noexcept nogil:
+        cdef double phi = lat * RADIANS, lam = lon * RADIANS, up = sin(phi), across = cos(phi)
+        cdef double normal_m = self.equator_m / sqrt(1 - self.eccentricity2 * up * up)
+        to[0], to[1] = normal_m * across * cos(lam), normal_m * across * sin(lam)
+        to[2] = normal_m * (1 - self.eccentricity2) * up
 
-        ring: which ring each end is of, shape (n,). stray_m: how far the true border may be from the pieces.
-        """
-        cdef int32_t start = 0, stop, count = <int32_t>ends.shape[0]
-        self._reserve(number)  # for a border without pieces, of which there is none
+    cdef bint _is_long(self, const double* degrees, int64_t count) noexcept nogil:
+        """Whether some edge may stray too far from a straight line; no store's does. Gaps compare with nothing."""
+        cdef double turn, longest = 0
+        cdef int64_t k
+        for k in range(1, count):
+            turn = fabs(degrees[2 * k] - degrees[2 * k - 2]) + fabs(degrees[2 * k + 1] - degrees[2 * k - 1])
+            longest = turn if turn > longest else longest
+        longest *= RADIANS
+        return self.curvature_m * longest * longest / 8 > self.stray_m
+
+    cdef double _edge_stray_m(self, const double* edge) noexcept nogil:
+        """How far an edge strays from the straight line under it at most, as `borders._strays_m`."""
+        cdef double a = fabs(edge[3] - edge[1]) * RADIANS, b = fabs(edge[2] - edge[0]) * RADIANS
+        cdef double start = fabs(edge[1]) * RADIANS, end = fabs(edge[3]) * RADIANS
+        cdef double widest = cos(fmin(start, end)) if edge[1] * edge[3] > 0 else 1.0
+        return self.curvature_m * (a * a + 2 * a * b * sin(fmax(start, end)) + b * b * widest) / 8
+
+    cdef double _stray_m(self, const double* degrees, int64_t count) noexcept nogil:
+        """How far a border strays from its pieces: farther where these would be too many."""
+        cdef double away_m, roots = 0
+        cdef int64_t k
+        for k in range(count - 1):
+            away_m = self._edge_stray_m(degrees + 2 * k)
+            roots += sqrt(away_m) if away_m == away_m else 0.0
+        roots /= self.most_pieces
+        return fmax(self.stray_m, roots * roots)
+
+    cdef int64_t _draw(self, const double* degrees, int64_t count, double stray_m, bint cut) noexcept:
+        """Leaves the ends of a ring's pieces in `ring`; how many they are. cut: not all edges are one piece."""
+        cdef int64_t k, part, parts = 1, used = 0
+        cdef double share
+        for k in range(count):
+            if cut and k < count - 1:
+                parts = max(1, <int64_t>ceil(sqrt(self._edge_stray_m(degrees + 2 * k) / stray_m)))
+            elif k == count - 1:
+                parts = 1
+            if used + parts > self.ring_room:
+                self.ring_room = 2 * (used + parts)
+                self.ring = <double*>realloc(self.ring, 3 * self.ring_room * sizeof(double))
+            self._on_ground(degrees[2 * k + 1], degrees[2 * k], self.ring + 3 * used)
+            used += 1
+            for part in range(1, parts):
+                share = <double>part / parts
+                self._on_ground(
+                    degrees[2 * k + 1] + share * (degrees[2 * k + 3] - degrees[2 * k + 1]),
+                    degrees[2 * k] + share * (degrees[2 * k + 2] - degrees[2 * k]),
+                    self.ring + 3 * used,
+                )
+                used += 1
+        return used
+
+    cdef void _put_ring(self, int32_t number, const double* ends, int32_t count, double stray_m) noexcept:
+        cdef int32_t start = 0, pieces
         while start < count - 1:
-            stop = start
-            while stop + 1 < count and stop - start < PIECES and ring[stop + 1] == ring[start]:
-                stop += 1
-            if stop > start:
-                self._put_chunk(number, ends, start, stop, stray_m)
-            start = stop if stop > start and stop + 1 < count and ring[stop + 1] == ring[start] else stop + 1
+            pieces = min(PIECES, count - 1 - start)
+            self._put_chunk(number, ends + 3 * start, pieces, stray_m)
+            start += pieces
 
-    cdef void _put_chunk(
-        self, int32_t number, const double[:, ::1] ends, int32_t start, int32_t stop, double stray_m
-    ) noexcept:
+    cdef void _put_chunk(self, int32_t number, const double* ends, int32_t pieces, double stray_m) noexcept:
         cdef int32_t at = self._new_item(number), k, axis
         cdef Item* item = self.items + at
+        cdef float* kept = <float*>malloc((pieces + 1) * 3 * sizeof(float))
         cdef double[3] low, high
         cdef double dx, dy, dz, away2, reach2 = 0
         for axis in range(3):
-            low[axis] = high[axis] = ends[start, axis]
-            for k in range(start + 1, stop + 1):
-                low[axis] = min(low[axis], ends[k, axis])
-                high[axis] = max(high[axis], ends[k, axis])
+            low[axis] = high[axis] = ends[axis]
+        for k in range(1, pieces + 1):
+            for axis in range(3):
+                low[axis], high[axis] = fmin(low[axis], ends[3 * k + axis]), fmax(high[axis], ends[3 * k + axis])
         item.x, item.y, item.z = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2
-        item.pieces = stop - start
-        item.ends = <float*>malloc((item.pieces + 1) * 3 * sizeof(float))
-        for k in range(start, stop + 1):
-            dx, dy, dz = ends[k, 0] - item.x, ends[k, 1] - item.y, ends[k, 2] - item.z
-            item.ends[3 * (k - start)], item.ends[3 * (k - start) + 1] = <float>dx, <float>dy
-            item.ends[3 * (k - start) + 2] = <float>dz
+        for k in range(pieces + 1):
+            dx, dy, dz = ends[3 * k] - item.x, ends[3 * k + 1] - item.y, ends[3 * k + 2] - item.z
+            kept[3 * k], kept[3 * k + 1], kept[3 * k + 2] = <float>dx, <float>dy, <float>dz
             away2 = dx * dx + dy * dy + dz * dz
-            if away2 > reach2:
-                reach2 = away2
+            reach2 = away2 if away2 > reach2 else reach2
+        item.pieces, item.form.ends = pieces, kept
         item.stray_m = <float>(stray_m * ROUNDED)
         item.reach_m = <float>((sqrt(reach2) + stray_m) * ROUNDED)
-        item.clear_m = <float>((sqrt(chunk_chord2(item.ends, item.pieces, 0, 0, 0)) - stray_m) / ROUNDED)
+        item.clear_m = <float>((sqrt(chunk_chord2(kept, pieces, 0, 0, 0)) - stray_m) / ROUNDED)
         self._insert(at)
 
     def remove(self, int32_t number):
@@ -216,18 +314,22 @@ cdef class Borders:
         while at >= 0:
             self._take_out(at)
             sibling = self.items[at].sibling
-            free(self.items[at].ends)
+            self._free_ends(at)
             self.next[at] = self.items_spare
             self.items_spare = at
             at = sibling
         if number < self.first_room:
             self.first[number] = -1
 
+    cdef void _free_ends(self, int32_t at) noexcept:
+        if self.items[at].pieces:
+            free(self.items[at].form.ends)
+
     cdef void _reserve(self, int32_t number) noexcept:
         cdef int32_t k
         if number >= self.first_room:
             k = self.first_room
-            self.first_room = 2 * number
+            self.first_room = number + number // 8 + 64
             self.first = <int32_t*>realloc(self.first, self.first_room * sizeof(int32_t))
             for k in range(k, self.first_room):
                 self.first[k] = -1
@@ -244,8 +346,8 @@ cdef class Borders:
                 self.next = <int32_t*>realloc(self.next, self.items_room * sizeof(int32_t))
             at = self.items_used
             self.items_used += 1
-        self.items[at].fence, self.items[at].pieces, self.items[at].ends = number, 0, NULL
-        self.items[at].stray_m = 0
+        self.items[at].fence, self.items[at].pieces = number, 0
+        self.items[at].stray_m = self.items[at].clear_m = 0
         self.items[at].sibling = self.first[number]
         self.first[number] = at
         return at
@@ -365,11 +467,7 @@ cdef class Borders:
     # ------------------------------------------------------------------------------------------ questions
     def nearest(self, double lat, double lon, int32_t limit):
         """The nearest borders, nearest first: at most `limit` pairs of a number and metres along the ground."""
-        cdef double phi = lat * RADIANS, lam = lon * RADIANS, sin_phi = sin(phi), across = cos(phi)
-        cdef double shrink = 1 - self.eccentricity2 * sin_phi * sin_phi, normal_m = self.equator_m / sqrt(shrink)
-        cdef double x = normal_m * across * cos(lam), y = normal_m * across * sin(lam)
-        cdef double z = normal_m * (1 - self.eccentricity2) * sin_phi
-        cdef double earth_m = self.equator_m * sqrt(1 - self.eccentricity2) / shrink
+        cdef double[3] point
         cdef int32_t k
         if limit < 1:
             return []
@@ -377,8 +475,63 @@ cdef class Borders:
             self.best_room = limit
             self.best = <Found*>realloc(self.best, limit * sizeof(Found))
         self.best_used, self.best_limit = 0, limit
-        self._search(x, y, z, earth_m)
+        self._on_ground(lat, lon, point)
+        self._search(point[0], point[1], point[2], self._earth_m(point[0], point[1], point[2]))
         return [(self.best[k].fence, self.best[k].away_m) for k in range(self.best_used)]
+
+    def around(self, int32_t number):
+        """A circle around a fence that is there: lat, lon, radius_m along the ground, and whether it is the fence.
+
+        None of an area that is as wide as a continent.
+        """
+        cdef int32_t at = self.first[number] if number < self.first_room else -1
+        cdef Item* item = self.items + at
+        cdef double[3] low, high, middle
+        cdef double scale, reach_m = 0
+        cdef int axis
+        if at < 0:
+            return None
+        if item.pieces == 0:
+            return *self._degrees(item.x, item.y, item.z), item.form.radius_m, True
+        low, high = [1e9, 1e9, 1e9], [-1e9, -1e9, -1e9]
+        while at >= 0:
+            item = self.items + at
+            middle = [item.x, item.y, item.z]
+            for axis in range(3):
+                low[axis] = fmin(low[axis], middle[axis] - item.reach_m)
+                high[axis] = fmax(high[axis], middle[axis] + item.reach_m)
+            at = item.sibling
+        middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2]
+        scale = (middle[0] * middle[0] + middle[1] * middle[1]) / (self.equator_m * self.equator_m)
+        scale += middle[2] * middle[2] / (self.equator_m * self.equator_m * (1 - self.eccentricity2))
+        if scale < 0.5:
+            return None
+        for axis in range(3):
+            middle[axis] /= sqrt(scale)  # up to the ground
+        at = self.first[number]
+        while at >= 0:
+            reach_m = fmax(reach_m, self._farthest_m(self.items + at, middle, reach_m))
+            at = self.items[at].sibling
+        if reach_m > WIDE_M:
+            return None
+        reach_m = arc_m(reach_m, self._earth_m(middle[0], middle[1], middle[2])) * AROUND + AROUND_M
+        return *self._degrees(middle[0], middle[1], middle[2]), reach_m, False
+
+    cdef double _farthest_m(self, const Item* item, const double* point, double least_m) noexcept nogil:
+        """How far from a point a chunk's border is at most, where that is more than `least_m`."""
+        cdef double dx = point[0] - item.x, dy = point[1] - item.y, dz = point[2] - item.z, x, y, z, farthest2 = 0
+        cdef const float* end = item.form.ends
+        cdef int32_t k
+        if sqrt(dx * dx + dy * dy + dz * dz) + item.reach_m <= least_m:
+            return least_m
+        for k in range(item.pieces + 1):
+            x, y, z = end[3 * k] - dx, end[3 * k + 1] - dy, end[3 * k + 2] - dz
+            farthest2 = fmax(farthest2, x * x + y * y + z * z)
+        return sqrt(farthest2) * ROUNDED + item.stray_m
+
+    cdef tuple _degrees(self, double x, double y, double z):
+        """Lat and lon of a point on the ground."""
+        return atan2(z, (1 - self.eccentricity2) * sqrt(x * x + y * y)) * DEGREES, atan2(y, x) * DEGREES
 
     cdef void _search(self, double x, double y, double z, double earth_m) noexcept nogil:
         cdef Visit visit
@@ -459,18 +612,18 @@ cdef class Borders:
         cdef double dx = x - item.x, dy = y - item.y, dz = z - item.z, away_m
         cdef double chord = sqrt(dx * dx + dy * dy + dz * dz)
         if item.pieces == 0:
-            away_m = fabs(arc_m(chord, self._earth_m(item)) - item.radius_m)
+            away_m = fabs(arc_m(chord, self._earth_m(item.x, item.y, item.z)) - item.form.radius_m)
         elif chord - item.reach_m >= self._worst() or item.clear_m - chord >= self._worst():
             return
         else:
-            away_m = arc_m(sqrt(chunk_chord2(item.ends, item.pieces, dx, dy, dz)), earth_m) - item.stray_m
+            away_m = arc_m(sqrt(chunk_chord2(item.form.ends, item.pieces, dx, dy, dz)), earth_m) - item.stray_m
             away_m = away_m if away_m > 0 else 0.0
         self._offer(item, away_m)
 
-    cdef inline double _earth_m(self, const Item* item) noexcept nogil:
-        """The local radius at the middle of a circle, by the sine of its latitude."""
-        cdef double up2 = item.z * item.z, flat = 1 - self.eccentricity2
-        cdef double sin2 = up2 / (up2 + (item.x * item.x + item.y * item.y) * flat * flat)
+    cdef inline double _earth_m(self, double x, double y, double z) noexcept nogil:
+        """The local radius at a point on the ground, by the sine of its latitude."""
+        cdef double up2 = z * z, flat = 1 - self.eccentricity2
+        cdef double sin2 = up2 / (up2 + (x * x + y * y) * flat * flat)
         return self.equator_m * sqrt(flat) / (1 - self.eccentricity2 * sin2)
 
     cdef void _offer(self, const Item* item, double away_m) noexcept nogil:

@@ -17,8 +17,8 @@ from geo_offers.places.earth import MAX_CURVATURE_RADIUS_M, Ecef, FloatArray, In
 STRAY_M = 0.01
 MAX_PIECES = 20_000
 """Of one border: where that is not enough, which takes edges across continents, they stray farther."""
-ROUNDING = 1.001
-"""For what the bound of a curve takes from the sphere."""
+CURVATURE_M = MAX_CURVATURE_RADIUS_M * 1.001
+"""The thousandth is for what the bound of a curve takes from the sphere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def chord_to(drawn: Border, point: Ecef) -> float:
 
 def _stray_m(turn: float) -> float:
     """What no edge exceeds in `_strays_m` whose turns in latitude and longitude come to so much together (radians)."""
-    return MAX_CURVATURE_RADIUS_M * ROUNDING * turn * turn / 8
+    return CURVATURE_M * turn * turn / 8
 
 
 def _strays_m(phi: FloatArray, lam: FloatArray) -> FloatArray:
@@ -84,5 +84,5 @@ def _strays_m(phi: FloatArray, lam: FloatArray) -> FloatArray:
     start, end = np.abs(phi[:-1]), np.abs(phi[1:])
     widest = np.where(phi[:-1] * phi[1:] > 0, np.cos(np.minimum(start, end)), 1.0)
     steepest = np.sin(np.maximum(start, end))
-    strays_m: FloatArray = MAX_CURVATURE_RADIUS_M * ROUNDING * (a * a + 2 * a * b * steepest + b * b * widest) / 8
+    strays_m: FloatArray = CURVATURE_M * (a * a + 2 * a * b * steepest + b * b * widest) / 8
     return strays_m

@@ -31,7 +31,7 @@ from geo_offers.places.geometry import (
     enclosing,
     short_way,
 )
-from geo_offers.places.nearest import Nearest
+from geo_offers.places.nearest import Around, Nearest
 from geo_offers.places.outline import boxes_of, outline_of
 from geo_offers.places.table import BestTable, Table
 
@@ -234,6 +234,14 @@ class GeofenceIndex:
         """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""
         by_number = self._by_number
         return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
+
+    def around(self, fence: Geofence) -> Around:
+        """Give a circle around an active fence that is filed."""
+        around = self._borders.around(self._numbers[fence.id])
+        if around is None:
+            circle = enclosing(fence.geometry)
+            return circle.lat, circle.lon, circle.radius_m, circle is fence.geometry
+        return around
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
         """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""

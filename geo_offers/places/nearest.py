@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import rtree
 
@@ -13,6 +13,10 @@ from geo_offers.places.outline import Drawn, geometry_of
 
 NEAR_M = 1_000_000.0
 """Up to here an arc is at most 0.2 % longer than its chord."""
+
+
+Around: TypeAlias = tuple[float, float, float, bool]
+"""A circle around a fence: lat, lon, radius in metres along the ground, and whether it is the fence itself."""
 
 
 class Nearest(Protocol):
@@ -28,6 +32,10 @@ class Nearest(Protocol):
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         """Numbers of the `limit` fences whose borders are nearest, with unsigned metres, ascending by these."""
+        ...
+
+    def around(self, number: int) -> Around | None:
+        """Give a circle around a fence that is there; None where the fence's geometry is to be asked."""
         ...
 
 
@@ -61,6 +69,9 @@ class PlainNearest:
             for min_lat, min_lon, max_lat, max_lon in bounds(Circle(lat, lon, ceilings[limit - 1] * 1.02 + 1.0)):
                 numbers.update(self._tree.intersection((min_lon, min_lat, max_lon, max_lat)))
         return self._measured(numbers, lat, lon, limit)
+
+    def around(self, number: int) -> None:  # noqa: ARG002
+        return None
 
     def _measured(self, numbers: Iterable[int], lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         """Only what can be near enough, by the circle around it, is measured."""
