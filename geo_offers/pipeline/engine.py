@@ -185,10 +185,8 @@ class Engine:
             point = request.points[number]
             part = parts.get(point.device)
             if part is None:
-                track = self.devices.get(point.device)
-                assert track is not None  # its point was let in just now
-                device = track.device
-                part = parts[device.id] = Part(request, device.user, device.id, device.partition, [])
+                user, partition = self.devices.owner(point.device)
+                part = parts[point.device] = Part(request, user, point.device, partition, [])
             part.points.append((number, point))
         request.parts += len(parts)
         for part in parts.values():

@@ -319,10 +319,10 @@ async def test_a_part_that_cannot_be_stepped_does_not_take_its_turn_along(monkey
             await house.send(device, (0, AWAY))
         real = machine.step
 
-        def step(state, fix, inside, crossed, *, workspace, device, lookup):
+        def step(state, fix, inside, crossed, *, workspace, device, **asked):
             if device == devices[1]:
                 raise ZeroDivisionError
-            return real(state, fix, inside, crossed, workspace=workspace, device=device, lookup=lookup)
+            return real(state, fix, inside, crossed, workspace=workspace, device=device, **asked)
 
         monkeypatch.setattr(stepping.machine, "step", step)
         sent = [house.sending(device, (1, HOME)) for device in devices]
