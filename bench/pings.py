@@ -1,6 +1,6 @@
 """Pings end to end: prepared requests over loopback into the real server and its PostgreSQL.
 
-The server and its database have core 0, the sender core 1, where the system lets us choose. Authentication, metrics and
+The server has core 0, its database and the sender core 1, where the system lets us choose. Authentication, metrics and
 presence are on and visits are committed; no campaign is live save in the line that says so. Each line is first
 saturated (closed loop, the median of the windows is its highest rate), then sent at half of that (open loop, latency
 from when a request was due). Each window has connections of its own and fresh pings, made before it begins.

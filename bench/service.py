@@ -42,7 +42,17 @@ async def running(core: int | None) -> AsyncIterator[Service]:
     """Start it, on that core if one is named."""
     with fresh_folder() as folder:
         async with service.running(folder, environment(), stop_s=STOP_S, core=core) as started:
+            if core is not None:
+                _off(started, core)
             yield started
+
+
+def _off(started: Service, core: int) -> None:
+    """The server's PostgreSQL beside the sender: the core is the server's alone."""
+    others = [other for other in psutil.Process().cpu_affinity() if other != core]
+    for child in psutil.Process(started.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.cpu_affinity(others)
 
 
 def environment() -> Mapping[str, str]:

@@ -407,6 +407,14 @@ cdef class Tracks:
         )
         return Track(known, None if one.epoch < 0 else one.epoch, one.heard_us)
 
+    def owner(self, device):
+        """Whose the device is, which is held: the user, and their partition."""
+        cdef uint64_t high, low
+        cdef Record* one
+        high, low = halves(device)
+        one = self.records + self._find(high, low)
+        return uuid_of(one.user_high, one.user_low), one.partition
+
     cdef object _state(self, Record* one):
         cdef int k
         cdef OpenStay* stay

@@ -72,6 +72,10 @@ class Devices:
     def get(self, device: UUID) -> Track | None:
         return self._tracks.get(device)
 
+    def owner(self, device: UUID) -> tuple[UUID, int]:
+        """Whose a device is that is held: the user, and their partition."""
+        return self._tracks.owner(device)
+
     def is_current(self, track: Track | None) -> bool:
         """Whether a device is held, and its partition has been ours without a break since it was loaded."""
         return (

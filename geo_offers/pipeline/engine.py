@@ -45,6 +45,7 @@ from geo_offers.presence.fixes import Fix
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
 TURN_PARTS: Final = 512
 COMMITS: Final = 3
+SPACING_S: Final = 0.01  # so long is a commit under way waited for, so that the next one takes more people along
 HOG_S: Final = 0.005  # so long may a turn keep the sockets waiting
 
 _ABSENT: Final = bytes([Code.ABSENT])
@@ -120,6 +121,8 @@ class Engine:
         self._reloads: set[asyncio.Task[None]] = set()
         self._queued: Counter[UUID] = Counter()
         self._all_queued = 0
+        self._launched_s = 0.0
+        self._next_launch: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ requests
     async def submit(self, workspace: UUID, points: Points, *, caller: UUID | None) -> Request:
@@ -185,10 +188,8 @@ class Engine:
             point = request.points[number]
             part = parts.get(point.device)
             if part is None:
-                track = self.devices.get(point.device)
-                assert track is not None  # its point was let in just now
-                device = track.device
-                part = parts[device.id] = Part(request, device.user, device.id, device.partition, [])
+                user, partition = self.devices.owner(point.device)
+                part = parts[point.device] = Part(request, user, point.device, partition, [])
             part.points.append((number, point))
         request.parts += len(parts)
         for part in parts.values():
@@ -354,12 +355,22 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ commits
     def _launch(self) -> None:
+        """Starts the next commits: one alone at once, further ones where a turn is full or those before take long."""
         while self._due and len(self._commits) < COMMITS:
+            wait_s = self._launched_s + SPACING_S - perf_counter()
+            if self._commits and len(self._due) < TURN_USERS and wait_s > 0:
+                if self._next_launch is None:
+                    self._next_launch = asyncio.get_running_loop().call_later(wait_s, self._launch_late)
+                return
+            self._launched_s = perf_counter()
             batch = [self._due.popleft() for _ in range(min(TURN_USERS, len(self._due)))]
-
             task = asyncio.create_task(self._commit(batch), name="commit")
             self._commits.add(task)
             task.add_done_callback(self._committed)
+
+    def _launch_late(self) -> None:
+        self._next_launch = None
+        self._launch()
 
     def _committed(self, task: asyncio.Task[None]) -> None:
         self._commits.discard(task)

@@ -41,6 +41,11 @@ class Tracks(Protocol):
         ...
 
     def get(self, device: UUID) -> Track | None: ...
+
+    def owner(self, device: UUID) -> tuple[UUID, int]:
+        """Whose a device is that is held: the user, and their partition."""
+        ...
+
     def of_user(self, user: UUID) -> Sequence[UUID]: ...
 
     def hold(self, user: UUID, held: bool) -> None:
@@ -132,6 +137,10 @@ class PlainTracks:
     def get(self, device: UUID) -> Track | None:
         held = self._held.get(device)
         return None if held is None else Track(held.device, held.epoch, held.heard_us)
+
+    def owner(self, device: UUID) -> tuple[UUID, int]:
+        known = self._held[device].device
+        return known.user, known.partition
 
     def of_user(self, user: UUID) -> Sequence[UUID]:
         return tuple(self._of_user.get(user, ()))

@@ -22,7 +22,7 @@ after its commit, or dropped.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum, auto
+from enum import IntEnum, StrEnum, auto
 from operator import attrgetter
 from struct import pack
 from typing import Final, Literal
@@ -51,13 +51,13 @@ class TransitionType(StrEnum):
     DWELL = "dwell"
 
 
-class _Was(Enum):
+class _Was(IntEnum):
     OUT = auto()
     IN = auto()
     DUE = auto()  # inside, the dwell deadline has come and no dwell was told yet
 
 
-class _Seen(Enum):
+class _Seen(IntEnum):
     AWAY = auto()
     THROUGH = auto()  # outside, the segment to this fix runs through
     WITHIN = auto()
@@ -254,7 +254,7 @@ def _apply(stays: dict[FenceId, Stay], kind: TransitionType, stay: Stay | None) 
     if kind is TransitionType.EXIT:
         del stays[stay.fence]
     else:
-        stays[stay.fence] = replace(stay, dwelt=kind is TransitionType.DWELL)
+        stays[stay.fence] = replace(stay, dwelt=True) if kind is TransitionType.DWELL else stay
 
 
 @dataclass(frozen=True, slots=True)

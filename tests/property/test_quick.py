@@ -453,6 +453,8 @@ def test_the_compiled_memory_of_devices_holds_what_the_plain_one_holds(acts):
         assert both.ask(len) == len(held)
         for number in range(31):
             both.ask(lambda memory, number=number: memory.get(UUID(int=100 + number)))
+            if number in held:
+                both.ask(lambda memory, number=number: memory.owner(UUID(int=100 + number)))
         for user in range(7):
             both.ask(lambda memory, user=user: sorted(memory.of_user(UUID(int=user))))
 

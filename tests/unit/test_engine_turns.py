@@ -218,6 +218,34 @@ async def test_other_users_go_on_while_a_commit_is_in_flight():
         assert types(await later) == ["exit"]
 
 
+async def test_who_comes_while_a_commit_is_young_is_taken_along_by_the_next_one(monkeypatch):
+    monkeypatch.setattr(engine_module, "SPACING_S", 60.0)
+    async with a_house() as house:
+        users = [uuid.uuid4() for _ in range(4)]
+        devices = [house.store.add(user) for user in users]
+        release = house.turn.hold(users[0])
+        sent = []
+        for device in devices:
+            sent.append(house.sending(device, (1, HOME)))
+            await house.settle()
+        assert house.turn.batches == [users[:1]]
+        release.set()
+        await asyncio.gather(*sent)
+        assert house.turn.batches == [users[:1], users[1:]]
+
+
+async def test_a_commit_that_takes_long_is_not_waited_for():
+    async with a_house() as house:
+        first, second = house.store.add(stuck := uuid.uuid4()), house.store.add(uuid.uuid4())
+        release = house.turn.hold(stuck)
+        held = house.sending(first, (1, HOME))
+        await house.settle()
+        assert types(await asyncio.wait_for(house.send(second, (1, HOME)), 5)) == ["enter"]
+        assert not held.done()
+        release.set()
+        await held
+
+
 async def test_no_more_commits_are_in_flight_than_there_may_be():
     async with a_house() as house:
         users = [uuid.uuid4() for _ in range(8)]
@@ -227,6 +255,7 @@ async def test_no_more_commits_are_in_flight_than_there_may_be():
         for device in devices:
             sent.append(house.sending(device, (1, HOME)))
             await house.settle()
+            await asyncio.sleep(engine_module.SPACING_S * 1.5)
         assert house.turn.under_way == engine_module.COMMITS
         for event in events:
             event.set()
@@ -319,10 +348,10 @@ async def test_a_part_that_cannot_be_stepped_does_not_take_its_turn_along(monkey
             await house.send(device, (0, AWAY))
         real = machine.step
 
-        def step(state, fix, inside, crossed, *, workspace, device, lookup):
+        def step(state, fix, inside, crossed, *, workspace, device, **asked):
             if device == devices[1]:
                 raise ZeroDivisionError
-            return real(state, fix, inside, crossed, workspace=workspace, device=device, lookup=lookup)
+            return real(state, fix, inside, crossed, workspace=workspace, device=device, **asked)
 
         monkeypatch.setattr(stepping.machine, "step", step)
         sent = [house.sending(device, (1, HOME)) for device in devices]
