@@ -8,8 +8,9 @@ values are rounded down.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from geo_offers.places.fences import Geofence
+from geo_offers.places.fences import FenceId
 from geo_offers.places.index import GeofenceIndex
 
 MAX_SAFE_RADIUS_M = 10_000.0
@@ -41,12 +42,22 @@ class Refresh:
     radius_m: float
 
 
+class Region(NamedTuple):
+    """A circle around a fence, for the phone's own monitoring; `exact` where it is the fence itself."""
+
+    fence: FenceId
+    lat: float
+    lon: float
+    radius_m: float
+    exact: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What is around a place; the fences whose borders are nearest come first."""
 
     safe_radius_m: float
-    nearest: tuple[Geofence, ...]
+    regions: tuple[Region, ...]
     refresh: Refresh | None = None
 
 
@@ -57,7 +68,7 @@ def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
     refresh_m = safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M
     return Outlook(
         safe_radius_m=safe_m[0] if found else MAX_SAFE_RADIUS_M,
-        nearest=tuple(fence for fence, _ in found[: wish.fences]),
+        regions=tuple([Region(fence.id, *index.around(fence)) for fence, _ in found[: wish.fences]]),
         refresh=Refresh(lat, lon, refresh_m) if wish.refresh else None,
     )
 

@@ -7,7 +7,7 @@ from pyproj import Geod
 
 from geo_offers.places.cells import COARSE, FINE, cover, estimate, square_of, squares
 from geo_offers.places.fences import Detect, FenceId, Geofence, fence_id, split_fence_id, store_key
-from geo_offers.places.geometry import Area, Circle, bounds, crosses, enclosing
+from geo_offers.places.geometry import Area, Circle, bounds, crosses
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.regions import Wish, check_after_s, look, send_after_s
 from geo_offers.places.table import BestTable
@@ -104,7 +104,7 @@ def test_a_phone_far_from_everything_may_sleep_long_and_is_given_all_fences_in_o
     index = GeofenceIndex([fence("s/far", Circle(55, 8, 100)), fence("s/near", Circle(54, 8, 100))])
     outlook = look(index, 53, 8, ALL)
     assert 0.998 * 10_000 < outlook.safe_radius_m <= 10_000
-    assert [fence.id for fence in outlook.nearest] == ["s/near", "s/far"]
+    assert [region.fence for region in outlook.regions] == ["s/near", "s/far"]
     assert safe_m(GeofenceIndex(), 53, 8) == 10_000
 
 
@@ -148,32 +148,32 @@ def test_a_fix_is_sent_at_the_first_deadline_however_near_that_is_and_no_check_i
 def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it():
     area = Area(shapely.box(8, 53, 8.001, 53.001))
     others = [fence(f"s/{n:02d}", Circle(53.1, 8 + n / 100, 100)) for n in range(25)]
-    nearest = look(GeofenceIndex([fence("s/area", area), *others]), 53, 8, ALL).nearest
-    assert len(nearest) == 20
-    assert nearest[0].id == "s/area"
-    circle = enclosing(nearest[0].geometry)
-    assert (circle.lat, circle.lon) == pytest.approx((53.0005, 8.0005))
-    assert circle.radius_m == pytest.approx(65, abs=1)
+    regions = look(GeofenceIndex([fence("s/area", area), *others]), 53, 8, ALL).regions
+    assert len(regions) == 20
+    assert regions[0].fence == "s/area"
+    assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))
+    assert regions[0].radius_m == pytest.approx(65, abs=1)
+    assert [region.exact for region in regions] == [False, *[True] * 19]
 
 
 def test_the_refresh_circle_reaches_to_the_first_fence_that_is_not_watched():
     index = GeofenceIndex([fence(f"s/{n:02d}", Circle(53 + n / 1_000, 8, 30)) for n in range(1, 31)])
     outlook = look(index, 53, 8, Wish(18, refresh=True))
-    assert [fence.id for fence in outlook.nearest] == [f"s/{n:02d}" for n in range(1, 19)]
+    assert [region.fence for region in outlook.regions] == [f"s/{n:02d}" for n in range(1, 19)]
     assert outlook.refresh is not None
     assert (outlook.refresh.lat, outlook.refresh.lon) == (53, 8)
     assert outlook.refresh.radius_m == pytest.approx(19 * 111.28 - 30, rel=2e-3)
     crowd = GeofenceIndex([fence(f"s/{n:02d}", Circle(53, 8, 49 + n)) for n in range(1, 31)])
     assert look(crowd, 53, 8, Wish(18, refresh=True)).refresh.radius_m == pytest.approx(68, abs=1)
     few = look(index, 53, 8, Wish(99, refresh=True))
-    assert len(few.nearest) == 30
+    assert len(few.regions) == 30
     assert few.refresh.radius_m == 10_000
 
 
 def test_an_app_that_wants_no_regions_is_told_the_radius_alone():
     index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
     outlook = look(index, 53, 8, Wish(0))
-    assert (outlook.nearest, outlook.refresh) == ((), None)
+    assert (outlook.regions, outlook.refresh) == ((), None)
     assert outlook.safe_radius_m == safe_m(index, 53, 8)
 
 
