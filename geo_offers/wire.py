@@ -226,7 +226,7 @@ class TransitionSeen(Answer, frozen=True, kw_only=True):
     device: UUID | None = None
 
 
-class Region(Answer, frozen=True, kw_only=True):
+class Region(Answer, frozen=True, kw_only=True, gc=False):
     """A circle that encloses a fence, for the phone's own monitoring."""
 
     fence: str

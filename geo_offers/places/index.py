@@ -32,7 +32,7 @@ from geo_offers.places.geometry import (
     short_way,
 )
 from geo_offers.places.nearest import Around, Nearest
-from geo_offers.places.outline import boxes_of, outline_of
+from geo_offers.places.outline import boxes_of, is_round, outline_of
 from geo_offers.places.table import BestTable, Table
 
 try:
@@ -235,13 +235,13 @@ class GeofenceIndex:
         by_number = self._by_number
         return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
 
-    def around(self, fence: Geofence) -> Around:
-        """Give a circle around an active fence that is filed."""
-        around = self._borders.around(self._numbers[fence.id])
-        if around is None:
-            circle = enclosing(fence.geometry)
-            return circle.lat, circle.lon, circle.radius_m, circle is fence.geometry
-        return around
+    def regions(self, lat: float, lon: float, limit: int) -> list[tuple[FenceId, float, Around]]:
+        """As `nearest`: of each fence its id, the distance in metres, and a circle around it."""
+        by_number, around = self._by_number, self._borders.around
+        return [
+            (by_number[number].id, away_m, around(number) or _around(by_number[number]))
+            for number, away_m in self._borders.nearest(lat, lon, limit)
+        ]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
         """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""
@@ -260,6 +260,11 @@ class GeofenceIndex:
                     if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
                         near[fence.id] = fence
         return near.values()
+
+
+def _around(fence: Geofence) -> Around:
+    circle = enclosing(fence.geometry)
+    return circle.lat, circle.lon, circle.radius_m, is_round(outline_of(fence.outline))
 
 
 def _tree(boxes: Iterable[tuple[int, Box]]) -> rtree.index.Index:

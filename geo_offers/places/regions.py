@@ -8,10 +8,10 @@ values are rounded down.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from geo_offers.places.fences import FenceId
 from geo_offers.places.index import GeofenceIndex
+from geo_offers.places.nearest import Around
 
 MAX_SAFE_RADIUS_M = 10_000.0
 MAX_SEND_AFTER_S = 600.0
@@ -42,33 +42,27 @@ class Refresh:
     radius_m: float
 
 
-class Region(NamedTuple):
-    """A circle around a fence, for the phone's own monitoring; `exact` where it is the fence itself."""
-
-    fence: FenceId
-    lat: float
-    lon: float
-    radius_m: float
-    exact: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is around a place; the fences whose borders are nearest come first."""
+    """What is around a place.
+
+    regions: fences with circles around them, for the phone's own monitoring; those whose borders are nearest come
+    first.
+    """
 
     safe_radius_m: float
-    regions: tuple[Region, ...]
+    regions: list[tuple[FenceId, Around]]
     refresh: Refresh | None = None
 
 
 def look(index: GeofenceIndex, lat: float, lon: float, wish: Wish) -> Outlook:
     """Look around a position: some microseconds for the radius alone, some ten for twenty fences."""
-    found = index.nearest(lat, lon, wish.fences + 1 if wish.refresh else max(1, wish.fences))
-    safe_m = [_safe_m(away_m, lat) for _, away_m in found[:1] + found[wish.fences :]]
+    found = index.regions(lat, lon, wish.fences + 1 if wish.refresh else max(1, wish.fences))
+    safe_m = [_safe_m(away_m, lat) for _, away_m, _ in found[:1] + found[wish.fences :]]
     refresh_m = safe_m[-1] if len(found) > wish.fences else MAX_SAFE_RADIUS_M
     return Outlook(
         safe_radius_m=safe_m[0] if found else MAX_SAFE_RADIUS_M,
-        regions=tuple([Region(fence.id, *index.around(fence)) for fence, _ in found[: wish.fences]]),
+        regions=[(fence, around) for fence, _, around in found[: wish.fences]],
         refresh=Refresh(lat, lon, refresh_m) if wish.refresh else None,
     )
 

@@ -4,7 +4,8 @@ from math import floor
 
 from geo_offers import wire
 from geo_offers.pipeline.advice import Advice
-from geo_offers.places.regions import Region
+from geo_offers.places.fences import FenceId
+from geo_offers.places.nearest import Around
 
 
 def told(advice: Advice, pause_s: float | None) -> wire.Next:
@@ -13,7 +14,7 @@ def told(advice: Advice, pause_s: float | None) -> wire.Next:
         safe_radius_m=advice.outlook.safe_radius_m,
         check_after_s=advice.check_after_s,
         send_after_s=advice.send_after_s,
-        regions=[_region(one) for one in advice.outlook.regions],
+        regions=[_region(fence, around) for fence, around in advice.outlook.regions],
         refresh=None
         if refresh is None
         else wire.RefreshRegion(lat=refresh.lat, lon=refresh.lon, radius_m=refresh.radius_m),
@@ -21,12 +22,13 @@ def told(advice: Advice, pause_s: float | None) -> wire.Next:
     )
 
 
-def _region(region: Region) -> wire.Region:
+def _region(fence: FenceId, around: Around) -> wire.Region:
     """Write a region, to a decimetre. Python's `round` would take as long as all the rest."""
+    lat, lon, radius_m, exact = around
     return wire.Region(
-        fence=region.fence,
-        lat=floor(region.lat * 1e6 + 0.5) / 1e6,
-        lon=floor(region.lon * 1e6 + 0.5) / 1e6,
-        radius_m=floor(region.radius_m * 10 + 0.5) / 10,
-        exact=region.exact,
+        fence=fence,
+        lat=floor(lat * 1e6 + 0.5) / 1e6,
+        lon=floor(lon * 1e6 + 0.5) / 1e6,
+        radius_m=floor(radius_m * 10 + 0.5) / 10,
+        exact=exact,
     )

@@ -104,7 +104,7 @@ def test_a_phone_far_from_everything_may_sleep_long_and_is_given_all_fences_in_o
     index = GeofenceIndex([fence("s/far", Circle(55, 8, 100)), fence("s/near", Circle(54, 8, 100))])
     outlook = look(index, 53, 8, ALL)
     assert 0.998 * 10_000 < outlook.safe_radius_m <= 10_000
-    assert [region.fence for region in outlook.regions] == ["s/near", "s/far"]
+    assert [fence for fence, _ in outlook.regions] == ["s/near", "s/far"]
     assert safe_m(GeofenceIndex(), 53, 8) == 10_000
 
 
@@ -150,16 +150,17 @@ def test_twenty_regions_are_advised_at_most_and_an_area_gets_a_circle_around_it(
     others = [fence(f"s/{n:02d}", Circle(53.1, 8 + n / 100, 100)) for n in range(25)]
     regions = look(GeofenceIndex([fence("s/area", area), *others]), 53, 8, ALL).regions
     assert len(regions) == 20
-    assert regions[0].fence == "s/area"
-    assert (regions[0].lat, regions[0].lon) == pytest.approx((53.0005, 8.0005))
-    assert regions[0].radius_m == pytest.approx(65, abs=1)
-    assert [region.exact for region in regions] == [False, *[True] * 19]
+    name, (lat, lon, radius_m, _) = regions[0]
+    assert name == "s/area"
+    assert (lat, lon) == pytest.approx((53.0005, 8.0005))
+    assert radius_m == pytest.approx(65, abs=1)
+    assert [around[-1] for _, around in regions] == [False, *[True] * 19]
 
 
 def test_the_refresh_circle_reaches_to_the_first_fence_that_is_not_watched():
     index = GeofenceIndex([fence(f"s/{n:02d}", Circle(53 + n / 1_000, 8, 30)) for n in range(1, 31)])
     outlook = look(index, 53, 8, Wish(18, refresh=True))
-    assert [region.fence for region in outlook.regions] == [f"s/{n:02d}" for n in range(1, 19)]
+    assert [fence for fence, _ in outlook.regions] == [f"s/{n:02d}" for n in range(1, 19)]
     assert outlook.refresh is not None
     assert (outlook.refresh.lat, outlook.refresh.lon) == (53, 8)
     assert outlook.refresh.radius_m == pytest.approx(19 * 111.28 - 30, rel=2e-3)
@@ -173,7 +174,7 @@ def test_the_refresh_circle_reaches_to_the_first_fence_that_is_not_watched():
 def test_an_app_that_wants_no_regions_is_told_the_radius_alone():
     index = GeofenceIndex([fence("s/a", Circle(53, 8, 300))])
     outlook = look(index, 53, 8, Wish(0))
-    assert (outlook.regions, outlook.refresh) == ((), None)
+    assert (outlook.regions, outlook.refresh) == ([], None)
     assert outlook.safe_radius_m == safe_m(index, 53, 8)
 
 
