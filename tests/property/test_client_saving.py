@@ -8,8 +8,10 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.phones import obey, send_all, strictly
-from geo_offers.client.saving import Told
+from bench.phones import Phone, obey, send_all, strictly
+from geo_offers.client.saving import Circle as Known
+from geo_offers.client.saving import Place, Told, due
+from geo_offers.places.earth import ecef
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Area, Circle
 from geo_offers.places.index import GeofenceIndex
@@ -106,6 +108,28 @@ def test_the_fix_before_goes_along_where_the_next_one_leads_out_all_the_same():
             assert obey(index, way, wish).told == send_all(index, way).told
     assert [edge.type.value for edge in send_all(index, fixes).told] == ["cross"]
     assert obey(index, fixes).sent == 3
+
+
+SLIVER = Area(shapely.box(8.0, 52.0, 8.03, 52.0002))
+"""2 km long and 22 m wide: nearly all of the circle around it is outside."""
+
+
+def test_inside_of_a_circle_around_an_area_a_phone_goes_by_the_safe_radius_alone():
+    index = GeofenceIndex([fence(0, SLIVER, 60.0)])
+    fixes = [Fix(number * 8_000_000, 52.004 - number * 1e-4, 8.015, 5.0, 1.4) for number in range(80)]
+    whole = send_all(index, fixes)
+    assert [edge.type.value for edge in whole.told] == ["enter", "exit"]
+    for wish, heed in WAYS:
+        assert obey(index, fixes, wish, heed).told == whole.told
+    phone = Phone(index)
+    phone.send(fixes[0])
+    assert Told.of(Place(0, fixes[0].lat, fixes[0].lon), phone.next(fixes[0], "ios")).clear_m == 0
+
+
+@pytest.mark.parametrize(("exact", "what"), [(True, "nothing"), (False, "this")])
+def test_only_a_region_that_is_the_fence_itself_tells_that_a_phone_is_still_inside(exact, what):
+    told = Told(Place(0, 52.0, 8.0), 10.0, 600.0, (Known(ecef(52.0, 8.0), 2_000.0, exact=exact),), 5_000.0)
+    assert due(told, None, Place(8_000_000, 52.001, 8.0)) == what
 
 
 @pytest.mark.parametrize("dwell_s", [60.0, 60.05, 61.0])

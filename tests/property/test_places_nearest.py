@@ -13,6 +13,8 @@ from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Area, Circle, border_distance_one, enclosing
 from geo_offers.places.index import BestNearest, GeofenceIndex
 from geo_offers.places.nearest import PlainNearest
+from geo_offers.places.outline import geometry_of
+from geo_offers.places.plain import PlainTable
 from geo_offers.places.regions import MAX_SAFE_RADIUS_M, Wish, look
 
 GEOD = Geod(ellps="WGS84")
@@ -140,6 +142,50 @@ def test_the_compiled_search_finds_what_the_plain_one_finds_after_any_changes(sh
         assert len(best) == min(limit, len(there)) == len(dict(best))
         for number, away_m in best:
             assert away_m == pytest.approx(abs(border_distance_one(there[number], *point)), rel=1e-7, abs=0.01)
+
+
+@given(drawn(), st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None)
+def test_the_region_of_a_fence_holds_all_of_it_and_is_not_needlessly_large(shape, seed):
+    geometry, border = shape
+    fence = Geofence(FenceId("s/a"), 1, "a", geometry, None, (), active=True, detect=Detect())
+    around = enclosing(geometry)
+    for point in points_about(geometry, seed):
+        [(fence_id, _, (lat, lon, radius_m, exact))] = GeofenceIndex([fence]).regions(*point, 1)
+        assert (fence_id, exact) == ("s/a", border is None)
+    if border is None:
+        assert (lat, radius_m) == pytest.approx((geometry.lat, geometry.radius_m), abs=1e-9)
+        assert turned(lon - geometry.lon) % 360 == pytest.approx(0, abs=1e-9)
+        return
+    xy = shapely.get_coordinates(shapely.segmentize(border.boundary, border.length / 200))
+    away_m = GEOD.inv(np.full(len(xy), lon), np.full(len(xy), lat), *xy.T)[2]
+    assert away_m.max() <= radius_m <= 1.15 * around.radius_m
+    assert radius_m <= 1.01 * away_m.max() + 1
+
+
+@pytest.mark.skipif(BestNearest is PlainNearest, reason="the kernels are not built here")
+def test_neither_filing_a_store_nor_telling_its_region_makes_a_shape_of_it():
+    area = Area(shapely.Polygon(ring(52.0, 8.0, 150, [1.0, 0.7, 0.9, 0.8, 1.0])))
+    geometry_of.cache_clear()
+    index = GeofenceIndex()
+    for number, geometry in enumerate([area, Circle(52.0, 8.001, 50.0)]):
+        index.put(Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect()))
+    assert len(look(index, 52.001, 8.0, Wish(20)).regions) == 2
+    assert geometry_of.cache_info().misses == 0
+
+
+@pytest.mark.parametrize("edge_deg", [20.0, 60.0, 150.0])
+def test_an_area_as_wide_as_a_continent_has_a_region_that_holds_it_and_borders_that_are_found(edge_deg):
+    shape = shapely.box(-edge_deg / 2, -edge_deg / 4, edge_deg / 2, edge_deg / 4)
+    index = GeofenceIndex(
+        [Geofence(FenceId("s/a"), 1, "a", Area(shape), None, (), active=True, detect=Detect())], PlainTable()
+    )
+    for point in [(0.0, 0.0), (edge_deg / 4 + 1, 3.0), (1.0, -edge_deg / 2)]:
+        [(_, away_m, (lat, lon, radius_m, exact))] = index.regions(*point, 1)
+        assert away_m == pytest.approx(abs(border_distance_one(Area(shape), *point)), rel=1e-6, abs=0.2)
+        corners = shapely.get_coordinates(shape)
+        assert GEOD.inv(np.full(5, lon), np.full(5, lat), *corners.T)[2].max() <= radius_m * 1.005
+        assert not exact
 
 
 def test_many_areas_at_one_spot_and_one_of_two_thousand_corners_are_measured_alike():
