@@ -128,6 +128,7 @@ cdef class Borders:
     cdef int32_t most_pieces
     cdef double* ring  # of the border that is being filed: its ends in space
     cdef int64_t ring_room
+    cdef dict circles  # around areas of several chunks, by number, as they have been asked for
     cdef Item* items
     cdef int32_t* next  # item of its leaf, or among the spare: apart, so that a leaf is walked without its items
     cdef int32_t items_used, items_room, items_spare
@@ -155,6 +156,7 @@ cdef class Borders:
         self.heap = <Visit*>malloc(self.heap_room * sizeof(Visit))
         self.best = <Found*>malloc(self.best_room * sizeof(Found))
         self.items_spare = self.nodes_spare = -1
+        self.circles = {}
         for k in range(self.first_room):
             self.first[k] = -1
         for k in range(CLASSES):
@@ -320,6 +322,7 @@ cdef class Borders:
             at = sibling
         if number < self.first_room:
             self.first[number] = -1
+        self.circles.pop(number, None)
 
     cdef void _free_ends(self, int32_t at) noexcept:
         if self.items[at].pieces:
@@ -486,13 +489,23 @@ cdef class Borders:
         """
         cdef int32_t at = self.first[number] if number < self.first_room else -1
         cdef Item* item = self.items + at
-        cdef double[3] low, high, middle
-        cdef double scale, reach_m = 0
-        cdef int axis
         if at < 0:
             return None
         if item.pieces == 0:
             return *self._degrees(item.x, item.y, item.z), item.form.radius_m, True
+        if item.sibling < 0:
+            return self._around(at)
+        if number not in self.circles:
+            self.circles[number] = self._around(at)
+        return self.circles[number]
+
+    cdef _around(self, int32_t at):
+        """Around the area whose first chunk this is."""
+        cdef Item* item
+        cdef double[3] low, high, middle
+        cdef double scale, reach_m = 0
+        cdef int32_t first = at
+        cdef int axis
         low, high = [1e9, 1e9, 1e9], [-1e9, -1e9, -1e9]
         while at >= 0:
             item = self.items + at
@@ -508,7 +521,7 @@ cdef class Borders:
             return None
         for axis in range(3):
             middle[axis] /= sqrt(scale)  # up to the ground
-        at = self.first[number]
+        at = first
         while at >= 0:
             reach_m = fmax(reach_m, self._farthest_m(self.items + at, middle, reach_m))
             at = self.items[at].sibling

@@ -163,6 +163,16 @@ def test_the_region_of_a_fence_holds_all_of_it_and_is_not_needlessly_large(shape
     assert radius_m <= 1.01 * away_m.max() + 1
 
 
+def test_the_region_of_an_area_of_many_corners_follows_its_changes():
+    index = GeofenceIndex()
+    for middle in (52.0, 53.0):
+        area = Area(shapely.Polygon(ring(middle, 8.0, 300, [1.0, 0.9] * 100)))
+        index.put(Geofence(FenceId("s/a"), 1, "a", area, None, (), active=True, detect=Detect()))
+        for _ in range(2):
+            [(_, _, (lat, _, radius_m, _))] = index.regions(52.0, 8.0, 1)
+            assert (lat, radius_m) == (pytest.approx(middle, abs=1e-4), pytest.approx(300, abs=5))
+
+
 @pytest.mark.skipif(BestNearest is PlainNearest, reason="the kernels are not built here")
 def test_neither_filing_a_store_nor_telling_its_region_makes_a_shape_of_it():
     area = Area(shapely.Polygon(ring(52.0, 8.0, 150, [1.0, 0.7, 0.9, 0.8, 1.0])))
