@@ -200,11 +200,10 @@ class GeofenceIndex:
 
     def crossed(self, lat0: float, lon0: float, lat1: float, lon1: float) -> tuple[Geofence, ...]:
         """Active fences that the straight way between two fixes runs through with neither fix inside, sorted by id."""
-        lon1 = short_way(lon0, lon1)
         kernel = self.kernel
         proposed = None if kernel is None else kernel.crossing(lat0, lon0, lat1, lon1)
         near = (
-            self._near_way(lat0, lon0, lat1, lon1)
+            self._near_way(lat0, lon0, lat1, short_way(lon0, lon1))
             if proposed is None
             else [self._by_number[number] for number in proposed]
         )

@@ -93,6 +93,20 @@ def test_a_fence_on_the_way_is_crossed_and_one_around_an_end_is_not():
     assert index.crossed(53.005, 8, 53.005, 8) == ()
 
 
+@pytest.mark.parametrize("way", [(179.0, -179.8), (-179.8, 179.0), (179.2, 179.9), (-179.2, 179.9)])
+def test_a_fence_over_the_antimeridian_that_holds_an_end_of_the_way_is_not_crossed(way):
+    index = GeofenceIndex(
+        [
+            fence(
+                "s/a",
+                Area(shapely.MultiPolygon([shapely.box(179.5, -18, 180, -17), shapely.box(-180, -18, -179.5, -17)])),
+            )
+        ]
+    )
+    assert index.crossed(-17.5, way[0], -17.5, way[1]) == ()
+    assert [each.id for each in index.crossed(-17.5, 179.0, -17.5, -179.0)] == ["s/a"]
+
+
 ALL = Wish(20)
 
 
