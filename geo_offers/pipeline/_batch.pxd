@@ -11,6 +11,8 @@ cdef struct Ping:
     uint64_t device_low
     uint8_t region  # 1: what the phone's own monitoring saw; its words are in `points`
 
+cdef object uuid_of(uint64_t high, uint64_t low)
+
 cdef class Batch:
     cdef Ping* pings
     cdef Py_ssize_t count

@@ -13,14 +13,16 @@ from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memset
 
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 from geo_offers.pipeline.requests import Point
 
 cdef extern from "Python.h":
     double PyOS_string_to_double(const char* text, char** end, object overflow) except? -1
+    int PyObject_GenericSetAttr(object made, object name, object value) except -1
 
 cdef int64_t NO_INSTANT = INT64_MIN
+cdef object UNKNOWN = SafeUUID.unknown
 cdef double[23] TENS = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
     1e21, 1e22,
@@ -55,7 +57,7 @@ cdef class Batch:
             return self.points[number]
         cdef Ping* ping = self.pings + number
         return Point(
-            device_of(ping),
+            uuid_of(ping.device_high, ping.device_low),
             None if ping.at_us == NO_INSTANT else ping.at_us,
             ping.lat,
             ping.lon,
@@ -77,8 +79,12 @@ cdef class Batch:
         return True
 
 
-cdef object device_of(Ping* ping):
-    return UUID(int=(<object>ping.device_high << 64) | ping.device_low)
+cdef object uuid_of(uint64_t high, uint64_t low):
+    """As `UUID(int=...)`, in a fifth of the time: its two attributes are set without its checks, which cannot fail here."""
+    made = UUID.__new__(UUID)
+    PyObject_GenericSetAttr(made, "int", (<object>high << 64) | low)
+    PyObject_GenericSetAttr(made, "is_safe", UNKNOWN)
+    return made
 
 
 cdef uint64_t from_bytes(const uint8_t* name) noexcept:

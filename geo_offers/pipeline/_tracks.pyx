@@ -15,9 +15,8 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 import sys
-from uuid import UUID
 
-from geo_offers.pipeline._batch cimport Batch, Ping
+from geo_offers.pipeline._batch cimport Batch, Ping, uuid_of
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
@@ -148,10 +147,6 @@ cdef inline (uint64_t, uint64_t) halves(object ident):
     for k in range(8):
         high, low = (high << 8) | text[k], (low << 8) | text[k + 8]
     return high, low
-
-
-cdef object uuid_of(uint64_t high, uint64_t low):
-    return UUID(int=(<object>high << 64) | low)
 
 
 cdef class Tracks:

@@ -406,7 +406,7 @@ class Engine:
             self.devices.install(part.request.workspace, part.device, part.state)
         part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
         for arrival in part.arrivals:
-            self._figures.transitions.labels(arrival.transition.type.value).inc()
+            self._figures.moved(arrival.transition.type)
         if part.rest:
             part.request.parts += 1
             self._queues[part.user].work.appendleft(part.next())

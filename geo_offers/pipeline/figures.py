@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as Total
 
 from geo_offers.pipeline.requests import RESULTS, Code
+from geo_offers.presence.machine import TransitionType
 
 RECENT: Final = 4_096
 
@@ -56,6 +57,7 @@ class Figures:
             "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
         )
         self._accepted = self.points.labels("accepted")
+        self._moved = {kind: self.transitions.labels(kind.value) for kind in TransitionType}
         self._lookup_us: deque[float] = deque(maxlen=RECENT)
         self._decision_ms: dict[UUID, deque[float]] = {}
         self._pings: Counter[UUID] = Counter()
@@ -76,6 +78,10 @@ class Figures:
             for code, count in Counter(codes).items():
                 if code != Code.ACCEPTED:
                     self.points.labels(RESULTS[code].status).inc(count)
+
+    def moved(self, kind: TransitionType) -> None:
+        """Counts a transition."""
+        self._moved[kind].inc()
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""
