@@ -1,4 +1,4 @@
-"""`python -m bench NAME …` runs one bench; without a name each that has a short form, in some three minutes."""
+"""`python -m bench NAME …` runs one bench; without a name each that has a short form."""
 
 import argparse
 import sys

@@ -9,10 +9,10 @@ stepped by the machine. So the rules of presence stand in one place, and what is
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.math cimport NAN, fabs, isnan
+from libc.math cimport NAN, isnan
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 import sys
 
@@ -65,7 +65,6 @@ cdef int64_t NEVER = INT64_MIN
 cdef int64_t FUTURE_US = FUTURE
 cdef int64_t LATEST_US = LATEST
 cdef int64_t TOO_OLD_US = TOO_OLD
-cdef double LEAP_DEG = 1.0
 
 cdef struct OpenStay:
     PyObject* fence
