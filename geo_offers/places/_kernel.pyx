@@ -47,7 +47,8 @@ cdef double SLACK_DEG = 1e-10  # a hundredth of a millimetre, and far more than 
 cdef double WEST_DEG = 179.9
 cdef double STEPS_A_CELL = 20.0
 cdef double LONG_WAY_M = 1600.0
-cdef double LONG_EDGE_M = 1000.0  # a straight line leaves the ground by 2 cm there
+cdef double STRAY_M = 0.01  # as in borders.py: how far an edge may stray from the straight line between its ends
+cdef double CURVATURE_M = 6399594.0 * 1.001  # the largest radius of a curve on the ground, as there
 
 cdef double EQUATOR_M, ECCENTRICITY2
 cdef double SURE  # the cosine of the radius of the circle inside a face
@@ -295,8 +296,18 @@ cdef int area_touch(const Shape* shape, Vector middle, double radius_m) noexcept
     return 2 if inside else 0
 
 
+cdef inline double edge_stray_m(const double* edge, Vector start, Vector end) noexcept nogil:
+    """How far an edge (lon, lat, lon, lat in degrees) strays from the straight line, at most: see `borders._strays_m`."""
+    cdef double a = fabs(edge[3] - edge[1]) * RADIANS, b = fabs(edge[2] - edge[0]) * RADIANS
+    cdef double steepest = max(fabs(start.z), fabs(end.z)) / EARTH_M
+    cdef double widest = 1 if start.z * end.z <= 0 else sqrt(
+        max(start.x * start.x + start.y * start.y, end.x * end.x + end.y * end.y)
+    ) / EARTH_M
+    return CURVATURE_M * (a * a + 2 * a * b * steepest + b * b * widest) / 8
+
+
 cdef double area_away_m(const Shape* shape, Vector point) noexcept nogil:
-    """Metres from a point on the ground to the nearest edge, as a straight line; less than 0 where edges are long."""
+    """Metres from a point on the ground to the nearest edge, as a straight line; less than 0 where one strays from it."""
     cdef const double* border = shape.border
     cdef double nearest2 = 1e300, near2, share, length2, wx, wy, wz
     cdef Vector a = on_ground(direction(border[1], border[0])), b, way
@@ -313,7 +324,7 @@ cdef double area_away_m(const Shape* shape, Vector point) noexcept nogil:
         b = on_ground(direction(border[2 * k + 1], border[2 * k]))
         way.x, way.y, way.z = b.x - a.x, b.y - a.y, b.z - a.z
         length2 = dot(way, way)
-        if length2 > LONG_EDGE_M * LONG_EDGE_M:
+        if edge_stray_m(border + 2 * k - 2, a, b) > STRAY_M:
             return -1
         wx, wy, wz = point.x - a.x, point.y - a.y, point.z - a.z
         share = 0 if length2 == 0 else (wx * way.x + wy * way.y + wz * way.z) / length2
@@ -940,7 +951,7 @@ cdef class Table:
     def distance(self, int32_t number, double lat, double lon):
         """Signed metres from a point to the border of a fence, negative inside; as `geometry.border_distance_one`.
 
-        None where exact arithmetic has to look: on the border, at 180 degrees, for edges of over a kilometre.
+        None where exact arithmetic has to look: on the border, at 180 degrees, for an edge that is not a straight line.
         """
         cdef const Shape* shape = &self.filed[number].shape
         cdef Vector ground = on_ground(direction(lat, lon))

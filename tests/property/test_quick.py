@@ -327,7 +327,7 @@ def test_the_kernel_measures_to_a_border_as_geometry_does(shape, seed):
         lat = max(-89.0, min(89.0, around.lat + rng.uniform(-reach, reach)))
         lon = turned(around.lon + rng.uniform(-reach, reach))
         exactly = border_distance_one(shape, lat, lon)
-        assert abs(index.border_distance(fence, lat, lon) - exactly) <= 0.05 + 1e-6 * abs(exactly)
+        assert abs(index.border_distance(fence, lat, lon) - exactly) <= 0.025 + 1e-6 * abs(exactly)
 
 
 @compiled
