@@ -221,7 +221,7 @@ class GeofenceIndex:
         )
 
     def border_distance(self, fence: Geofence, lat: float, lon: float) -> float:
-        """Signed metres from a point to a fence's border, negative inside; to 5 cm up to some kilometres."""
+        """Signed metres from a point to a fence's border, negative inside; to 2 cm up to some kilometres."""
         number, kernel = self._numbers.get(fence.id), self.kernel
         if kernel is not None and number is not None and fence.active and self._by_number[number] is fence:
             away_m: float | None = kernel.distance(number, lat, lon)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -147,8 +148,8 @@ def test_counts_follow_every_change(changes):
             table.remove(number)
         held[number] = table.cover(shape)
         table.put(number, shape, held[number])
-    for place in {place for covered in held.values() for place in covered.places}:
-        assert table.count(place) == sum(place in covered.places for covered in held.values())
+    filed = Counter(place for covered in held.values() for place in set(covered.places))
+    assert {place: table.count(place) for place in filed} == filed
     for number, covered in held.items():
         assert set(table.places(number)) == set(covered.places)
         table.remove(number)
