@@ -5,25 +5,32 @@ All of a device stands in one record; what it is inside of and the marks of its 
 at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
 machine (`presence/machine.py`) would say "accepted, no edge, nothing due". All others it leaves as they are, to be
 stepped by the machine. So the rules of presence stand in one place, and what is here may only be too careful.
+
+`step` takes the pings of a device that do cause something, by the same rules as the machine, whose word for word double
+it is (tests/property/test_quick.py); where a case is rare it leaves all of them to the machine.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.math cimport NAN, isnan
+from libc.math cimport NAN, fabs, isfinite, isnan
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 import sys
+from hashlib import sha256
 
 from geo_offers.pipeline._batch cimport Batch, Ping, uuid_of
 from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.requests import Arrival
+from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
+from geo_offers.presence.fixes import DEFAULT_ACCURACY_M as DEFAULT_ACCURACY
 from geo_offers.presence.fixes import FUTURE_US as FUTURE
 from geo_offers.presence.fixes import LATEST_US as LATEST
 from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
-from geo_offers.presence.machine import PresenceState, Stay
+from geo_offers.presence.machine import PresenceState, Stay, Transition, TransitionType, in_order
 
 cdef extern from *:
     """
@@ -44,6 +51,7 @@ cdef enum:
     KEY = 3  # bytes of a mark
     MARKS = 64
     LINE = 64
+    FEW = 64  # points of a part, fences around a point, stays, edges: of more the machine takes care
 
 # What became of a ping; the same numbers as in tracks.py.
 cdef enum Code:
@@ -65,6 +73,12 @@ cdef int64_t NEVER = INT64_MIN
 cdef int64_t FUTURE_US = FUTURE
 cdef int64_t LATEST_US = LATEST
 cdef int64_t TOO_OLD_US = TOO_OLD
+cdef double LEAP_DEG = LEAP
+cdef double DEFAULT_ACCURACY_M = DEFAULT_ACCURACY
+cdef object EXIT = TransitionType.EXIT
+cdef object CROSS = TransitionType.CROSS
+cdef object ENTER = TransitionType.ENTER
+cdef object DWELL = TransitionType.DWELL
 
 cdef struct OpenStay:
     PyObject* fence
@@ -146,6 +160,118 @@ cdef inline (uint64_t, uint64_t) halves(object ident):
     for k in range(8):
         high, low = (high << 8) | text[k], (low << 8) | text[k + 8]
     return high, low
+
+
+cdef class Moved:
+    """What `Tracks.step` would leave a device in: see `tracks.Left`. `arrivals`: of its edges, in order."""
+
+    cdef OpenStay[FEW] stays
+    cdef uint32_t[FEW] marks  # of the fixes taken
+    cdef int n_stays, n_marks
+    cdef int64_t due_us
+    cdef readonly int64_t newest_us
+    cdef double lat, lon
+    cdef readonly list arrivals
+
+    def __cinit__(self):
+        self.arrivals = []
+
+    def __dealloc__(self):
+        cdef int k
+        for k in range(self.n_stays):
+            Py_DECREF(<object>self.stays[k].fence)
+
+    def kept(self):
+        """As `PresenceState.kept`."""
+        return PresenceState(
+            None if self.newest_us == NEVER else self.newest_us, None, None, stays_of(self.stays, self.n_stays), b""
+        ).kept()
+
+    cdef object add(self, fence, uint64_t serial, int64_t entered_us, uint64_t high, uint64_t low):
+        cdef OpenStay* stay = self.stays + self.n_stays
+        name = sys.intern(fence.id)
+        Py_INCREF(name)
+        stay.fence, stay.serial, stay.entered_us = <PyObject*>name, serial, entered_us
+        stay.visit_high, stay.visit_low, stay.version, stay.dwelt = high, low, fence.version, False
+        self.n_stays += 1
+
+    cdef object remove(self, int at):
+        fence = <object>self.stays[at].fence
+        self.n_stays -= 1
+        if at != self.n_stays:
+            self.stays[at] = self.stays[self.n_stays]
+        Py_DECREF(fence)
+
+    cdef object tell(self, device, kind, OpenStay* stay, Ping* ping, fence, index):
+        """An edge of an open visit."""
+        self._tell(
+            device, kind, <object>stay.fence, stay.version, ping, uuid_of(stay.visit_high, stay.visit_low),
+            stay.entered_us, fence, index,
+        )
+
+    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, index):
+        cdef double accuracy_m = ping.accuracy_m
+        if not isfinite(accuracy_m) or accuracy_m <= 0:
+            accuracy_m = DEFAULT_ACCURACY_M
+        away_m = None if fence is None else index.border_distance(fence, ping.lat, ping.lon)
+        edge = Transition(kind, name, version, ping.at_us, visit, entered_us, accuracy_m, away_m)
+        self.arrivals.append(Arrival(device, edge, fence))
+
+
+cdef dict stays_of(OpenStay* stays, int count):
+    cdef int k
+    cdef dict inside = {}
+    for k in range(count):
+        fence = <object>stays[k].fence
+        inside[fence] = Stay(
+            fence,
+            stays[k].version,
+            uuid_of(stays[k].visit_high, stays[k].visit_low),
+            stays[k].entered_us,
+            bool(stays[k].dwelt),
+        )
+    return inside
+
+
+cdef (uint64_t, uint64_t) visit_of(bytes workspace, bytes device, fence, int64_t entered_us):
+    """The halves of `visits.visit_id`."""
+    cdef bytes name = fence.encode()
+    cdef bytes digest = sha256(
+        b"\0\0\0\x10" + workspace + b"\0\0\0\x10" + device + len(name).to_bytes(4, "big") + name
+        + b"\0\0\0\x08" + entered_us.to_bytes(8, "big")
+    ).digest()
+    cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(digest)
+    cdef uint64_t high = <uint64_t>(entered_us // 1000) << 16, low = 0
+    cdef int k
+    high |= (<uint64_t>text[0] << 8) | text[1]
+    for k in range(2, 10):
+        low = (low << 8) | text[k]
+    return high, low
+
+
+cdef inline int64_t due_us(OpenStay* stay, fence):
+    return stay.entered_us + <int64_t>round(fence.detect.dwell_s * 1000000)
+
+
+cdef inline double turned_deg(double turn) noexcept nogil:
+    """How far apart two longitudes are whose difference this is."""
+    turn = fabs(turn)
+    return 360 - turn if turn > 180 else turn
+
+
+cdef inline bint is_before(Ping* one, int32_t number, Ping* other, int32_t others) noexcept nogil:
+    """As `stepping` orders the points of a part."""
+    if one.at_us != other.at_us:
+        return one.at_us < other.at_us
+    if one.lat != other.lat:
+        return one.lat < other.lat
+    if one.lon != other.lon:
+        return one.lon < other.lon
+    return number < others
+
+
+def by_edge(arrival):
+    return in_order(arrival.transition)
 
 
 cdef class Tracks:
@@ -401,31 +527,49 @@ cdef class Tracks:
         )
         return Track(known, None if one.epoch < 0 else one.epoch, one.heard_us)
 
-    def owner(self, device):
-        """Whose the device is, which is held: the user, and their partition."""
-        cdef uint64_t high, low
+    def shares(self, Batch batch, bytearray codes, numbers):
+        """Of these points those to be stepped, by device: user, device, partition, numbers."""
+        cdef int32_t number, slot
         cdef Record* one
-        high, low = halves(device)
-        one = self.records + self._find(high, low)
-        return uuid_of(one.user_high, one.user_low), one.partition
+        cdef Ping* ping
+        cdef dict found = {}
+        for number in numbers:
+            if <unsigned char>codes[number] == STEP:
+                ping = batch.pings + number
+                slot = self._find(ping.device_high, ping.device_low)
+                share = found.get(slot)
+                if share is None:
+                    one = self.records + slot
+                    share = found[slot] = (
+                        uuid_of(one.user_high, one.user_low), uuid_of(one.high, one.low), one.partition, []
+                    )
+                (<list>(<tuple>share)[3]).append(number)
+        return found.values()
 
     cdef object _state(self, Record* one):
-        cdef int k
-        cdef OpenStay* stay
-        inside = {}
-        for k in range(one.n_stays):
-            stay = one.stays + k
-            fence = <object>stay.fence
-            inside[fence] = Stay(
-                fence, stay.version, uuid_of(stay.visit_high, stay.visit_low), stay.entered_us, bool(stay.dwelt)
-            )
         return PresenceState(
             None if one.newest_us == NEVER else one.newest_us,
             None if isnan(one.lat) else one.lat,
             None if isnan(one.lon) else one.lon,
-            inside,
+            stays_of(one.stays, one.n_stays),
             self._marks(one),
         )
+
+    def gate(self, device, epochs):
+        """STEP where the device may be stepped, else why not."""
+        cdef uint64_t high, low
+        cdef int32_t slot
+        cdef Record* one
+        high, low = halves(device)
+        slot = self._find(high, low)
+        if epochs is not self.epochs_seen:
+            self._see(epochs)
+        if slot < 0:
+            return ABSENT
+        one = self.records + slot
+        if one.epoch < 0 or one.epoch != self.epochs[one.partition]:
+            return ABSENT
+        return NO_CONSENT if not one.flags & LOCATE else AGE if not one.flags & OF_AGE else STEP
 
     cdef bytes _marks(self, Record* one):
         """Newest last."""
@@ -437,10 +581,27 @@ cdef class Tracks:
         return found
 
     def install(self, device, state, fences):
-        """Take the state that the machine left the device in. fences: the index that its stays are of."""
+        """Take the state that a part left the device in. fences: the index that its stays are of."""
         cdef uint64_t high, low
+        cdef int32_t slot
         high, low = halves(device)
-        self._install(self._find(high, low), state, fences)
+        slot = self._find(high, low)
+        if isinstance(state, Moved):
+            self._move(self.records + slot, state)
+        else:
+            self._install(slot, state, fences)
+
+    cdef object _move(self, Record* one, Moved moved):
+        cdef int k
+        one.newest_us, one.lat, one.lon, one.due_us = moved.newest_us, moved.lat, moved.lon, moved.due_us
+        for k in range(moved.n_marks):
+            self._push_mark(one, moved.marks[k])
+        self._clear_stays(one)
+        if moved.n_stays:
+            one.stays = <OpenStay*>malloc(moved.n_stays * sizeof(OpenStay))
+            memcpy(one.stays, moved.stays, moved.n_stays * sizeof(OpenStay))
+            one.n_stays = moved.n_stays
+            moved.n_stays = 0  # the names are the record's now
 
     cdef object _install(self, int32_t slot, state, fences):
         cdef Record* one = self.records + slot
@@ -491,11 +652,12 @@ cdef class Tracks:
         to[0], to[1], to[2] = mark & 0xFF, (mark >> 8) & 0xFF, mark >> 16
         one.next_mark = (one.next_mark + 1) % MARKS
 
-    cdef bint _is_marked(self, Record* one, uint32_t mark) noexcept nogil:
-        cdef int k
+    cdef bint _is_marked(self, Record* one, uint32_t mark, int more=0) noexcept nogil:
+        """more: marks that have come since, for which the oldest are forgotten."""
+        cdef int k, first = 0 if one.n_marks < MARKS else one.next_mark
         cdef uint8_t* at
-        for k in range(one.n_marks):
-            at = one.marks + k * KEY
+        for k in range(max(0, one.n_marks + more - MARKS), one.n_marks):
+            at = one.marks + ((first + k) % MARKS) * KEY
             if at[0] == (mark & 0xFF) and at[1] == ((mark >> 8) & 0xFF) and at[2] == mark >> 16:
                 return True
         return False
@@ -630,6 +792,152 @@ cdef class Tracks:
         one.lat, one.lon = ping.lat, ping.lon
         self._push_mark(one, mark)
         return ACCEPTED
+
+    # ------------------------------------------------------------------------------------------ steps
+    def step(self, device, Batch batch, list numbers, bytearray codes, index):
+        """Take a device's points, in order of time; nothing of it is kept in the device (`Moved`).
+
+        None where the machine has to take them, and nothing is done.
+        """
+        cdef uint64_t high, low
+        cdef Table table = index.kernel
+        cdef int32_t[FEW] order
+        cdef unsigned char[FEW] became
+        cdef int32_t slot, number
+        cdef int count = <int>len(numbers), k, at
+        cdef Moved moved
+        high, low = halves(device)
+        slot = self._find(high, low)
+        if table is None or slot < 0 or count > FEW:
+            return None
+        for k in range(count):
+            number = numbers[k]
+            if batch.pings[number].region:
+                return None
+            at = k
+            while at > 0 and is_before(batch.pings + number, number, batch.pings + order[at - 1], order[at - 1]):
+                order[at] = order[at - 1]
+                at -= 1
+            order[at] = number
+        moved = self._moved(self.records + slot)
+        if moved is None:
+            return None
+        for k in range(count):
+            at = self._step(moved, self.records + slot, batch.pings + order[k], table, device, index)
+            if at == STEP:
+                return None
+            became[k] = at
+        for k in range(count):
+            codes[order[k]] = became[k]
+        return moved
+
+    cdef Moved _moved(self, Record* one):
+        cdef Moved moved
+        cdef int k
+        if one.n_stays > FEW:
+            return None
+        moved = Moved.__new__(Moved)
+        moved.newest_us, moved.lat, moved.lon, moved.due_us = one.newest_us, one.lat, one.lon, one.due_us
+        for k in range(one.n_stays):
+            Py_INCREF(<object>one.stays[k].fence)
+            moved.stays[k] = one.stays[k]
+        moved.n_stays = one.n_stays
+        return moved
+
+    cdef int _step(self, Moved moved, Record* one, Ping* ping, Table table, device, index) except -1:
+        """As `machine.receive` and `machine.step`; STEP where the machine has to look."""
+        cdef uint32_t mark = mark_of(ping.at_us, ping.lat, ping.lon)
+        cdef int32_t count
+        cdef int32_t[FEW] hits
+        cdef int k
+        cdef tuple crossed = ()
+        if moved.newest_us != NEVER and ping.at_us <= moved.newest_us:
+            if self._is_marked(one, mark, moved.n_marks):
+                return DUPLICATE
+            for k in range(moved.n_marks):
+                if moved.marks[k] == mark:
+                    return DUPLICATE
+            if ping.at_us < moved.newest_us:
+                return LATE
+        table.find(&ping.lat, &ping.lon, 1, &count)
+        if count + moved.n_stays > FEW or len(moved.arrivals) >= FEW:
+            return STEP
+        for k in range(count):
+            hits[k] = table.hits[k]
+            if hits[k] < 0:
+                return STEP
+        if not isnan(moved.lat) and (moved.lat != ping.lat or moved.lon != ping.lon):
+            if max(fabs(moved.lat - ping.lat), turned_deg(moved.lon - ping.lon)) > LEAP_DEG:
+                return STEP
+            if table.may_cross(moved.lat, moved.lon, ping.lat, ping.lon):
+                crossed = index.crossed(moved.lat, moved.lon, ping.lat, ping.lon)
+        self._edges(moved, ping, table, hits, count, crossed, device, index, self.workspaces[one.workspace])
+        moved.newest_us, moved.lat, moved.lon = ping.at_us, ping.lat, ping.lon
+        moved.marks[moved.n_marks] = mark
+        moved.n_marks += 1
+        return ACCEPTED
+
+    cdef object _edges(
+        self, Moved moved, Ping* ping, Table table, int32_t* hits, int count, tuple crossed, device, index, workspace
+    ):
+        cdef bint[FEW] within  # stays whose fence holds the point
+        cdef int stays = moved.n_stays, told = <int>len(moved.arrivals), entered = 0, k, j
+        cdef bint changed = False
+        cdef OpenStay* stay
+        cdef uint64_t high, low
+        cdef list fences = index.by_number
+        memset(within, 0, sizeof(within))
+        known = {<object>moved.stays[j].fence for j in range(stays)} if crossed else None
+        for k in range(count):
+            for j in range(stays):
+                if moved.stays[j].serial == table.filed[hits[k]].serial:
+                    break
+            else:
+                j = self._of_name(moved, fences[hits[k]].id, stays)
+                if j < stays:  # the fence was put anew
+                    moved.stays[j].serial = table.filed[hits[k]].serial
+                    changed = True
+            if j < stays:
+                within[j] = True
+                stay = moved.stays + j
+                if not stay.dwelt and (changed or ping.at_us >= moved.due_us):
+                    fence = fences[hits[k]]
+                    if ping.at_us >= due_us(stay, fence):
+                        moved.tell(device, DWELL, stay, ping, fence, index)
+                        stay.dwelt = changed = True
+            else:
+                hits[entered] = hits[k]
+                entered += 1
+        for j in range(stays - 1, -1, -1):
+            if not within[j]:
+                stay = moved.stays + j
+                moved.tell(device, EXIT, stay, ping, index.get(<object>stay.fence), index)
+                moved.remove(j)
+                changed = True
+        for k in range(entered):
+            fence = fences[hits[k]]
+            high, low = visit_of(workspace.bytes, device.bytes, fence.id, ping.at_us)
+            moved.add(fence, table.filed[hits[k]].serial, ping.at_us, high, low)
+            moved.tell(device, ENTER, moved.stays + moved.n_stays - 1, ping, fence, index)
+            changed = True
+        for fence in crossed:
+            if fence.id not in known:
+                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, index)
+        if len(moved.arrivals) > told + 1:
+            moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
+        if changed:
+            moved.due_us = INT64_MAX
+            for j in range(moved.n_stays):
+                stay = moved.stays + j
+                if not stay.dwelt:
+                    moved.due_us = min(moved.due_us, due_us(stay, index.get(<object>stay.fence)))
+
+    cdef int _of_name(self, Moved moved, name, int stays):
+        cdef int j
+        for j in range(stays):
+            if <object>moved.stays[j].fence == name:
+                return j
+        return stays
 
     # ------------------------------------------------------------------------------------------ sweeps
     def sweep(self, int32_t start, int32_t count, int64_t idle_before_us, int64_t silent_before_us):

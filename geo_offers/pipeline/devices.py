@@ -17,8 +17,9 @@ from geo_offers.pipeline import quick
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.requests import Request
-from geo_offers.pipeline.tracks import Track
+from geo_offers.pipeline.requests import Left, Part, Request
+from geo_offers.pipeline.tracks import Moved, Share, Track
+from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.machine import PresenceState
 
 IDLE_US: Final = 3_600 * 1_000_000
@@ -72,17 +73,13 @@ class Devices:
     def get(self, device: UUID) -> Track | None:
         return self._tracks.get(device)
 
-    def owner(self, device: UUID) -> tuple[UUID, int]:
-        """Whose a device is that is held: the user, and their partition."""
-        return self._tracks.owner(device)
+    def shares(self, request: Request, numbers: Iterable[int]) -> Iterable[Share]:
+        """Of these points of a request those to be stepped, by device."""
+        return self._tracks.shares(request.points, request.codes, numbers)
 
-    def is_current(self, track: Track | None) -> bool:
-        """Whether a device is held, and its partition has been ours without a break since it was loaded."""
-        return (
-            track is not None
-            and track.epoch is not None
-            and track.epoch == self._ownership.epochs.get(track.device.partition)
-        )
+    def gate(self, device: UUID) -> int:
+        """`Code.STEP` where the device may be stepped now, ABSENT where it has to be loaded first, else why not."""
+        return self._tracks.gate(device, self._ownership.epochs)
 
     def settle(self, request: Request) -> bool:
         """Takes of a request what can be taken at once; True where some points are left (`tracks.Tracks.settle`)."""
@@ -95,11 +92,21 @@ class Devices:
             kernel=self._catalog.index(request.workspace).kernel,
         )
 
+    def step(self, part: Part, index: GeofenceIndex) -> Moved | None:
+        """Steps a part in the compiled memory (`tracks.Tracks.step`)."""
+        return self._tracks.step(part.device, part.request.points, part.numbers, part.request.codes, index)
+
+    def state(self, device: UUID) -> PresenceState:
+        """Of a device that is held."""
+        track = self._tracks.get(device)
+        assert track is not None
+        return track.device.state
+
     def hold(self, user: UUID, *, held: bool) -> None:
         """While a user is held, all their pings go through their queue."""
         self._tracks.hold(user, held)
 
-    def install(self, workspace: UUID, device: UUID, state: PresenceState) -> None:
+    def install(self, workspace: UUID, device: UUID, state: Left) -> None:
         """Takes the state that a turn left the device in."""
         self._tracks.install(device, state, self._catalog.index(workspace))
 

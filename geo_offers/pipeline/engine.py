@@ -38,7 +38,6 @@ from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answered
 from geo_offers.pipeline.stepping import step_parts
-from geo_offers.pipeline.tracks import unlocatable
 from geo_offers.places.regions import Wish
 from geo_offers.presence.fixes import Fix
 
@@ -180,19 +179,10 @@ class Engine:
         self._push_parts(request, absent)
 
     def _push_parts(self, request: Request, numbers: Iterable[int]) -> None:
-        """Gathers the points by device: who arrives is who gets the offer."""
-        parts: dict[UUID, Part] = {}
-        for number in numbers:
-            if request.codes[number] != Code.STEP:
-                continue
-            point = request.points[number]
-            part = parts.get(point.device)
-            if part is None:
-                user, partition = self.devices.owner(point.device)
-                part = parts[point.device] = Part(request, user, point.device, partition, [])
-            part.points.append((number, point))
+        """A part for each device: who arrives is who gets the offer."""
+        parts = [Part(request, *share) for share in self.devices.shares(request, numbers)]
         request.parts += len(parts)
-        for part in parts.values():
+        for part in parts:
             self._push(part.user, part)
 
     def _count(self, workspace: UUID, points: int) -> None:
@@ -305,18 +295,16 @@ class Engine:
 
         A part whose device is not known, or known from an earlier ownership, goes round again, to be loaded first.
         """
-        track = self.devices.get(part.device)
-        if track is None or not self.devices.is_current(track):
+        gate = self.devices.gate(part.device)
+        if gate == Code.ABSENT:
             task = asyncio.create_task(self._reload(part), name="reload")
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
             return False
         part.epoch = self._ownership.epochs[part.partition]
-        part.before = track.device.state
-        reason = unlocatable(track.device)
-        if reason is not None:
-            self._refuse(part, reason.name.lower())
-        return reason is None
+        if gate != Code.STEP:
+            self._refuse(part, Code(gate).name.lower())
+        return gate == Code.STEP
 
     async def _reload(self, part: Part) -> None:
         """Loads the part's device anew and puts it back where it was, first in its user's queue."""
@@ -340,7 +328,7 @@ class Engine:
         taken_us, since = self._now_us(), perf_counter()
         for part in parts:
             part.taken_us = taken_us
-        for part, error in step_parts(parts, self._catalog, self._figures):
+        for part, error in step_parts(parts, self._catalog, self.devices, self._figures):
             if error is not None:
                 trace = "".join(format_tb(error.__traceback__))  # without the message: it may name the place
                 _log.error("a request could not be stepped", error=type(error).__name__, trace=trace)

@@ -17,8 +17,7 @@ from geo_offers.places.fences import FenceId
 from geo_offers.presence.machine import PresenceState
 
 
-@dataclass(frozen=True, slots=True)
-class KnownDevice:
+class KnownDevice(msgspec.Struct, frozen=True):
     """What the partition's owner keeps of a device; a device whose phone may not be located has `locate` false."""
 
     id: UUID
@@ -132,7 +131,8 @@ class SeenRow(msgspec.Struct, frozen=True):
     """A device after its transitions."""
 
     device: UUID
-    state: PresenceState
+    newest_us: int | None
+    kept: bytes
     received_us: int
 
 

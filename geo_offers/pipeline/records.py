@@ -109,7 +109,7 @@ def writes(outcomes: Sequence[Outcome]) -> Writes:
         visits=[row for outcome in outcomes for row in _visit_rows(outcome)],
         decisions=[outcome.row for outcome in outcomes if outcome.row is not None],
         seen=[
-            SeenRow(part.device, part.state, part.request.received_us)
+            SeenRow(part.device, part.state.newest_us, part.state.kept(), part.request.received_us)
             for part in (outcome.part for outcome in outcomes)
             if part.state is not None
         ],

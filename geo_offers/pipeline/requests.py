@@ -6,15 +6,16 @@ from enum import IntEnum
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.places.fences import Geofence
 from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
-from geo_offers.presence.machine import PresenceState, Transition
+from geo_offers.presence.machine import Transition
 
 Status = Literal["accepted", "late", "duplicate", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True):
     """A ping as the edge read it: either a position, or what the phone's own region monitoring saw."""
 
     device: UUID
@@ -90,8 +91,7 @@ class MadeOffer:
     expires_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     device: UUID
     transition: Transition
 
@@ -145,8 +145,7 @@ async def answered(request: Request) -> None:
         raise request.failure
 
 
-@dataclass(slots=True, eq=False)
-class Arrival:
+class Arrival(msgspec.Struct, eq=False):
     """One transition with what a decision needs of its fence; the fence is None where it was removed meanwhile."""
 
     device: UUID
@@ -154,12 +153,22 @@ class Arrival:
     fence: Geofence | None
 
 
+class Left(Protocol):
+    """What a part leaves its device in: a `PresenceState`, or what the compiled memory has made of one."""
+
+    @property
+    def newest_us(self) -> int | None: ...
+    def kept(self) -> bytes:
+        """As `PresenceState.kept`."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Part:
     """One request's points of one device: the unit of a turn. A user takes part in a turn with one part at a time.
 
-    before: the device's state when the part's turn comes; state: after its points; None before they are stepped.
-    rest: points that this part leaves to the next, since it has made many transitions.
+    numbers: of its points in the request. state: what they leave the device in; None before they are stepped.
+    rest: numbers of points that this part leaves to the next, since it has made many transitions.
     epoch: of the partition's ownership under which the device was loaded; no other may commit them.
     """
 
@@ -167,20 +176,19 @@ class Part:
     user: UUID
     device: UUID
     partition: int
-    points: list[tuple[int, Point]]
-    before: PresenceState | None = None
-    state: PresenceState | None = None
+    numbers: list[int]
+    state: Left | None = None
     arrivals: list[Arrival] = field(default_factory=list)
-    rest: list[tuple[int, Point]] = field(default_factory=list)
+    rest: list[int] = field(default_factory=list)
     taken_us: int = 0
     epoch: int = -1
     leaps: int = 0
 
     def refuse(self, reason: str) -> None:
         """Refuses all points for good, those left to the next part too."""
-        for number, _ in (*self.points, *self.rest):
+        for number in (*self.numbers, *self.rest):
             self.request.codes[number] = Code[reason.upper()]
-        self.points, self.rest = [], []
+        self.numbers, self.rest = [], []
 
     def next(self) -> "Part":
         """The part that takes the rest."""

@@ -1,19 +1,20 @@
-"""From a turn's points to states and transitions: one vectorised look-up a workspace, then presence, fix by fix.
+"""From a turn's points to states and transitions: in the compiled memory of devices, else by the machine, fix by fix.
 
 Nothing here waits or touches the outside, save a stopwatch: new states are kept in the part and installed by the
 engine, after the commit where there were transitions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from time import perf_counter
 from uuid import UUID
 
 import numpy as np
 
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.requests import Arrival, Code, Part, Point
+from geo_offers.pipeline.tracks import LEAP_DEG
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import short_way
 from geo_offers.places.index import GeofenceIndex
@@ -21,7 +22,6 @@ from geo_offers.presence import machine
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import PresenceState
 
-LEAP_DEG = 1.0  # 50 to 111 km between two fixes
 LEAPS = 16  # in one request; beyond them no cross is told
 ENOUGH = 64  # transitions of one part: the points after them are the next part's, with a turn of its own
 SINGLE = 8  # up to here one scalar look-up each is faster than one vectorised call
@@ -35,29 +35,25 @@ def _in_order(numbered: tuple[int, Point]) -> tuple[int, float, float, int]:
     return (point.at_us or 0, point.lat or 0.0, point.lon or 0.0, index)
 
 
-def step_parts(parts: Iterable[Part], catalog: Catalog, figures: Figures) -> Iterator[tuple[Part, Exception | None]]:
-    """Fills each part's results, new states and arrivals, and hands it back; leaves the devices as they are.
+def step_parts(
+    parts: Iterable[Part], catalog: Catalog, devices: Devices, figures: Figures
+) -> Iterator[tuple[Part, Exception | None]]:
+    """Fills each part's results, what it leaves and its arrivals, and hands it back; leaves the devices as they are.
 
     A part that cannot be stepped comes back with its error and takes nobody along.
     """
-    by_workspace: dict[UUID, list[Part]] = {}
     for part in parts:
-        part.points.sort(key=_in_order)
-        by_workspace.setdefault(part.request.workspace, []).append(part)
-    for workspace, group in by_workspace.items():
-        index = catalog.index(workspace)
+        index = catalog.index(part.request.workspace)
         try:
-            located = iter(_locate(index, [point for part in group for _, point in part.points], figures))
-        except Exception as error:  # noqa: BLE001 - answered and logged by the engine
-            yield from ((part, error) for part in group)
-            continue
-        for part in group:
-            try:
-                _step_part(part, list(islice(located, len(part.points))), index)
-            except Exception as error:  # noqa: BLE001 - answered and logged by the engine
-                yield part, error
+            moved = devices.step(part, index)
+            if moved is None:
+                _step_part(part, devices.state(part.device), index, figures)
             else:
-                yield part, None
+                part.state, part.arrivals = moved, moved.arrivals
+        except Exception as error:  # noqa: BLE001 - answered and logged by the engine
+            yield part, error
+        else:
+            yield part, None
 
 
 def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> Sequence[tuple[Geofence, ...]]:
@@ -80,12 +76,13 @@ def _locate(index: GeofenceIndex, points: Sequence[Point], figures: Figures) -> 
     return found
 
 
-def _step_part(part: Part, located: Sequence[tuple[Geofence, ...]], index: GeofenceIndex) -> None:
-    assert part.before is not None
-    workspace, codes, state = part.request.workspace, part.request.codes, part.before
-    for done, ((number, point), inside) in enumerate(zip(part.points, located, strict=True)):
+def _step_part(part: Part, state: PresenceState, index: GeofenceIndex, figures: Figures) -> None:
+    workspace, codes = part.request.workspace, part.request.codes
+    points = sorted([(number, part.request.points[number]) for number in part.numbers], key=_in_order)
+    located = _locate(index, [point for _, point in points], figures)
+    for done, ((number, point), inside) in enumerate(zip(points, located, strict=True)):
         if len(part.arrivals) >= ENOUGH:
-            part.points, part.rest = part.points[:done], part.points[done:]
+            part.numbers, part.rest = [n for n, _ in points[:done]], [n for n, _ in points[done:]]
             break
         if point.region is not None:
             codes[number], state, edges = _step_region(point, state, index, workspace)

@@ -5,25 +5,38 @@ the plain one leaves every ping to the machine.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.rates import Bucket
-from geo_offers.pipeline.requests import Code, Point, Points
+from geo_offers.pipeline.requests import Arrival, Code, Left, Point, Points
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import check
 from geo_offers.presence.machine import PresenceState
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(msgspec.Struct, frozen=True):
     """A device as it is held. `epoch`: of its partition's ownership when it was loaded; None where it was not ours."""
 
     device: KnownDevice
     epoch: int | None
     heard_us: int
+
+
+class Moved(Left, Protocol):
+    """Of points that were stepped, with the arrivals that they made, in order."""
+
+    @property
+    def arrivals(self) -> list[Arrival]: ...
+
+
+Share: TypeAlias = tuple[UUID, UUID, int, list[int]]
+"""A device's points of a request: user, device, the user's partition, numbers of the points."""
 
 
 class Tracks(Protocol):
@@ -42,8 +55,8 @@ class Tracks(Protocol):
 
     def get(self, device: UUID) -> Track | None: ...
 
-    def owner(self, device: UUID) -> tuple[UUID, int]:
-        """Whose a device is that is held: the user, and their partition."""
+    def shares(self, points: Points, codes: bytearray, numbers: Iterable[int]) -> Iterable[Share]:
+        """Of these points those to be stepped, by device."""
         ...
 
     def of_user(self, user: UUID) -> Sequence[UUID]: ...
@@ -52,8 +65,24 @@ class Tracks(Protocol):
         """While a user is held, all pings of theirs are to be stepped, and none of their devices is swept away."""
         ...
 
-    def install(self, device: UUID, state: PresenceState, fences: GeofenceIndex) -> None:
-        """Take the state that the machine left a device in."""
+    def gate(self, device: UUID, epochs: Mapping[int, int]) -> int:
+        """`Code.STEP` where the device may be stepped now, else why not.
+
+        ABSENT: it is not held, or its partition has not been ours (`epochs`) without a break since it was loaded.
+        """
+        ...
+
+    def step(
+        self, device: UUID, points: Points, numbers: list[int], codes: bytearray, index: GeofenceIndex
+    ) -> Moved | None:
+        """Step these points of a held device, and leave the device as it is. None: the machine has to, nothing is done.
+
+        index: of the device's workspace.
+        """
+        ...
+
+    def install(self, device: UUID, state: Left, fences: GeofenceIndex) -> None:
+        """Take the state that a part left a device in."""
         ...
 
     def settle(
@@ -90,6 +119,10 @@ def unlocatable(device: KnownDevice) -> Code | None:
     if not device.locate:
         return Code.CONSENT_REQUIRED
     return None if device.of_age else Code.AGE
+
+
+LEAP_DEG: Final = 1.0
+"""50 to 111 km between two fixes: the phone has not gone there by the straight way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -138,9 +171,16 @@ class PlainTracks:
         held = self._held.get(device)
         return None if held is None else Track(held.device, held.epoch, held.heard_us)
 
-    def owner(self, device: UUID) -> tuple[UUID, int]:
-        known = self._held[device].device
-        return known.user, known.partition
+    def shares(self, points: Points, codes: bytearray, numbers: Iterable[int]) -> Iterable[Share]:
+        found: dict[UUID, Share] = {}
+        for number in numbers:
+            if codes[number] == Code.STEP:
+                device = points[number].device
+                if device not in found:
+                    known = self._held[device].device
+                    found[device] = (known.user, device, known.partition, [])
+                found[device][-1].append(number)
+        return found.values()
 
     def of_user(self, user: UUID) -> Sequence[UUID]:
         return tuple(self._of_user.get(user, ()))
@@ -149,7 +189,24 @@ class PlainTracks:
         for device in self.of_user(user):
             self._held[device].held = held
 
-    def install(self, device: UUID, state: PresenceState, fences: GeofenceIndex) -> None:  # noqa: ARG002 - as `add`
+    def gate(self, device: UUID, epochs: Mapping[int, int]) -> int:
+        held = self._held.get(device)
+        if held is None or held.epoch is None or held.epoch != epochs.get(held.device.partition):
+            return Code.ABSENT
+        return unlocatable(held.device) or Code.STEP
+
+    def step(
+        self,
+        device: UUID,  # noqa: ARG002 - here and below: every point is the machine's
+        points: Points,  # noqa: ARG002
+        numbers: list[int],  # noqa: ARG002
+        codes: bytearray,  # noqa: ARG002
+        index: GeofenceIndex,  # noqa: ARG002
+    ) -> None:
+        return None
+
+    def install(self, device: UUID, state: Left, fences: GeofenceIndex) -> None:  # noqa: ARG002 - as `add`
+        assert isinstance(state, PresenceState)  # it makes no other
         held = self._held[device]
         held.device = replace(held.device, state=state)
 

@@ -70,7 +70,8 @@ class GeofenceIndex:
         self._numbers: dict[FenceId, int] = {}  # in the table, among the borders, in the R-tree and in the list
         self._table: Table = BestTable() if table is None else table
         self._borders: Nearest = BestNearest() if borders is None else borders
-        self._by_number: list[Geofence] = []
+        self.by_number: list[Geofence] = []
+        """By the numbers that the table gives; read only."""
         self._spare: list[int] = []
         self.filed = 0
         """Under how many places all fences together are filed: most of the memory goes by it."""
@@ -85,11 +86,11 @@ class GeofenceIndex:
 
     def __iter__(self) -> Iterator[Geofence]:
         """All fences, inactive ones too, in no order that means anything."""
-        return (self._by_number[number] for number in self._numbers.values())
+        return (self.by_number[number] for number in self._numbers.values())
 
     def get(self, fence: FenceId) -> Geofence | None:
         number = self._numbers.get(fence)
-        return None if number is None else self._by_number[number]
+        return None if number is None else self.by_number[number]
 
     def ids(self) -> tuple[FenceId, ...]:
         return tuple(self._numbers)
@@ -115,7 +116,7 @@ class GeofenceIndex:
 
     def plant(self) -> None:
         """Make the R-tree of all fences at once: a tenth of the work of one after another."""
-        held = ((number, fence) for number, fence in enumerate(self._by_number) if fence.active)
+        held = ((number, fence) for number, fence in enumerate(self.by_number) if fence.active)
         self._tree = _tree((number, box) for number, fence in held for box in boxes_of(outline_of(fence.outline)))
 
     def _file(self, number: int, fence: Geofence, covered: Cover) -> None:
@@ -126,10 +127,10 @@ class GeofenceIndex:
     def _number(self, fence: Geofence) -> int:
         if self._spare:
             number = self._spare.pop()
-            self._by_number[number] = fence
+            self.by_number[number] = fence
         else:
-            number = len(self._by_number)
-            self._by_number.append(fence)
+            number = len(self.by_number)
+            self.by_number.append(fence)
         return number
 
     def remove(self, fence: FenceId) -> bool:
@@ -138,21 +139,21 @@ class GeofenceIndex:
         if number is None:
             return False
         self.changes += 1
-        held = self._by_number[number]
+        held = self.by_number[number]
         if held.active:
             self.filed -= len(self._table.places(number))
             self._table.remove(number)
             self._borders.remove(number)
             for box in boxes_of(outline_of(held.outline)):
                 self._tree.delete(number, _xy(box))
-        self._by_number[number] = _GONE
+        self.by_number[number] = _GONE
         self._spare.append(number)
         return True
 
     def places_of(self, fence: FenceId) -> Sequence[int]:
         """Tell where a fence is filed; nowhere when there is none of that id."""
         number = self._numbers.get(fence)
-        return () if number is None or not self._by_number[number].active else self._table.places(number)
+        return () if number is None or not self.by_number[number].active else self._table.places(number)
 
     @property
     def kernel(self) -> Any:
@@ -165,7 +166,7 @@ class GeofenceIndex:
         0 where none of that id is filed, or the plain table serves.
         """
         number, kernel = self._numbers.get(fence), self.kernel
-        active = number is not None and kernel is not None and self._by_number[number].active
+        active = number is not None and kernel is not None and self.by_number[number].active
         return int(kernel.serial(number)) if active else 0
 
     def count(self, place: int) -> int:
@@ -190,10 +191,10 @@ class GeofenceIndex:
 
     def _fences(self, numbers: Sequence[int], lat: float, lon: float) -> tuple[Geofence, ...]:
         """The fences of these hits at a point; where doubles could not tell, exact arithmetic does."""
-        found = [self._by_number[number] for number in numbers if number >= 0]
+        found = [self.by_number[number] for number in numbers if number >= 0]
         for number in numbers:
             if number < 0:
-                fence = self._by_number[~number]
+                fence = self.by_number[~number]
                 if contains_one(fence.geometry, lat, lon, ecef(lat, lon)):
                     found.append(fence)
         return _by_id(found)
@@ -205,7 +206,7 @@ class GeofenceIndex:
         near = (
             self._near_way(lat0, lon0, lat1, short_way(lon0, lon1))
             if proposed is None
-            else [self._by_number[number] for number in proposed]
+            else [self.by_number[number] for number in proposed]
         )
         if not near:
             return ()
@@ -223,7 +224,7 @@ class GeofenceIndex:
     def border_distance(self, fence: Geofence, lat: float, lon: float) -> float:
         """Signed metres from a point to a fence's border, negative inside; to 2 cm up to some kilometres."""
         number, kernel = self._numbers.get(fence.id), self.kernel
-        if kernel is not None and number is not None and fence.active and self._by_number[number] is fence:
+        if kernel is not None and number is not None and fence.active and self.by_number[number] is fence:
             away_m: float | None = kernel.distance(number, lat, lon)
             if away_m is not None:
                 return away_m
@@ -231,12 +232,12 @@ class GeofenceIndex:
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
         """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""
-        by_number = self._by_number
+        by_number = self.by_number
         return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
 
     def regions(self, lat: float, lon: float, limit: int) -> list[tuple[FenceId, float, Around]]:
         """As `nearest`: of each fence its id, the distance in metres, and a circle around it."""
-        by_number, around = self._by_number, self._borders.around
+        by_number, around = self.by_number, self._borders.around
         return [
             (by_number[number].id, away_m, around(number) or _around(by_number[number]))
             for number, away_m in self._borders.nearest(lat, lon, limit)
@@ -248,14 +249,14 @@ class GeofenceIndex:
         if _length_at_most(lat0, lon0, lat1, lon1, SHORT_WAY_M):
             start = ecef(lat0, lon0)
             for number in self._table.near(lat0, lon0, lat1, lon1):
-                fence = self._by_number[number]
+                fence = self.by_number[number]
                 if _reaches(enclosing(fence.geometry), start, SHORT_WAY_M):
                     near[fence.id] = fence
             return near.values()
         for leg in _legs(lat0, lon0, lat1, lon1):
             for box in _boxes_around(*leg):
                 for number in self._tree.intersection(box):
-                    fence = self._by_number[number]
+                    fence = self.by_number[number]
                     if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
                         near[fence.id] = fence
         return near.values()

@@ -4,10 +4,11 @@ Only what cannot be read as a place and a time is refused. Accuracy, speed and m
 plain edges take every readable fix, and what a doubtful one is worth is for the detection to say.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 from typing import Final
+
+import msgspec
 
 DEFAULT_ACCURACY_M: Final = 50.0
 FUTURE_US: Final = 5 * 60 * 1_000_000
@@ -25,8 +26,7 @@ class PointRefusal(StrEnum):
     TOO_OLD = "too_old"
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(msgspec.Struct, frozen=True):
     """A validated position. `at_us` is the device's clock; speed is None when the phone did not measure it."""
 
     at_us: int

@@ -21,7 +21,6 @@ after its commit, or dropped.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum, auto
 from operator import attrgetter
 from struct import pack
@@ -30,6 +29,7 @@ from uuid import UUID
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import border_distance_one
@@ -77,8 +77,7 @@ EDGES: Final[Mapping[tuple[_Was, _Seen], TransitionType | None]] = {
 _ORDER: Final = {kind: place for place, kind in enumerate(TransitionType)}
 
 
-@dataclass(frozen=True, slots=True)
-class Stay:
+class Stay(msgspec.Struct, frozen=True):
     """An open visit: the device is inside `fence` since `entered_us`; `fence_version` is the one it entered."""
 
     fence: FenceId
@@ -88,8 +87,7 @@ class Stay:
     dwelt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """One edge.
 
     visit and entered_us are None for a cross. distance_m is the signed distance to the border, negative inside; None
@@ -107,8 +105,7 @@ class Transition:
     confidence: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceState:
+class PresenceState(msgspec.Struct, frozen=True):
     """What is known of one device; never mutated.
 
     lat and lon are the newest fix's, None when unknown. recent are fingerprints of the newest 64 fixes, 3 bytes each,
@@ -118,8 +115,12 @@ class PresenceState:
     newest_us: int | None = None
     lat: float | None = None
     lon: float | None = None
-    inside: Mapping[FenceId, Stay] = field(default_factory=dict)
+    inside: Mapping[FenceId, Stay] = msgspec.field(default_factory=dict)
     recent: bytes = b""
+
+    def kept(self) -> bytes:
+        """Write the part of it that outlives the process, as JSON: newest instant, open stays, no coordinate."""
+        return msgspec.json.encode({"newest_us": self.newest_us, "inside": _sorted(self.inside.values())})
 
 
 NOWHERE: Final = PresenceState()
@@ -191,7 +192,7 @@ def step(
         distance_m = None if fence is None else measure(fence, fix.lat, fix.lon)
         edges.append(_edge(kind, fence, stay, fix, distance_m))
         _apply(stays, kind, stay)
-    edges.sort(key=lambda edge: (_ORDER[edge.type], edge.fence))
+    edges.sort(key=in_order)
     return PresenceState(fix.at_us, fix.lat, fix.lon, stays if edges else state.inside, recent), tuple(edges)
 
 
@@ -215,6 +216,11 @@ def step_region(
     stays = dict(state.inside)
     _apply(stays, kind, stay)
     return replace(moved, inside=stays), (edge,)
+
+
+def in_order(edge: Transition) -> tuple[int, FenceId]:
+    """Sort one fix's edges by this."""
+    return _ORDER[edge.type], edge.fence
 
 
 def is_late(state: PresenceState, at_us: int) -> bool:
@@ -257,23 +263,17 @@ def _apply(stays: dict[FenceId, Stay], kind: TransitionType, stay: Stay | None) 
         stays[stay.fence] = replace(stay, dwelt=True) if kind is TransitionType.DWELL else stay
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """As `dump` wrote it."""
+class _Kept(msgspec.Struct):
+    """As `PresenceState.kept` wrote it."""
 
     newest_us: int | None
     inside: tuple[Stay, ...]
 
 
-def dump(state: PresenceState) -> bytes:
-    """Write the part of a state that outlives the process, as JSON: newest instant, open stays, no coordinate."""
-    return msgspec.json.encode({"newest_us": state.newest_us, "inside": _sorted(state.inside.values())})
-
-
 def load(kept: bytes) -> PresenceState:
-    """Read what `dump` kept; where the device was and its newest fixes are unknown from then on.
+    """Read what was kept of a state; where the device was and its newest fixes are unknown from then on.
 
-    Raises msgspec.DecodeError when the bytes are not of `dump`'s making.
+    Raises msgspec.DecodeError when the bytes are not of `PresenceState.kept`'s making.
     """
     found = msgspec.json.decode(kept, type=_Kept)
     return PresenceState(newest_us=found.newest_us, inside={stay.fence: stay for stay in found.inside})

@@ -23,7 +23,6 @@ from geo_offers.pipeline.ports import (
     Writes,
 )
 from geo_offers.places.fences import FenceId
-from geo_offers.presence import machine
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
 from geo_offers.storage.pool import Connection, Pool, transaction
@@ -131,8 +130,8 @@ class PostgresTurn:
             _array([visit.dwell_decision for visit in continued]),
             _array([visit.exit_decision for visit in continued]),
             _array([seen.device for seen in writes.seen]),
-            _array([seen.state.newest_us for seen in writes.seen]),
-            [machine.dump(seen.state) for seen in writes.seen],
+            _array([seen.newest_us for seen in writes.seen]),
+            [seen.kept for seen in writes.seen],
             _array([seen.received_us for seen in writes.seen]),
         )
         assert done is not None  # it counts

@@ -25,7 +25,7 @@ async def test_a_device_is_not_loaded_past_a_commit_that_is_still_under_way(data
         async with broken.transaction():  # nobody waits for its answer any more
             await broken.execute("SELECT id FROM app_user WHERE id = $1 FOR NO KEY UPDATE", phone.user)
             await broken.execute(
-                "UPDATE device SET newest_at = $2, presence = $3 WHERE id = $1", phone.device, AT, machine.dump(STATE)
+                "UPDATE device SET newest_at = $2, presence = $3 WHERE id = $1", phone.device, AT, STATE.kept()
             )
             workspace = await watcher.fetchval("SELECT workspace FROM device WHERE id = $1", phone.device)
             loading = asyncio.create_task(PostgresDevices(pool).load(workspace, [phone.device]))

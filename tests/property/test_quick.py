@@ -291,12 +291,31 @@ class World:
         codes = bytearray([Code.ABSENT] * len(points))
         self.tracks.settle(batch, codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=self.index.kernel)
         edges = []
-        stepped = [(points[number], number) for number, code in enumerate(codes) if code == Code.STEP]
-        for point, number in sorted(stepped, key=lambda pair: (pair[0].at_us, pair[0].lat, pair[0].lon, pair[1])):
+        for _, device, _, numbers in sorted(self.tracks.shares(batch, codes, range(len(points)))):
+            edges += self.step_together(device, batch, numbers, codes)
+        return list(codes), edges
+
+    def step_together(self, device, batch, numbers, codes):
+        """As one part: all at once where the memory can, else one by one by the machine."""
+        before = self.tracks.get(device), bytes(codes)
+        moved = self.tracks.step(device, batch, numbers, codes, self.index)
+        assert self.tracks.get(device) == before[0]
+        if moved is not None:
+            edges = list(moved.arrivals)
+            assert all(one.device == device and one.fence == self.index.get(one.transition.fence) for one in edges)
+            newest_us, kept = moved.newest_us, moved.kept()
+            self.tracks.install(device, moved, self.index)
+            state = self.tracks.get(device).device.state
+            assert (state.newest_us, state.kept()) == (newest_us, kept)
+            return [(device, arrival.transition) for arrival in edges]
+        assert bytes(codes) == before[1]
+        edges = []
+        points = [(batch[number], number) for number in numbers]
+        for point, number in sorted(points, key=lambda pair: (pair[0].at_us, pair[0].lat, pair[0].lon, pair[1])):
             state, told, codes[number] = self.step(point)
-            edges += [(point.device, edge) for edge in told]
-            self.tracks.install(point.device, state, self.index)
-        return list(codes), sorted(edges, key=lambda edge: (edge[0], edge[1].at_us, repr(edge[1])))
+            edges += [(device, edge) for edge in told]
+            self.tracks.install(device, state, self.index)
+        return edges
 
     def step(self, point):
         state, fix = self.tracks.get(point.device).device.state, point.fix()
@@ -307,7 +326,14 @@ class World:
         moved = state.lat is not None and (state.lat, state.lon) != (fix.lat, fix.lon)
         crossed = self.index.crossed(state.lat, state.lon, fix.lat, fix.lon) if moved else ()
         state, told = machine.step(
-            state, fix, inside, crossed, workspace=WORKSPACE, device=point.device, lookup=self.index.get
+            state,
+            fix,
+            inside,
+            crossed,
+            workspace=WORKSPACE,
+            device=point.device,
+            lookup=self.index.get,
+            measure=self.index.border_distance,
         )
         return state, told, Code.ACCEPTED
 
@@ -370,6 +396,25 @@ def test_a_ping_that_causes_nothing_is_taken_without_the_machine(play):
             quick.batch_of(points), codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=world.index.kernel
         )
         assert set(codes) == {Code.ACCEPTED}
+
+
+@compiled
+@given(radius_m=st.sampled_from([15.0, 45.0, 120.0]), area=st.booleans(), accuracy_m=st.sampled_from([None, 0.0, 8.0]))
+def test_who_walks_in_stays_and_walks_out_is_stepped_without_the_machine(radius_m, area, accuracy_m):
+    world, device = World(quick.tracks(1.0, 20.0)), UUID(int=100)
+    shop = fence("a", 2, 2, radius_m, area=area)
+    world.index.put(shop)
+    told = []
+    for minute, where in enumerate(
+        [(LAT - 0.01, LON), PLACES[12], PLACES[12], (LAT - 0.01, LON), (LAT + 0.01, LON + 0.0016)]
+    ):
+        batch = quick.batch_of([Point(device, NOW_US + minute * 61_000_000, *where, accuracy_m)])
+        codes = bytearray([Code.STEP])
+        moved = world.tracks.step(device, batch, [0], codes, world.index)
+        assert list(codes) == [Code.ACCEPTED]
+        world.tracks.install(device, moved, world.index)
+        told += [(one.transition.type, one.transition.accuracy_m, one.fence) for one in moved.arrivals]
+    assert told == [(kind, accuracy_m or 50.0, shop) for kind in ("enter", "dwell", "exit", "cross")]
 
 
 # ------------------------------------------------------------------------------------------------ the memory
@@ -454,7 +499,7 @@ def test_the_compiled_memory_of_devices_holds_what_the_plain_one_holds(acts):
         for number in range(31):
             both.ask(lambda memory, number=number: memory.get(UUID(int=100 + number)))
             if number in held:
-                both.ask(lambda memory, number=number: memory.owner(UUID(int=100 + number)))
+                both.ask(lambda memory, number=number: memory.gate(UUID(int=100 + number), EPOCHS))
         for user in range(7):
             both.ask(lambda memory, user=user: sorted(memory.of_user(UUID(int=user))))
 

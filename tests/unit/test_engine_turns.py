@@ -3,18 +3,17 @@
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from geo_offers.errors import Forbidden, TooManyRequests, Unavailable
 from geo_offers.pipeline import devices as devices_module
 from geo_offers.pipeline import engine as engine_module
-from geo_offers.pipeline import stepping
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.engine import Engine, Limits
 from geo_offers.pipeline.figures import Figures
@@ -106,7 +105,7 @@ class Turn:
         finally:
             self.under_way -= 1
         for part in parts:
-            kept = machine.load(machine.dump(part.state))
+            kept = machine.load(part.state.kept())
             self.store.devices[part.device] = replace(self.store.devices[part.device], state=kept)
         return {part.user: self.refused[part.user] for part in parts if part.user in self.refused}
 
@@ -346,14 +345,14 @@ async def test_a_part_that_cannot_be_stepped_does_not_take_its_turn_along(monkey
         devices = [house.store.add(uuid.uuid4()) for _ in range(3)]
         for device in devices:
             await house.send(device, (0, AWAY))
-        real = machine.step
+        real = house.engine.devices.step
 
-        def step(state, fix, inside, crossed, *, workspace, device, **asked):
-            if device == devices[1]:
+        def step(part, index):
+            if part.device == devices[1]:
                 raise ZeroDivisionError
-            return real(state, fix, inside, crossed, workspace=workspace, device=device, **asked)
+            return real(part, index)
 
-        monkeypatch.setattr(stepping.machine, "step", step)
+        monkeypatch.setattr(house.engine.devices, "step", step)
         sent = [house.sending(device, (1, HOME)) for device in devices]
         done = await asyncio.gather(*sent, return_exceptions=True)
         assert [isinstance(one, Unavailable) for one in done] == [False, True, False]

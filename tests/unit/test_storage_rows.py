@@ -13,7 +13,7 @@ from geo_offers.instants import to_us
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Rhythm, Rolling
-from geo_offers.presence.machine import NOWHERE, PresenceState, dump
+from geo_offers.presence.machine import NOWHERE, PresenceState
 from geo_offers.storage import rows
 
 PERSON = uuid.UUID(int=7)
@@ -128,7 +128,7 @@ def test_a_purpose_that_there_is_not_any_more_takes_the_others_along():
 
 def test_a_device_is_where_it_was_kept_and_nowhere_where_that_cannot_be_read(told):
     kept = PresenceState(newest_us=5)
-    assert rows.presence(dump(kept), PERSON) == kept
+    assert rows.presence(kept.kept(), PERSON) == kept
     assert rows.presence(None, PERSON) == NOWHERE
     assert told == []
     assert rows.presence(b'{"inside":7}', PERSON) == NOWHERE
