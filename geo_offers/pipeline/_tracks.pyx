@@ -529,12 +529,14 @@ cdef class Tracks:
 
     def shares(self, Batch batch, bytearray codes, numbers):
         """Of these points those to be stepped, by device: user, device, partition, numbers."""
-        cdef int32_t number, slot
+        cdef Py_ssize_t number
+        cdef int32_t slot
+        cdef unsigned char* code = codes
         cdef Record* one
         cdef Ping* ping
         cdef dict found = {}
         for number in numbers:
-            if <unsigned char>codes[number] == STEP:
+            if code[number] == STEP:
                 ping = batch.pings + number
                 slot = self._find(ping.device_high, ping.device_low)
                 share = found.get(slot)

@@ -166,9 +166,9 @@ class Engine:
     async def _queue(self, request: Request, caller: UUID | None) -> None:
         """Queues what is to be stepped; then loads the devices that are not in memory, and takes theirs likewise."""
         self._push_parts(request, range(len(request.codes)))
-        absent = [number for number, code in enumerate(request.codes) if code == Code.ABSENT]
-        if not absent:
+        if Code.ABSENT not in request.codes:
             return
+        absent = [number for number, code in enumerate(request.codes) if code == Code.ABSENT]
         await self.devices.know(
             request.workspace, {request.points[number].device for number in absent}, busy=self._queues
         )
