@@ -144,14 +144,17 @@ class Writes:
 
 
 class Unforeseen(Exception):
-    """A visit stands otherwise than its transition says; who has not looked has to look, in a new transaction."""
+    """A visit or a catalog stands otherwise than was reckoned with; who has not looked has to, in a new transaction."""
 
 
 class TurnTransaction(Protocol):
     """One open transaction; each call is one statement or a few, in this order."""
 
     async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, bool]:
-        """Locks those of the users that are there; whether each may be located, as the locked row says."""
+        """Locks those of the users that are there; whether each may be located, as the locked row says.
+
+        Raises Unavailable where a partition is not held any more.
+        """
         ...
 
     def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
@@ -164,10 +167,11 @@ class TurnTransaction(Protocol):
         """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
         ...
 
-    async def write(self, writes: Writes, *, looked: bool) -> None:
+    async def write(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
         """Writes the turn. looked: what is known of all its visits was read, and transitions known were left out.
 
-        Raises Unforeseen where it was not, and one is known or its visit is gone.
+        reckoned: catalog versions that were not read in this transaction. Raises Unforeseen where one is older than
+        what is there now, or the turn has not looked and a visit is known, or gone.
         """
         ...
 

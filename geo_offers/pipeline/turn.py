@@ -5,7 +5,9 @@ an earlier attempt has already committed (a batch resent after a crash) is dropp
 reserves nothing twice.
 
 Most transitions concern no campaign. Of those nothing is read: their visits are written as if nothing was known of
-them. Where something was, nothing of the turn is kept, and it is taken again with a look at every visit.
+them; and where by what is held a workspace has no campaign at all, it is not asked for its catalog's version before
+the visits are written. Where something was known, or the catalog is newer, nothing of the turn is kept, and it is taken
+again with a look at everything.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -74,7 +76,8 @@ class DecisionTurn:
         started = self.stopwatch()
         async with self.store.open(workspaces, self.ownership.owner, _epochs(parts)) as turn:
             locate = await turn.lock([part.user for part in parts])
-            policies = await self._policies(turn, workspaces)
+            reckoned = {} if look else self._silent(workspaces)
+            policies = {} if reckoned else await self._policies(turn, workspaces)
             refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
             speaks = any(held.campaigns for held in policies.values())
             present = [part for part in parts if part.user not in refused] if refused else parts
@@ -90,8 +93,14 @@ class DecisionTurn:
                 else Outcome(part, _news(part, read))
                 for part in present
             ]
-            await turn.write(records.writes(outcomes), looked=look)
+            await turn.write(records.writes(outcomes), looked=look, reckoned=reckoned)
         return refused, outcomes
+
+    def _silent(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
+        """The catalog versions by which none of the workspaces has a campaign; empty where one has, or is not known."""
+        held = [(workspace, self.catalog.policies.get(workspace)) for workspace in workspaces]
+        found = {workspace: known.version for workspace, known in held if known is not None and not known.campaigns}
+        return found if len(found) == len(workspaces) else {}
 
     async def _policies(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> Mapping[UUID, Policies]:
         """What this turn decides by: at least as new as what its transaction saw, whatever other turns hold."""

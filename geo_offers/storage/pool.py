@@ -53,12 +53,23 @@ async def _pinned(connection: Any) -> None:
         raise Misconfigured(f"transactions must run READ COMMITTED, and this server makes them {level.upper()}")
 
 
+async def _as_it_is(_connection: Any) -> None:
+    """What a transaction sets ends with it, and no session keeps anything: to reset it would be a round trip more."""
+
+
 @asynccontextmanager
 async def open_pool(dsn: str, *, size: int) -> AsyncIterator[Pool]:
     """A pool of `size` connections; raises Misconfigured where the server cannot be reached at the start."""
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=size, server_settings=_SETTINGS, init=_pinned, timeout=5, command_timeout=30
+            dsn,
+            min_size=1,
+            max_size=size,
+            server_settings=_SETTINGS,
+            init=_pinned,
+            reset=_as_it_is,
+            timeout=5,
+            command_timeout=30,
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, TimeoutError) as error:
         raise Misconfigured(f"cannot connect to PostgreSQL: {error}") from error

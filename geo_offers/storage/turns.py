@@ -43,21 +43,22 @@ class PostgresTurns:
         self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
     ) -> AsyncIterator["PostgresTurn"]:
         async with transaction(self._pool, workspaces) as connection:
-            held = await connection.fetch(sql("turn_owner"), _array(list(epochs)), owner, _array(list(epochs.values())))
-            if len(held) != len(epochs):
-                raise Unavailable("another process owns this user's partition now; send the same request again")
-            yield PostgresTurn(connection)
+            yield PostgresTurn(connection, (_array(list(epochs)), owner, _array(list(epochs.values()))), len(epochs))
 
 
 class PostgresTurn:
     """`pipeline.ports.TurnTransaction`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, owned: tuple[str, str, str], partitions: int) -> None:
         self._connection = connection
+        self._owned = owned
+        self._partitions = partitions
         self._locked: Sequence[Any] = ()
 
     async def lock(self, users: Sequence[UUID]) -> Mapping[UUID, bool]:
-        self._locked = await self._connection.fetch(sql("turn_lock"), _array(users))
+        self._locked = await self._connection.fetch(sql("turn_lock"), _array(users), *self._owned)
+        if not self._locked and await self._connection.fetchval(sql("turn_owner"), *self._owned) != self._partitions:
+            raise Unavailable("another process owns this user's partition now; send the same request again")
         return {(user := row["id"]): rows.may_locate(row["consents"], user) for row in self._locked}
 
     def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
@@ -101,13 +102,13 @@ class PostgresTurn:
             devices=found,
         )
 
-    async def write(self, writes: Writes, *, looked: bool) -> None:
+    async def write(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
         """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
-        await self._write_visits(writes, looked=looked)
+        await self._write_visits(writes, looked=looked, reckoned=reckoned)
         if writes.decisions:
             await self._write_decisions(writes.decisions)
 
-    async def _write_visits(self, writes: Writes, *, looked: bool) -> None:
+    async def _write_visits(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
         opened = [visit for visit in writes.visits if visit.opened]
         continued = [visit for visit in writes.visits if not visit.opened]
         done = await self._connection.fetchrow(
@@ -133,9 +134,11 @@ class PostgresTurn:
             _array([seen.newest_us for seen in writes.seen]),
             [seen.kept for seen in writes.seen],
             _array([seen.received_us for seen in writes.seen]),
+            _array(list(reckoned)),
+            _array(list(reckoned.values())),
         )
         assert done is not None  # it counts
-        if not looked and (done["opened"], done["continued"]) != (len(opened), len(continued)):
+        if done["newer"] or (not looked and (done["opened"], done["continued"]) != (len(opened), len(continued))):
             raise Unforeseen
         if (done["opened"], done["seen"]) != (len(opened), len(writes.seen)):
             raise Unavailable(_THERE)

@@ -1,14 +1,22 @@
--- name: turn_owner
--- $1 partitions, $2 owner, $3 their epochs. One row per partition that this owner still holds at this epoch; the lock keeps
--- a new owner's claim waiting until this commit is through, so that a deposed owner's commit is refused. KEY SHARE and no
--- more: the owner's own renewal, which changes neither owner nor epoch, must not meet it.
-SELECT p.id FROM partition p JOIN unnest($1::text::smallint[], $3::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
-WHERE p.owner = $2 ORDER BY p.id FOR KEY SHARE OF p;
-
 -- name: turn_lock
--- $1 users. The locked row is fresh even after a wait; all other tables need the statements that follow.
+-- $1 users, $2 partitions, $3 owner, $4 the partitions' epochs. No user unless this owner still holds each of the partitions
+-- at this epoch; the lock keeps a new owner's claim waiting until this commit is through, so that a deposed owner's commit
+-- is refused. KEY SHARE and no more: the owner's own renewal, which changes neither owner nor epoch, must not meet it. The
+-- users' locked rows are fresh even after a wait; all other tables need the statements that follow.
+WITH held AS MATERIALIZED (
+    SELECT p.id FROM partition p
+    JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
+    WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
 SELECT id, workspace, consents, rhythm, muted, locale, time_zone, clock_timestamp() AS now
-FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
+  AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: turn_owner
+-- $1 partitions, $2 owner, $3 their epochs. How many of the partitions this owner still holds at this epoch.
+SELECT count(*) FROM partition p JOIN unnest($1::text::smallint[], $3::text::bigint[]) q (id, epoch)
+    ON p.id = q.id AND p.epoch = q.epoch
+WHERE p.owner = $2;
 
 -- name: turn_catalog
 -- $1 workspaces.
@@ -35,7 +43,8 @@ WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 -- What every turn writes, in one statement; each block is a table's columns as arrays, most of them as array literals,
 -- and instants as microseconds since 1970: whoever sends them makes them a good deal faster so.
 -- Visits opened (they may be closed in the same turn), visits continued, devices: locked in the order in which enrolment
--- and erasure lock theirs. Returns how many rows each block touched: SQL keeps silent of conflicts.
+-- and erasure lock theirs. Returns how many rows each block touched: SQL keeps silent of conflicts; and how many of the
+-- workspaces have a newer catalog than the turn reckons with.
 WITH opened AS (
     INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at, dwelt_at, left_at, closed_by,
                        enter_decision, dwell_decision, exit_decision)
@@ -63,7 +72,9 @@ seen AS (
         q (id, newest, presence, received)
     WHERE d.id = q.id AND (SELECT count(*) FROM held) > 0 RETURNING 1)  -- asked once and first: all are locked by then
 SELECT (SELECT count(*) FROM opened) AS opened, (SELECT count(*) FROM continued) AS continued,
-       (SELECT count(*) FROM seen) AS seen;
+       (SELECT count(*) FROM seen) AS seen,
+       (SELECT count(*) FROM workspace w JOIN unnest($22::text::uuid[], $23::text::bigint[]) q (id, version) ON w.id = q.id
+        WHERE w.catalog_version > q.version) AS newer;
 
 -- name: turn_write_decisions
 -- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as

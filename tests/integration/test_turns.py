@@ -308,7 +308,7 @@ async def test_a_turn_that_breaks_between_lock_and_commit_leaves_nothing_and_is_
                     monkeypatch.setattr(turn, "catalog_versions", failing)
                 if when == "before the write":
 
-                    async def no_write(_writes, *, looked):
+                    async def no_write(_writes, *, looked, reckoned):
                         raise Broken
 
                     monkeypatch.setattr(turn, "write", no_write)
