@@ -17,7 +17,9 @@ BUSY = (3, 200)
 @asynccontextmanager
 async def _commit_in_flight(pool, owner, epochs, partitions=BUSY):
     """A turn's transaction with these partitions, open until the block ends."""
-    async with PostgresTurns(pool).open([], owner, {partition: epochs[partition] for partition in partitions}):
+    held = {partition: epochs[partition] for partition in partitions}
+    async with PostgresTurns(pool).open([], owner, held) as turn:
+        await turn.lock([])
         yield
 
 
