@@ -12,7 +12,9 @@ from geo_offers import app
 from geo_offers.settings import Settings
 from geo_offers.web.server import url_of
 
-OLD_AFTER: Final = 100  # collections of what is younger, to one of everything
+YOUNG: Final = 10_000  # objects more than went, to a collection of the young: what a ping makes goes with its answer
+MIDDLE_AFTER: Final = 10  # collections of the young, to one of the middle
+OLD_AFTER: Final = 100  # collections of the middle, to one of everything
 SWITCH_S: Final = 0.0005
 
 
@@ -51,8 +53,7 @@ def _hold_no_long_pauses() -> None:
     A thread that computes gives the interpreter back to the loop ten times as soon as it otherwise would.
     """
     gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, OLD_AFTER)
+    gc.set_threshold(YOUNG, MIDDLE_AFTER, OLD_AFTER)
     sys.setswitchinterval(SWITCH_S)
 
 

@@ -9,7 +9,7 @@ what it takes the other takes as well, with the same values (tests/property/test
 
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check
 from libc.math cimport NAN, isinf, isnan
-from libc.stdint cimport INT64_MIN, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MIN, int8_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memset
 
@@ -277,34 +277,38 @@ cdef bint read_instant(const char* text, Py_ssize_t length, int64_t* at_us) noex
     return True
 
 
-cdef inline int nibble(char byte) noexcept nogil:
-    if b"0" <= byte <= b"9":
-        return byte - 48
-    if b"a" <= byte <= b"f":
-        return byte - 87
-    if b"A" <= byte <= b"F":
-        return byte - 55
-    return -1
+cdef int8_t[256] NIBBLES
+
+
+cdef void _make_nibbles() noexcept:
+    cdef int k
+    memset(NIBBLES, -1, 256)
+    for k in range(10):
+        NIBBLES[48 + k] = k
+    for k in range(6):
+        NIBBLES[65 + k] = NIBBLES[97 + k] = 10 + k
+
+
+_make_nibbles()
+
+
+cdef inline uint64_t take_hex(const char* text, int digits, uint64_t value, int* wrong) noexcept nogil:
+    """The value with so many hexadecimal digits after it; `wrong` is less than 0 from a byte on that is none."""
+    cdef int k
+    for k in range(digits):
+        wrong[0] |= NIBBLES[<unsigned char>text[k]]
+        value = (value << 4) | <uint64_t>(NIBBLES[<unsigned char>text[k]] & 15)
+    return value
 
 
 cdef bint read_uuid(const char* text, Py_ssize_t length, Ping* ping) noexcept nogil:
     """The canonical form; not the nil one, which stands for none here."""
-    cdef uint64_t[2] half = [0, 0]
-    cdef int k, digit, digits = 0
-    if length != 36:
+    cdef int wrong = 0
+    if length != 36 or text[8] != b"-" or text[13] != b"-" or text[18] != b"-" or text[23] != b"-":
         return False
-    for k in range(36):
-        if k == 8 or k == 13 or k == 18 or k == 23:
-            if text[k] != b"-":
-                return False
-            continue
-        digit = nibble(text[k])
-        if digit < 0:
-            return False
-        half[digits >> 4] = (half[digits >> 4] << 4) | <uint64_t>digit
-        digits += 1
-    ping.device_high, ping.device_low = half[0], half[1]
-    return half[0] != 0 or half[1] != 0
+    ping.device_high = take_hex(text + 14, 4, take_hex(text + 9, 4, take_hex(text, 8, 0, &wrong), &wrong), &wrong)
+    ping.device_low = take_hex(text + 24, 12, take_hex(text + 19, 4, 0, &wrong), &wrong)
+    return wrong >= 0 and (ping.device_high != 0 or ping.device_low != 0)
 
 
 cdef enum Key:

@@ -14,7 +14,6 @@ from geo_offers.presence.machine import (
     PresenceState,
     Transition,
     TransitionType,
-    dump,
     is_late,
     load,
     receive,
@@ -194,7 +193,7 @@ def test_another_place_at_the_same_instant_is_accepted() -> None:
 
 def test_fingerprints_are_matched_whole_and_not_across_their_borders() -> None:
     state, _ = walk([(1, [], []), (2, [], [])])
-    shifted = replace(state, recent=bytes(4) + state.recent[:8] + bytes(4))
+    shifted = msgspec.structs.replace(state, recent=bytes(4) + state.recent[:8] + bytes(4))
     assert receive(shifted, fix(1)) == "late"
 
 
@@ -226,7 +225,7 @@ def test_a_region_event_that_says_what_is_known_makes_no_edge(entered: bool) -> 
 
 def test_what_is_kept_of_a_state_holds_no_coordinate_and_goes_on_where_it_was() -> None:
     state, _ = walk([(0, [BAKERY, CAFE], []), (300, [BAKERY], [])])
-    kept = dump(state)
+    kept = state.kept()
     found = msgspec.json.decode(kept)
     assert set(found) == {"newest_us", "inside"}
     assert [set(stay) for stay in found["inside"]] == [{"fence", "fence_version", "visit", "entered_us", "dwelt"}]
