@@ -910,6 +910,8 @@ cdef class Table:
             before = rounded(level, face, q0, r0)
             if self._touched(before, &way, keep):
                 found = 1
+            if rounded(level, face, q1, r1) == before:
+                continue  # cells are convex: so is all that lies between
             for step in range(1, steps + 1):
                 cell = rounded(level, face, q0 + step * (q1 - q0) / steps, r0 + step * (r1 - r0) / steps)
                 if found and not keep:

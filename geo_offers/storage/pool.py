@@ -53,8 +53,22 @@ async def _pinned(connection: Any) -> None:
         raise Misconfigured(f"transactions must run READ COMMITTED, and this server makes them {level.upper()}")
 
 
-async def _as_it_is(_connection: Any) -> None:
-    """What a transaction sets ends with it, and no session keeps anything: to reset it would be a round trip more."""
+class _Connection(asyncpg.Connection):
+    """Reset when it goes back to its pool, unless its last use was a transaction: that leaves nothing behind."""
+
+    __slots__ = ("_as_it_was",)
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._as_it_was = False
+
+    def leave_as_it_was(self) -> None:
+        """What has been set since it was taken from the pool ended with the transaction: a round trip is saved."""
+        self._as_it_was = True
+
+    def get_reset_query(self) -> str:
+        as_it_was, self._as_it_was = self._as_it_was, False
+        return "" if as_it_was else str(super().get_reset_query())
 
 
 @asynccontextmanager
@@ -67,7 +81,7 @@ async def open_pool(dsn: str, *, size: int) -> AsyncIterator[Pool]:
             max_size=size,
             server_settings=_SETTINGS,
             init=_pinned,
-            reset=_as_it_is,
+            connection_class=_Connection,
             timeout=5,
             command_timeout=30,
         )
@@ -100,6 +114,7 @@ async def transaction(pool: Pool, workspaces: Iterable[UUID]) -> AsyncIterator[C
                     await connection.execute("ROLLBACK")
                 raise
             await connection.execute("COMMIT")
+            connection.leave_as_it_was()  # type: ignore[attr-defined]  # the proxy hands on what it has not
     except _BUSY as error:
         raise Unavailable("the database is busy; send the same request again") from error
     except _AWAY as error:

@@ -10,8 +10,8 @@ import signal
 from pathlib import Path
 
 from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.turn import DecisionTurn
-from geo_offers.presence import machine
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.turns import PostgresTurn
 
@@ -45,11 +45,12 @@ dies_after(WebhookLane, "send", "accepted, not recorded")
 dies_after(PostgresOutbox, "finish", "recorded", of_note=bool)
 
 if STUMBLE_MPS is not None:
-    real_step = machine.step
+    real_step = Devices.step
 
-    def step(state, fix, *arguments, **named):
-        if fix.speed_mps == float(STUMBLE_MPS):
-            raise ValueError(f"cannot step {fix} after {state}")
-        return real_step(state, fix, *arguments, **named)
+    def step(self, part, index):
+        for point in (part.request.points[number] for number in part.numbers):
+            if point.speed_mps == float(STUMBLE_MPS):
+                raise ValueError(f"cannot step {point} after {self.state(part.device)}")
+        return real_step(self, part, index)
 
-    machine.step = step
+    Devices.step = step
