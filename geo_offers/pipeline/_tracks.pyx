@@ -685,14 +685,18 @@ cdef class Tracks:
         for k in range(n):
             GO_PREFETCH(self.by_device + (mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask))
         for k in range(n):
+            slot = self.by_device[mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask]
+            if slot >= 0:  # nearly always it is this one
+                GO_PREFETCH(self.records + slot)
+                GO_PREFETCH(&self.records[slot].heard_us)
+                GO_PREFETCH(&self.records[slot].code)
+        for k in range(n):
             ping = batch.pings + k
             self.slots[k] = slot = self._find(ping.device_high, ping.device_low) if code[k] == ABSENT else -1
             if slot >= 0:
-                GO_PREFETCH(&self.records[slot].lat)
-                GO_PREFETCH(&self.records[slot].request)
-        for k in range(n):
-            slot = self.slots[k]
-            if slot >= 0:
+                GO_PREFETCH(self.records[slot].marks + self.records[slot].next_mark * KEY)
+                if self.records[slot].n_stays:
+                    GO_PREFETCH(self.records[slot].stays)
                 code[k] = self._admit(self.records + slot, batch.pings + k, number, received_us)
         many = 0
         for k in range(n):
@@ -700,8 +704,6 @@ cdef class Tracks:
                 self.placed[many] = k
                 self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
                 many += 1
-                one = self.records + self.slots[k]
-                GO_PREFETCH(one.marks + one.next_mark * KEY)
         if many and table is not None:
             table.find(self.lat, self.lon, many, self.counts)
             for k in range(many):
