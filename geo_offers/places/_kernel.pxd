@@ -60,13 +60,14 @@ cdef class Table:
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
     cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil
-    cdef bint _touched(self, uint64_t name, const Way* way, bint keep) noexcept nogil
+    cdef bint _touched(self, uint64_t name, Way* way, Vector v0, Vector v1, bint keep) noexcept nogil
 
 cdef struct Way:
     double lat0
     double lon0
     double lat1
     double lon1
-    Vector start  # on the ground
-    Vector end
     double stray_m
+    bint drawn  # the ends are known as points on the ground too
+    Vector start
+    Vector end

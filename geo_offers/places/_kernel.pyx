@@ -883,15 +883,16 @@ cdef class Table:
     cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil:
         """1 where some fence may be crossed, 0 where none is, -1 where that is not known. keep: all of them.
 
-        The way's cells are met one after another, in steps so short that where it cuts the corner of one in between,
-        the circles about its neighbours, for which they were covered, hold it.
+        The way's cells are met one after another. Cells are convex, so where it leaves one is found by halving, to a
+        piece so short that if it cuts the corner of a cell, the circles about the neighbours, for which they were
+        covered, hold that.
         """
         cdef int found = 0
         cdef double reach_m = DEGREE_M * 1.02 * (fabs(lat1 - lat0) + fabs(lon1 - lon0))
-        cdef int face, level, step, steps
-        cdef uint64_t cell, before, square = square_name(lat0, lon0)
+        cdef int face, level
+        cdef uint64_t cell, last, square = square_name(lat0, lon0)
         cdef Vector v0 = direction(lat0, lon0), v1 = direction(lat1, lon1)
-        cdef double q0, r0, q1, r1
+        cdef double q0, r0, q1, r1, piece, within, beyond, middle
         cdef Way way
         if fabs(lon0) > WEST_DEG or fabs(lon1) > WEST_DEG or reach_m > LONG_WAY_M or square != square_name(lat1, lon1):
             return -1
@@ -899,29 +900,35 @@ cdef class Table:
         if face != face_of(v1, face):
             return -1
         way.lat0, way.lon0, way.lat1, way.lon1 = lat0, lon0, lat1, lon1
-        way.start, way.end = on_ground(v0), on_ground(v1)
         way.stray_m = reach_m * reach_m / EARTH_M + 0.001
-        if self.squares and self._touched(square, &way, keep):
+        way.drawn = False
+        if self.squares and self._touched(square, &way, v0, v1, keep):
             found = 1
         for level in range(2 if self.coarse else 1):
             axial(level, face, v0, &q0, &r0)
             axial(level, face, v1, &q1, &r1)
-            steps = 1 + <int>(STEPS_A_CELL * (fabs(q1 - q0) + fabs(r1 - r0)))
-            before = rounded(level, face, q0, r0)
-            if self._touched(before, &way, keep):
-                found = 1
-            if rounded(level, face, q1, r1) == before:
-                continue  # cells are convex: so is all that lies between
-            for step in range(1, steps + 1):
-                cell = rounded(level, face, q0 + step * (q1 - q0) / steps, r0 + step * (r1 - r0) / steps)
+            cell, last = rounded(level, face, q0, r0), rounded(level, face, q1, r1)
+            piece = 1 / (1 + STEPS_A_CELL * (fabs(q1 - q0) + fabs(r1 - r0)))
+            within = 0
+            while True:
+                if self._touched(cell, &way, v0, v1, keep):
+                    found = 1
                 if found and not keep:
                     return 1
-                if cell != before and self._touched(cell, &way, keep):
-                    found = 1
-                before = cell
+                if cell == last:
+                    break
+                beyond = 1
+                while beyond - within > piece:
+                    middle = (within + beyond) / 2
+                    if rounded(level, face, q0 + middle * (q1 - q0), r0 + middle * (r1 - r0)) == cell:
+                        within = middle
+                    else:
+                        beyond = middle
+                within = beyond
+                cell = last if beyond == 1 else rounded(level, face, q0 + beyond * (q1 - q0), r0 + beyond * (r1 - r0))
         return found
 
-    cdef bint _touched(self, uint64_t name, const Way* way, bint keep) noexcept nogil:
+    cdef bint _touched(self, uint64_t name, Way* way, Vector v0, Vector v1, bint keep) noexcept nogil:
         """Whether the way may touch a fence that is filed under a place and holds neither of its ends. keep: all."""
         cdef int64_t at = self._find(name)
         cdef bint found = False
@@ -930,6 +937,9 @@ cdef class Table:
         cdef uint32_t k
         if at < 0:
             return False
+        if not way.drawn:
+            way.start, way.end = on_ground(v0), on_ground(v1)
+            way.drawn = True
         place = self.table + at
         for k in range(place.count):
             if self.pool[place.head + k] & 1 and level_of(name) < 2:
