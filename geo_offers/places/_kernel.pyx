@@ -13,7 +13,7 @@ free are used again. An entry is a fence's number times two, plus one where the 
 import numpy as np
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.math cimport asin, atan2, cos, fabs, sin, sqrt
+from libc.math cimport asin, atan2, ceil, cos, fabs, sin, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -43,11 +43,13 @@ cdef double DEGREE_M = 110574.0  # of latitude, at the least
 cdef double EARTH_M = 6300000.0  # less than any radius of the Earth
 cdef uint64_t WHOLE = <uint64_t>1 << 63
 cdef int64_t OFFSET = 0x400000
+cdef double BAND_M = 0.01  # so near to a border it is exact arithmetic that tells
 cdef double SLACK_DEG = 1e-10  # a hundredth of a millimetre, and far more than doubles lose in a degree
 cdef double WEST_DEG = 179.9
 cdef double STEPS_A_CELL = 20.0
 cdef double LONG_WAY_M = 1600.0
 cdef double STRAY_M = 0.01  # as in borders.py: how far an edge may stray from the straight line between its ends
+cdef int32_t MOST_PIECES = 64  # of an edge that strays
 cdef double CURVATURE_M = 6399594.0 * 1.001  # the largest radius of a curve on the ground, as there
 
 cdef double EQUATOR_M, ECCENTRICITY2
@@ -307,11 +309,11 @@ cdef inline double edge_stray_m(const double* edge, Vector start, Vector end) no
 
 
 cdef double area_away_m(const Shape* shape, Vector point) noexcept nogil:
-    """Metres from a point on the ground to the nearest edge, as a straight line; less than 0 where one strays from it."""
+    """Metres from a point on the ground to the nearest edge, as a straight line; less than 0 where that is not told."""
     cdef const double* border = shape.border
-    cdef double nearest2 = 1e300, near2, share, length2, wx, wy, wz
-    cdef Vector a = on_ground(direction(border[1], border[0])), b, way
-    cdef int32_t k
+    cdef double nearest2 = 1e300, stray_m
+    cdef Vector a = on_ground(direction(border[1], border[0])), b, c
+    cdef int32_t k, piece, pieces
     for k in range(1, shape.points):
         if not (fabs(border[2 * k]) < 180):  # also of the gap between two rings
             if border[2 * k] == border[2 * k]:
@@ -322,35 +324,53 @@ cdef double area_away_m(const Shape* shape, Vector point) noexcept nogil:
         if not (fabs(border[2 * k - 2]) < 180):
             continue
         b = on_ground(direction(border[2 * k + 1], border[2 * k]))
-        way.x, way.y, way.z = b.x - a.x, b.y - a.y, b.z - a.z
-        length2 = dot(way, way)
-        if edge_stray_m(border + 2 * k - 2, a, b) > STRAY_M:
-            return -1
-        wx, wy, wz = point.x - a.x, point.y - a.y, point.z - a.z
-        share = 0 if length2 == 0 else (wx * way.x + wy * way.y + wz * way.z) / length2
-        share = 0 if share < 0 else 1 if share > 1 else share
-        wx, wy, wz = wx - share * way.x, wy - share * way.y, wz - share * way.z
-        near2 = wx * wx + wy * wy + wz * wz
-        if near2 < nearest2:
-            nearest2 = near2
+        stray_m = edge_stray_m(border + 2 * k - 2, a, b)
+        if stray_m > STRAY_M:
+            pieces = <int32_t>ceil(sqrt(stray_m / STRAY_M))
+            if pieces > MOST_PIECES:
+                return -1
+            for piece in range(1, pieces):
+                c = on_ground(direction(
+                    border[2 * k - 1] + piece * (border[2 * k + 1] - border[2 * k - 1]) / pieces,
+                    border[2 * k - 2] + piece * (border[2 * k] - border[2 * k - 2]) / pieces,
+                ))
+                nearest2 = min(nearest2, piece_away2(a, c, point))
+                a = c
+        nearest2 = min(nearest2, piece_away2(a, b, point))
         a = b
     return sqrt(nearest2)
+
+
+cdef inline double piece_away2(Vector a, Vector b, Vector point) noexcept nogil:
+    """Square of the metres from a point to the straight piece from a to b."""
+    cdef double dx = b.x - a.x, dy = b.y - a.y, dz = b.z - a.z
+    cdef double px = point.x - a.x, py = point.y - a.y, pz = point.z - a.z
+    cdef double length2 = dx * dx + dy * dy + dz * dz
+    cdef double share = 0 if length2 == 0 else (px * dx + py * dy + pz * dz) / length2
+    share = 0 if share < 0 else 1 if share > 1 else share
+    px, py, pz = px - share * dx, py - share * dy, pz - share * dz
+    return px * px + py * py + pz * pz
 
 
 # ---------------------------------------------------------------------------------------------- ways
 cdef bint may_touch(const Shape* shape, const Way* way) noexcept nogil:
     """Whether a short way may touch the shape, were it only in passing; False is certain."""
-    cdef double dx = way.end.x - way.start.x, dy = way.end.y - way.start.y, dz = way.end.z - way.start.z
-    cdef double px = shape.centre.x - way.start.x, py = shape.centre.y - way.start.y, pz = shape.centre.z - way.start.z
-    cdef double length2, share, reach_m
+    cdef double reach_m
     if shape.chord2_m2 < 0:
         return area_may_touch(shape.border, shape.points, way)
-    length2 = dx * dx + dy * dy + dz * dz
-    share = 0 if length2 == 0 else (px * dx + py * dy + pz * dz) / length2
+    reach_m = sqrt(shape.chord2_m2) + way.stray_m
+    return centre_away2(shape, way) <= reach_m * reach_m
+
+
+cdef inline double centre_away2(const Shape* shape, const Way* way) noexcept nogil:
+    """Square of the metres from a circle's centre to the straight line between the ends of a way."""
+    cdef double dx = way.end.x - way.start.x, dy = way.end.y - way.start.y, dz = way.end.z - way.start.z
+    cdef double px = shape.centre.x - way.start.x, py = shape.centre.y - way.start.y, pz = shape.centre.z - way.start.z
+    cdef double length2 = dx * dx + dy * dy + dz * dz
+    cdef double share = 0 if length2 == 0 else (px * dx + py * dy + pz * dz) / length2
     share = 0 if share < 0 else 1 if share > 1 else share
     px, py, pz = px - share * dx, py - share * dy, pz - share * dz
-    reach_m = sqrt(shape.chord2_m2) + way.stray_m
-    return px * px + py * py + pz * pz <= reach_m * reach_m
+    return px * px + py * py + pz * pz
 
 
 cdef bint area_may_touch(const double* border, int32_t points, const Way* way) noexcept nogil:
@@ -374,6 +394,34 @@ cdef bint area_may_touch(const double* border, int32_t points, const Way* way) n
             return True
         ax, ay = bx, by
     return False
+
+
+cdef bint surely_touches(const Shape* shape, const Way* way) noexcept nogil:
+    """Whether a short way with its ends outside runs through the shape; True is certain."""
+    cdef const double* border = shape.border
+    cdef double x0 = way.lon0, y0 = way.lat0, x1 = way.lon1, y1 = way.lat1, reach_m
+    cdef int32_t k
+    if shape.chord2_m2 >= 0:
+        reach_m = sqrt(shape.chord2_m2) - way.stray_m - BAND_M
+        return reach_m > 0 and centre_away2(shape, way) < reach_m * reach_m
+    for k in range(1, shape.points):
+        if (
+            border[2 * k] == border[2 * k] and border[2 * k - 2] == border[2 * k - 2]
+            and cuts(x0, y0, x1, y1, border[2 * k - 2], border[2 * k - 1], border[2 * k], border[2 * k + 1])
+            and cuts(border[2 * k - 2], border[2 * k - 1], border[2 * k], border[2 * k + 1], x0, y0, x1, y1)
+        ):
+            return True
+    return False
+
+
+cdef inline bint cuts(
+    double x0, double y0, double x1, double y1, double ax, double ay, double bx, double by
+) noexcept nogil:
+    """Whether a and b lie for certain on two sides of the line through 0 and 1."""
+    cdef double dx = x1 - x0, dy = y1 - y0
+    cdef double left = dx * (ay - y0) - dy * (ax - x0), right = dx * (by - y0) - dy * (bx - x0)
+    cdef double doubt = SLACK_DEG * (fabs(dx) + fabs(dy))
+    return (left > doubt and right < -doubt) or (left < -doubt and right > doubt)
 
 
 cdef inline bint apart(
@@ -866,9 +914,9 @@ cdef class Table:
         return self.filed[number].serial
 
     def crossing(self, double lat0, double lon0, double lat1, double lon1):
-        """Numbers of the fences that the straight way between two points may touch, and that may hold neither of them.
+        """Numbers of the fences that the straight way between two points runs through and that hold neither of them.
 
-        No other is touched; exact arithmetic has to look at these. None where that is not known: of every way that is
+        ~number where it may be so, and exact arithmetic has to look. None where nothing is known: of every way that is
         long, at 180 degrees or from one face to another.
         """
         self.n_touched = 0
@@ -935,6 +983,8 @@ cdef class Table:
         cdef Place* place
         cdef Shape* shape
         cdef uint32_t k
+        cdef int start, end
+        cdef int32_t number
         if at < 0:
             return False
         if not way.drawn:
@@ -944,26 +994,26 @@ cdef class Table:
         for k in range(place.count):
             if self.pool[place.head + k] & 1 and level_of(name) < 2:
                 continue  # where the way enters the fence, another place holds the border
-            shape = &self.filed[self.pool[place.head + k] >> 1].shape
-            if (
-                may_touch(shape, way)
-                and holds(shape, way.lat0, way.lon0, way.start) != 1
-                and holds(shape, way.lat1, way.lon1, way.end) != 1
-            ):
+            number = self.pool[place.head + k] >> 1
+            shape = &self.filed[number].shape
+            if not may_touch(shape, way):
+                continue
+            start, end = holds(shape, way.lat0, way.lon0, way.start), holds(shape, way.lat1, way.lon1, way.end)
+            if start != 1 and end != 1:
                 if not keep:
                     return True
                 found = True
                 if self.n_touched == self.touched_room:
                     self.touched_room *= 2
                     self.touched = <int32_t*>realloc(self.touched, self.touched_room * sizeof(int32_t))
-                self.touched[self.n_touched] = self.pool[place.head + k] >> 1
+                self.touched[self.n_touched] = number if start == end == 0 and surely_touches(shape, way) else ~number
                 self.n_touched += 1
         return found
 
     def distance(self, int32_t number, double lat, double lon):
         """Signed metres from a point to the border of a fence, negative inside; as `geometry.border_distance_one`.
 
-        None where exact arithmetic has to look: on the border, at 180 degrees, for an edge that is not a straight line.
+        None where exact arithmetic has to look: on the border, at 180 degrees, for an edge of many kilometres.
         """
         cdef const Shape* shape = &self.filed[number].shape
         cdef Vector ground = on_ground(direction(lat, lon))

@@ -13,7 +13,7 @@ Changes apply at once, one fence at a time. The slow part of a change is its cov
 import itertools
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -203,16 +203,19 @@ class GeofenceIndex:
         """Active fences that the straight way between two fixes runs through with neither fix inside, sorted by id."""
         kernel = self.kernel
         proposed = None if kernel is None else kernel.crossing(lat0, lon0, lat1, lon1)
-        near = (
-            self._near_way(lat0, lon0, lat1, short_way(lon0, lon1))
-            if proposed is None
-            else [self.by_number[number] for number in proposed]
-        )
+        certain: list[Geofence] = []
+        near: Collection[Geofence]
+        if proposed is None:
+            near = tuple(self._near_way(lat0, lon0, lat1, short_way(lon0, lon1)))
+        else:
+            certain = [self.by_number[number] for number in proposed if number >= 0]
+            near = [self.by_number[~number] for number in proposed if number < 0]
         if not near:
-            return ()
+            return _by_id(certain)
         start, end = ecef(lat0, lon0), ecef(lat1, lon1)
         return _by_id(
-            [
+            certain
+            + [
                 fence
                 for fence in near
                 if not contains_one(fence.geometry, lat0, lon0, start)
