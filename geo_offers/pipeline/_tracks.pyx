@@ -202,18 +202,17 @@ cdef class Moved:
             self.stays[at] = self.stays[self.n_stays]
         Py_DECREF(fence)
 
-    cdef object tell(self, device, kind, OpenStay* stay, Ping* ping, fence, index):
+    cdef object tell(self, device, kind, OpenStay* stay, Ping* ping, fence, away_m):
         """An edge of an open visit."""
         self._tell(
             device, kind, <object>stay.fence, stay.version, ping, uuid_of(stay.visit_high, stay.visit_low),
-            stay.entered_us, fence, index,
+            stay.entered_us, fence, away_m,
         )
 
-    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, index):
+    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, away_m):
         cdef double accuracy_m = ping.accuracy_m
         if not isfinite(accuracy_m) or accuracy_m <= 0:
             accuracy_m = DEFAULT_ACCURACY_M
-        away_m = None if fence is None else index.border_distance(fence, ping.lat, ping.lon)
         edge = Transition(kind, name, version, ping.at_us, visit, entered_us, accuracy_m, away_m)
         self.arrivals.append(Arrival(device, edge, fence))
 
@@ -890,6 +889,7 @@ cdef class Tracks:
         cdef OpenStay* stay
         cdef uint64_t high, low
         cdef list fences = index.by_number
+        cdef dict numbers = index.numbers
         memset(within, 0, sizeof(within))
         known = {<object>moved.stays[j].fence for j in range(stays)} if crossed else None
         for k in range(count):
@@ -907,7 +907,7 @@ cdef class Tracks:
                 if not stay.dwelt and (changed or ping.at_us >= moved.due_us):
                     fence = fences[hits[k]]
                     if ping.at_us >= due_us(stay, fence):
-                        moved.tell(device, DWELL, stay, ping, fence, index)
+                        moved.tell(device, DWELL, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
                         stay.dwelt = changed = True
             else:
                 hits[entered] = hits[k]
@@ -915,18 +915,22 @@ cdef class Tracks:
         for j in range(stays - 1, -1, -1):
             if not within[j]:
                 stay = moved.stays + j
-                moved.tell(device, EXIT, stay, ping, index.get(<object>stay.fence), index)
+                number = numbers.get(<object>stay.fence)
+                fence = None if number is None else fences[number]
+                moved.tell(device, EXIT, stay, ping, fence, self._away_m(number, fence, ping, table, index))
                 moved.remove(j)
                 changed = True
         for k in range(entered):
             fence = fences[hits[k]]
             high, low = visit_of(workspace.bytes, device.bytes, fence.id, ping.at_us)
             moved.add(fence, table.filed[hits[k]].serial, ping.at_us, high, low)
-            moved.tell(device, ENTER, moved.stays + moved.n_stays - 1, ping, fence, index)
+            away_m = self._away_m(hits[k], fence, ping, table, index)
+            moved.tell(device, ENTER, moved.stays + moved.n_stays - 1, ping, fence, away_m)
             changed = True
         for fence in crossed:
             if fence.id not in known:
-                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, index)
+                away_m = index.border_distance(fence, ping.lat, ping.lon)
+                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, away_m)
         if len(moved.arrivals) > told + 1:
             moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
         if changed:
@@ -934,7 +938,14 @@ cdef class Tracks:
             for j in range(moved.n_stays):
                 stay = moved.stays + j
                 if not stay.dwelt:
-                    moved.due_us = min(moved.due_us, due_us(stay, index.get(<object>stay.fence)))
+                    moved.due_us = min(moved.due_us, due_us(stay, fences[numbers[<object>stay.fence]]))
+
+    cdef object _away_m(self, number, fence, Ping* ping, Table table, index):
+        """As `index.border_distance`, without its look for the fence's number; None of no fence."""
+        if fence is None:
+            return None
+        away_m = table.distance(number, ping.lat, ping.lon) if fence.active else None
+        return index.border_distance(fence, ping.lat, ping.lon) if away_m is None else away_m
 
     cdef int _of_name(self, Moved moved, name, int stays):
         cdef int j

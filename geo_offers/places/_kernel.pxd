@@ -57,6 +57,7 @@ cdef class Table:
     cdef int64_t _look_up(
         self, uint64_t fine, int face, Vector v, double lat, double lon, int64_t count
     ) noexcept nogil
+    cpdef distance(self, int32_t number, double lat, double lon)
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
     cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil

@@ -1010,7 +1010,7 @@ cdef class Table:
                 self.n_touched += 1
         return found
 
-    def distance(self, int32_t number, double lat, double lon):
+    cpdef distance(self, int32_t number, double lat, double lon):
         """Signed metres from a point to the border of a fence, negative inside; as `geometry.border_distance_one`.
 
         None where exact arithmetic has to look: on the border, at 180 degrees, for an edge of many kilometres.

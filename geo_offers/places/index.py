@@ -67,7 +67,8 @@ class GeofenceIndex:
     def __init__(
         self, fences: Iterable[Geofence] = (), table: Table | None = None, borders: Nearest | None = None
     ) -> None:
-        self._numbers: dict[FenceId, int] = {}  # in the table, among the borders, in the R-tree and in the list
+        self.numbers: dict[FenceId, int] = {}
+        """In the table, among the borders, in the R-tree and in `by_number`; read only."""
         self._table: Table = BestTable() if table is None else table
         self._borders: Nearest = BestNearest() if borders is None else borders
         self.by_number: list[Geofence] = []
@@ -82,24 +83,24 @@ class GeofenceIndex:
         self.plant()
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.numbers)
 
     def __iter__(self) -> Iterator[Geofence]:
         """All fences, inactive ones too, in no order that means anything."""
-        return (self.by_number[number] for number in self._numbers.values())
+        return (self.by_number[number] for number in self.numbers.values())
 
     def get(self, fence: FenceId) -> Geofence | None:
-        number = self._numbers.get(fence)
+        number = self.numbers.get(fence)
         return None if number is None else self.by_number[number]
 
     def ids(self) -> tuple[FenceId, ...]:
-        return tuple(self._numbers)
+        return tuple(self.numbers)
 
     def put(self, fence: Geofence, prepared: Cover | None = None) -> None:
         """Insert a fence, or replace the one of that id. `prepared` must be `prepare(fence)`, or is computed here."""
         self.remove(fence.id)
         self.changes += 1
-        number = self._numbers[fence.id] = self._number(fence)
+        number = self.numbers[fence.id] = self._number(fence)
         if fence.active:
             self._file(number, fence, prepared or self._table.cover(fence.outline))
             for box in boxes_of(outline_of(fence.outline)):
@@ -109,7 +110,7 @@ class GeofenceIndex:
         """As `put` of each, into an index that nobody asks before `plant` has been called."""
         for fence in fences:
             self.remove(fence.id)
-            number = self._numbers[fence.id] = self._number(fence)
+            number = self.numbers[fence.id] = self._number(fence)
             if fence.active:
                 self._file(number, fence, self._table.cover(fence.outline))
         self.changes += 1
@@ -135,7 +136,7 @@ class GeofenceIndex:
 
     def remove(self, fence: FenceId) -> bool:
         """Take a fence out; False when there was none of that id."""
-        number = self._numbers.pop(fence, None)
+        number = self.numbers.pop(fence, None)
         if number is None:
             return False
         self.changes += 1
@@ -152,7 +153,7 @@ class GeofenceIndex:
 
     def places_of(self, fence: FenceId) -> Sequence[int]:
         """Tell where a fence is filed; nowhere when there is none of that id."""
-        number = self._numbers.get(fence)
+        number = self.numbers.get(fence)
         return () if number is None or not self.by_number[number].active else self._table.places(number)
 
     @property
@@ -165,7 +166,7 @@ class GeofenceIndex:
 
         0 where none of that id is filed, or the plain table serves.
         """
-        number, kernel = self._numbers.get(fence), self.kernel
+        number, kernel = self.numbers.get(fence), self.kernel
         active = number is not None and kernel is not None and self.by_number[number].active
         return int(kernel.serial(number)) if active else 0
 
@@ -226,7 +227,7 @@ class GeofenceIndex:
 
     def border_distance(self, fence: Geofence, lat: float, lon: float) -> float:
         """Signed metres from a point to a fence's border, negative inside; to 2 cm up to some kilometres."""
-        number, kernel = self._numbers.get(fence.id), self.kernel
+        number, kernel = self.numbers.get(fence.id), self.kernel
         if kernel is not None and number is not None and fence.active and self.by_number[number] is fence:
             away_m: float | None = kernel.distance(number, lat, lon)
             if away_m is not None:
