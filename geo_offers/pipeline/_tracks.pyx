@@ -16,6 +16,7 @@ from libc.math cimport NAN, fabs, isfinite, isnan
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import sys
 from hashlib import sha256
@@ -284,6 +285,8 @@ cdef class Tracks:
     cdef uint64_t mask
     cdef uint32_t requests
     cdef double rate_per_s, burst
+    cdef readonly double looked_s  # how long the look-up of the last `settle` took
+    cdef readonly Py_ssize_t looked  # and of how many points it was
     cdef list workspaces
     cdef dict workspace_numbers
     cdef int64_t[256] epochs
@@ -676,11 +679,13 @@ cdef class Tracks:
         cdef Ping* ping
         cdef bint left = False
         cdef Table table = kernel
+        cdef timespec began, ended
         if epochs is not self.epochs_seen:
             self._see(epochs)
         if n > self.scratch:
             self._scratch(n)
         self.requests += 1
+        self.looked = 0
         for k in range(n):
             GO_PREFETCH(self.by_device + (mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask))
         for k in range(n):
@@ -704,7 +709,11 @@ cdef class Tracks:
                 self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
                 many += 1
         if many and table is not None:
+            self.looked = many
+            clock_gettime(CLOCK_MONOTONIC, &began)
             table.find(self.lat, self.lon, many, self.counts)
+            clock_gettime(CLOCK_MONOTONIC, &ended)
+            self.looked_s = ended.tv_sec - began.tv_sec + (ended.tv_nsec - began.tv_nsec) * 1e-9
             for k in range(many):
                 one = self.records + self.slots[self.placed[k]]
                 if one.code == ACCEPTED:

@@ -102,6 +102,11 @@ class Devices:
         assert track is not None
         return track.device.state
 
+    @property
+    def looked(self) -> tuple[int, float]:
+        """Of how many points the last `settle` looked for the fences that hold them, and how long that took, s."""
+        return self._tracks.looked, self._tracks.looked_s
+
     def hold(self, user: UUID, *, held: bool) -> None:
         """While a user is held, all their pings go through their queue."""
         self._tracks.hold(user, held)

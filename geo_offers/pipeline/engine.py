@@ -158,6 +158,7 @@ class Engine:
 
     def _settled(self, request: Request, caller: UUID | None) -> bool:
         left = self.devices.settle(request)
+        self._figures.looked_up(*self.devices.looked)
         error = None if caller is None else refusal(request.codes, self._limits.rate_per_s)
         if error is not None:
             raise error

@@ -64,8 +64,9 @@ class Figures:
         self._reasons: dict[UUID, Counter[str]] = {}
 
     def looked_up(self, points: int, seconds: float) -> None:
-        """One vectorised look-up, of whatever workspace: the time of each of its points."""
-        self._lookup_us.append(seconds / points * 1e6)
+        """One look-up, of whatever workspace: the time of each of its points."""
+        if points:
+            self._lookup_us.append(seconds / points * 1e6)
 
     def received(self, workspace: UUID, points: int) -> None:
         self._pings[workspace] += points

@@ -42,6 +42,14 @@ Share: TypeAlias = tuple[UUID, UUID, int, list[int]]
 class Tracks(Protocol):
     """Devices by id. Instants are microseconds; `fences` is the index of the device's workspace."""
 
+    @property
+    def looked(self) -> int:
+        """Of how many points the last `settle` looked for the fences that hold them; it took `looked_s` seconds."""
+        ...
+
+    @property
+    def looked_s(self) -> float: ...
+
     def __len__(self) -> int: ...
     def __contains__(self, device: UUID) -> bool: ...
 
@@ -136,6 +144,9 @@ class _Held:
 
 class PlainTracks:
     """See `Tracks`; `rate_per_s` and `burst` are a device's requests, save those of a replay."""
+
+    looked: Final = 0
+    looked_s: Final = 0.0
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self._rate = rate_per_s, burst
