@@ -36,6 +36,7 @@ $(VENV_STAMP):
 	@touch $@
 
 $(STAMP): $(VENV_STAMP)
+	@rm -f .venv/.installed-*
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 

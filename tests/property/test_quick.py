@@ -23,7 +23,7 @@ from geo_offers.places.geometry import Area, Circle, border_distance_one, enclos
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.plain import PlainTable
 from geo_offers.presence import machine
-from geo_offers.presence.machine import NOWHERE, PresenceState, Stay
+from geo_offers.presence.machine import NOWHERE, REMEMBERED, PresenceState, Stay
 from geo_offers.web import pings
 from tests.property.test_places_table import geometries, places, turned
 
@@ -416,6 +416,18 @@ def test_who_walks_in_stays_and_walks_out_is_stepped_without_the_machine(radius_
         world.tracks.install(device, moved, world.index)
         told += [(one.transition.type, one.transition.accuracy_m, one.fence) for one in moved.arrivals]
     assert told == [(kind, accuracy_m or 50.0, shop) for kind in ("enter", "dwell", "exit", "cross")]
+
+
+@compiled
+def test_within_a_part_each_new_fix_makes_the_oldest_mark_forgotten():
+    worlds, device = (World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))), UUID(int=100)
+    marked = [Point(device, NOW_US, lat / 100, 1.0) for lat in range(1, REMEMBERED + 1)]  # all of one instant
+    for world in worlds:
+        for point in marked:
+            world.send([point])
+    again = [Point(device, NOW_US, 0.0, 1.0), *marked[:2]]
+    told = [world.send(again)[0] for world in worlds]
+    assert told == [[Code.ACCEPTED, Code.ACCEPTED, Code.ACCEPTED]] * 2  # each of them makes the next one forgotten
 
 
 # ------------------------------------------------------------------------------------------------ the memory
