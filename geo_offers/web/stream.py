@@ -27,13 +27,10 @@ from geo_offers.web import bodies, pings, problems
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.connections import most_connections
 from geo_offers.web.edge import AUTH, SERVICES
+from geo_offers.web.sockets import Socket
 
-FRAME: Final = 64 * 1024
 IN_FLIGHT: Final = 64
 AUTH_S: Final = 5.0
-SEND_S: Final = 10.0
-UNREAD: Final = 32 * 1024
-HEARTBEAT_S: Final = 30.0
 STREAMS: Final = 50_000  # of phones and servers, of all workspaces: about a GB; fewer where the system grants less
 UNNAMED: Final = 256  # streams that have not said yet who they are; an honest one says it at once
 STREAMING: Final = frozenset({"device", "server"})
@@ -92,11 +89,9 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     if origin is not None and origin not in request.app[ORIGINS]:
         raise Forbidden("pages of this origin may not open a stream", "origin")
     services, auth, header = request.app[SERVICES], request.app[AUTH], request.headers.get("Authorization")
-    socket = web.WebSocketResponse(
-        max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
-    )
+    socket = Socket()
     wish = bodies.convert(dict(request.query), wire.PingsQuery).next
-    line = _Line(socket, request.transport, services, auth, wish)
+    line = _Line(socket, services, auth, wish)
     with request.app[SOCKETS].take():
         caller = None if header is None else await line.admit(header)
         with contextlib.suppress(ConnectionError):  # the phone is gone, which is nobody's fault
@@ -116,19 +111,17 @@ class _Line:
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        socket: Socket,
         services: Services,
         auth: Authenticator,
         wish: wire.NextWish,
     ) -> None:
         self._socket = socket
-        self._transport = transport
         self._services = services
         self._auth = auth
         self._wish = wish
         self._bearer = ""
-        self._checked_s = monotonic()
+        self._good_until_s = monotonic() + KEY_CHECK_S
         self._seq = 0
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -173,46 +166,43 @@ class _Line:
     async def _write(self, offers: Stream) -> None:
         try:
             async for frame in offers:
-                await self._send(frame.encode())
+                await self._socket.send(frame.encode())
         except ConnectionError:
             return  # the phone is gone: the reading end hears of it as well
         code, reason = _farewell(offers)
         await self._socket.close(code=code, message=reason)
 
     async def _read(self, caller: Caller) -> None:
-        async for message in self._socket:
-            if message.type is not WSMsgType.TEXT:
-                await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
-                return
+        await self._slots.acquire()  # for the next frame, which passes it on to the task that answers it
+        while (message := await self._socket.receive()).type is WSMsgType.TEXT:
             self._seq += 1
             try:
                 await self._frame(caller, message.data)
             except GeoOffersError as error:
-                await self._send(_problem(error, self._seq))
+                await self._socket.send(_problem(error, self._seq))
                 if isinstance(error, Unauthenticated):
                     await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"authenticate again")
                     return
+        if message.type is WSMsgType.BINARY:
+            await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
 
     async def _frame(self, caller: Caller, data: str) -> None:
-        if len(data) < SAID and _TYPED.search(data):
-            await self._heard(caller, data.encode())
-            return
-        points = pings.read_frame(caller, data)
-        await self._still_good(caller)
-        await self._slots.acquire()
-        try:
-            request = await self._services.engine.submit(caller.workspace, points, caller=caller.device)
-            if not request.parts:
-                await self._send(await self._said(caller, request, self._seq))
-        except BaseException:
-            self._slots.release()
-            raise
+        points = pings.plain_frame(caller, data)
+        if points is None:
+            if len(data) < SAID and _TYPED.search(data):
+                await self._heard(caller, data.encode())
+                return
+            points = pings.read_frame(caller, data)
+        if caller.device is not None or monotonic() > self._good_until_s:
+            await self._still_good(caller)
+        request = await self._services.engine.submit(caller.workspace, points, caller=caller.device)
         if not request.parts:
-            self._slots.release()
+            await self._socket.send(pings.answer(self._services, caller, request, self._wish, self._seq))
             return
         task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        await self._slots.acquire()
 
     async def _still_good(self, caller: Caller) -> None:
         """An open line ends with what it was opened by: a device's tokens, or a key."""
@@ -220,9 +210,9 @@ class _Line:
             known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
             if known is None or known.user != caller.user or known.token_epoch != caller.epoch:
                 raise Unauthenticated("this device is not enrolled any more, or its tokens were revoked")
-        elif monotonic() - self._checked_s > KEY_CHECK_S:
+        else:
             await self._auth.bearer(self._bearer)
-            self._checked_s = monotonic()
+            self._good_until_s = monotonic() + KEY_CHECK_S
 
     async def _heard(self, caller: Caller, data: bytes) -> None:
         said = bodies.decode(_said, data)
@@ -231,34 +221,16 @@ class _Line:
 
     async def _answer(self, caller: Caller, request: Request, seq: int) -> None:
         try:
-            await self._send(await self._said(caller, request, seq))
+            try:
+                await answered(request)
+                answer = pings.answer(self._services, caller, request, self._wish, seq)
+            except GeoOffersError as error:
+                answer = _problem(error, seq)
+            await self._socket.send(answer)
         except ConnectionError:
             return  # the phone is gone; it sends the frame again over its next connection
         finally:
             self._slots.release()
-
-    async def _said(self, caller: Caller, request: Request, seq: int) -> bytes:
-        try:
-            await answered(request)
-            return _encoder.encode(pings.answer(self._services, caller, request, self._wish, seq))
-        except GeoOffersError as error:
-            return _problem(error, seq)
-
-    async def _send(self, frame: bytes) -> None:
-        """A phone that takes nothing for 10 s is let go, without a word that it would not read either.
-
-        What it missed is still due.
-        """
-        try:
-            transport = self._transport
-            if transport is not None and transport.get_write_buffer_size() + len(frame) < UNREAD:
-                await self._socket.send_frame(frame, WSMsgType.TEXT)  # does not wait: a line is full at 64 KiB
-            else:
-                await asyncio.wait_for(self._socket.send_frame(frame, WSMsgType.TEXT), SEND_S)
-        except TimeoutError as error:
-            if self._transport is not None:
-                self._transport.abort()
-            raise ConnectionResetError("the phone does not read") from error
 
 
 def _problem(error: GeoOffersError, seq: int) -> bytes:
