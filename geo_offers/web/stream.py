@@ -9,16 +9,18 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Collection, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 import msgspec
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Request, answered
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, Stream
@@ -123,7 +125,7 @@ class _Line:
         self._bearer = ""
         self._good_until_s = monotonic() + KEY_CHECK_S
         self._seq = 0
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._begun: Request | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def admit(self, header: str) -> Caller:
@@ -173,8 +175,8 @@ class _Line:
         await self._socket.close(code=code, message=reason)
 
     async def _read(self, caller: Caller) -> None:
-        await self._slots.acquire()  # for the next frame, which passes it on to the task that answers it
-        while (message := await self._socket.receive()).type is WSMsgType.TEXT:
+        at_once = partial(self._at_once, caller)
+        while (message := await self._socket.receive_or(at_once)).type is WSMsgType.TEXT:
             self._seq += 1
             try:
                 await self._frame(caller, message.data)
@@ -185,32 +187,65 @@ class _Line:
                     return
         if message.type is WSMsgType.BINARY:
             await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
+        elif message.type is WSMsgType.ERROR and not isinstance(message.data, WebSocketError):
+            raise message.data  # a fault of ours in `_at_once`
 
-    async def _frame(self, caller: Caller, data: str) -> None:
-        points = pings.plain_frame(caller, data)
-        if points is None:
-            if len(data) < SAID and _TYPED.search(data):
-                await self._heard(caller, data.encode())
-                return
-            points = pings.read_frame(caller, data)
-        if caller.device is not None or monotonic() > self._good_until_s:
-            await self._still_good(caller)
-        request = await self._services.engine.submit(caller.workspace, points, caller=caller.device)
-        if not request.parts:
-            await self._socket.send(pings.answer(self._services, caller, request, self._wish, self._seq))
-            return
-        task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await self._slots.acquire()
+    def _at_once(self, caller: Caller, text: str) -> bool:
+        """Takes a frame of plain pings where nothing about it has to be waited for, as it is with nearly all of them.
 
-    async def _still_good(self, caller: Caller) -> None:
+        Of one that turns out to need devices loaded, what is begun goes on in `_frame`.
+        """
+        if len(self._tasks) >= IN_FLIGHT or self._socket.is_full or not self._is_good(caller):
+            return False
+        try:
+            points = pings.plain_frame(caller, text)
+            if points is None:
+                return False
+            request = self._services.engine.begin(caller.workspace, points, caller=caller.device)
+        except GeoOffersError as error:
+            self._seq += 1
+            self._socket.put(_problem(error, self._seq))
+            return True
+        if request.loading:
+            self._begun = request
+            return False
+        self._seq += 1
+        self._reply(caller, request)
+        return True
+
+    async def _frame(self, caller: Caller, text: str) -> None:
+        engine = self._services.engine
+        request, self._begun = self._begun, None
+        if request is None:
+            points = pings.plain_frame(caller, text)
+            if points is None:
+                if len(text) < SAID and _TYPED.search(text):
+                    await self._heard(caller, text.encode())
+                    return
+                points = pings.read_frame(caller, text)
+            await self._check(caller)
+            if len(self._tasks) >= IN_FLIGHT:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            request = engine.begin(caller.workspace, points, caller=caller.device)
+        if request.loading:
+            await engine.load(request, caller=caller.device)
+        self._reply(caller, request)
+        await self._socket.room()
+
+    def _is_good(self, caller: Caller) -> bool:
+        """Whether what the line was opened by is known to be good without asking."""
+        if caller.device is None:
+            return monotonic() < self._good_until_s
+        track = self._services.engine.devices.get(caller.device)
+        return track is not None and _is_still(caller, track.device)
+
+    async def _check(self, caller: Caller) -> None:
         """An open line ends with what it was opened by: a device's tokens, or a key."""
         if caller.device is not None:
             known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
-            if known is None or known.user != caller.user or known.token_epoch != caller.epoch:
+            if known is None or not _is_still(caller, known):
                 raise Unauthenticated("this device is not enrolled any more, or its tokens were revoked")
-        else:
+        elif monotonic() >= self._good_until_s:
             await self._auth.bearer(self._bearer)
             self._good_until_s = monotonic() + KEY_CHECK_S
 
@@ -219,18 +254,28 @@ class _Line:
         if isinstance(said, wire.StreamShown) and caller.device is not None:
             await self._services.dispatcher.shown(caller.workspace, said.offer, caller.device)
 
+    def _reply(self, caller: Caller, request: Request) -> None:
+        """Answers a request: at once where nothing of it is under way."""
+        if not request.parts:
+            self._socket.put(pings.answer(self._services, caller, request, self._wish, self._seq))
+            return
+        task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _answer(self, caller: Caller, request: Request, seq: int) -> None:
         try:
-            try:
-                await answered(request)
-                answer = pings.answer(self._services, caller, request, self._wish, seq)
-            except GeoOffersError as error:
-                answer = _problem(error, seq)
+            await answered(request)
+            answer = pings.answer(self._services, caller, request, self._wish, seq)
+        except GeoOffersError as error:
+            answer = _problem(error, seq)
+        with contextlib.suppress(ConnectionError):  # the phone is gone; it sends the frame again over its next line
             await self._socket.send(answer)
-        except ConnectionError:
-            return  # the phone is gone; it sends the frame again over its next connection
-        finally:
-            self._slots.release()
+
+
+def _is_still(caller: Caller, device: KnownDevice) -> bool:
+    """Whether the device is still the person's who opened the line, and its tokens have not been revoked."""
+    return device.workspace == caller.workspace and device.user == caller.user and device.token_epoch == caller.epoch
 
 
 def _problem(error: GeoOffersError, seq: int) -> bytes:
