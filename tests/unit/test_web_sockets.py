@@ -70,6 +70,37 @@ async def test_answers_to_frames_that_come_together_go_out_together_and_in_their
         assert len(writes) == 1
 
 
+async def test_what_is_taken_as_it_comes_is_not_received_and_what_is_not_keeps_its_place():
+    taken, received = [], []
+
+    def at_once(said):
+        if said.startswith("a"):
+            taken.append(said)
+        return said.startswith("a")
+
+    async def handler(request):
+        socket = Socket()
+        await socket.prepare(request)
+        while (message := await socket.receive_or(at_once)).type is WSMsgType.TEXT:
+            received.append(message.data)
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    async with answering(app) as url, ClientSession() as session:
+        line = await session.ws_connect(url)
+        write, gathered = line._writer.transport.write, []
+        line._writer.transport.write = gathered.append
+        for said in ("a1", "a2", "b3", "a4", "b5"):
+            await line.send_str(said)
+        line._writer.transport.write = write
+        write(b"".join(gathered))
+        await asyncio.sleep(0.1)
+        await line.send_str("a6")
+        await line.close()
+    assert (taken, received) == (["a1", "a2", "a6"], ["b3", "a4", "b5"])
+
+
 @pytest.mark.parametrize(
     ("last", "code"),
     [
