@@ -72,6 +72,10 @@ class Devices:
     def get(self, device: UUID) -> Track | None:
         return self._tracks.get(device)
 
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        """Whether a device is held, and is that person's under that epoch of its tokens."""
+        return self._tracks.is_of(device, workspace, user, token_epoch)
+
     def owner(self, device: UUID) -> tuple[UUID, int]:
         """Whose a device is that is held: the user, and their partition."""
         return self._tracks.owner(device)

@@ -42,6 +42,10 @@ class Tracks(Protocol):
 
     def get(self, device: UUID) -> Track | None: ...
 
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        """Whether a device is held, and is that person's under that epoch of its tokens."""
+        ...
+
     def owner(self, device: UUID) -> tuple[UUID, int]:
         """Whose a device is that is held: the user, and their partition."""
         ...
@@ -137,6 +141,11 @@ class PlainTracks:
     def get(self, device: UUID) -> Track | None:
         held = self._held.get(device)
         return None if held is None else Track(held.device, held.epoch, held.heard_us)
+
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        held = self._held.get(device)
+        known = None if held is None else held.device
+        return known is not None and (known.workspace, known.user, known.token_epoch) == (workspace, user, token_epoch)
 
     def owner(self, device: UUID) -> tuple[UUID, int]:
         known = self._held[device].device

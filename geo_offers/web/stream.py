@@ -20,7 +20,6 @@ from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Request, answered
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, Stream
@@ -234,16 +233,15 @@ class _Line:
 
     def _is_good(self, caller: Caller) -> bool:
         """Whether what the line was opened by is known to be good without asking."""
-        if caller.device is None:
+        if caller.device is None or caller.user is None:
             return monotonic() < self._good_until_s
-        track = self._services.engine.devices.get(caller.device)
-        return track is not None and _is_still(caller, track.device)
+        return self._services.engine.devices.is_of(caller.device, caller.workspace, caller.user, caller.epoch)
 
     async def _check(self, caller: Caller) -> None:
         """An open line ends with what it was opened by: a device's tokens, or a key."""
         if caller.device is not None:
             known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
-            if known is None or not _is_still(caller, known):
+            if known is None or known.user != caller.user or known.token_epoch != caller.epoch:
                 raise Unauthenticated("this device is not enrolled any more, or its tokens were revoked")
         elif monotonic() >= self._good_until_s:
             await self._auth.bearer(self._bearer)
@@ -271,11 +269,6 @@ class _Line:
             answer = _problem(error, seq)
         with contextlib.suppress(ConnectionError):  # the phone is gone; it sends the frame again over its next line
             await self._socket.send(answer)
-
-
-def _is_still(caller: Caller, device: KnownDevice) -> bool:
-    """Whether the device is still the person's who opened the line, and its tokens have not been revoked."""
-    return device.workspace == caller.workspace and device.user == caller.user and device.token_epoch == caller.epoch
 
 
 def _problem(error: GeoOffersError, seq: int) -> bytes:
