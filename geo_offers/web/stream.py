@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
@@ -125,6 +125,7 @@ class _Line:
         self._good_until_s = monotonic() + KEY_CHECK_S
         self._seq = 0
         self._begun: Request | None = None
+        self._fault: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def admit(self, header: str) -> Caller:
@@ -186,33 +187,35 @@ class _Line:
                     return
         if message.type is WSMsgType.BINARY:
             await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
-        elif message.type is WSMsgType.ERROR and not isinstance(message.data, WebSocketError):
-            raise message.data  # a fault of ours in `_at_once`
 
     def _at_once(self, caller: Caller, text: str) -> bool:
         """Takes a frame of plain pings where nothing about it has to be waited for, as it is with nearly all of them.
 
-        Of one that turns out to need devices loaded, what is begun goes on in `_frame`.
+        What is begun and turns out to need devices loaded goes on in `_frame`, and a fault of ours is raised there.
         """
         if len(self._tasks) >= IN_FLIGHT or self._socket.is_full or not self._is_good(caller):
             return False
+        seq = self._seq + 1
         try:
             points = pings.plain_frame(caller, text)
             if points is None:
                 return False
             request = self._services.engine.begin(caller.workspace, points, caller=caller.device)
+            if request.loading:
+                self._begun = request
+                return False
+            self._reply(caller, request, seq)
         except GeoOffersError as error:
-            self._seq += 1
-            self._socket.put(_problem(error, self._seq))
-            return True
-        if request.loading:
-            self._begun = request
+            self._socket.put(_problem(error, seq))
+        except Exception as error:  # noqa: BLE001 - here only the transport would hear of it
+            self._fault = error
             return False
-        self._seq += 1
-        self._reply(caller, request)
+        self._seq = seq
         return True
 
     async def _frame(self, caller: Caller, text: str) -> None:
+        if self._fault is not None:
+            raise self._fault
         engine = self._services.engine
         request, self._begun = self._begun, None
         if request is None:
@@ -228,7 +231,7 @@ class _Line:
             request = engine.begin(caller.workspace, points, caller=caller.device)
         if request.loading:
             await engine.load(request, caller=caller.device)
-        self._reply(caller, request)
+        self._reply(caller, request, self._seq)
         await self._socket.room()
 
     def _is_good(self, caller: Caller) -> bool:
@@ -252,12 +255,12 @@ class _Line:
         if isinstance(said, wire.StreamShown) and caller.device is not None:
             await self._services.dispatcher.shown(caller.workspace, said.offer, caller.device)
 
-    def _reply(self, caller: Caller, request: Request) -> None:
+    def _reply(self, caller: Caller, request: Request, seq: int) -> None:
         """Answers a request: at once where nothing of it is under way."""
         if not request.parts:
-            self._socket.put(pings.answer(self._services, caller, request, self._wish, self._seq))
+            self._socket.put(pings.answer(self._services, caller, request, self._wish, seq))
             return
-        task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
+        task = asyncio.create_task(self._answer(caller, request, seq), name="stream answer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

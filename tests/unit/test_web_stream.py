@@ -6,20 +6,16 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from uuid import UUID
 
-import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline import quick
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.requests import Code, Request
-from geo_offers.web import edge, stream
+from geo_offers.web import edge, sockets, stream
 from tests.support.loopback import answering
 
 WORKSPACE = UUID(int=1)
 SERVER = Caller(workspace=WORKSPACE, kind="server", id="key")
-
-pytestmark = pytest.mark.skipif(not quick.is_compiled(), reason="the plain reader leaves every frame to the task")
 
 
 class Engine:
@@ -142,19 +138,31 @@ async def test_a_fault_of_ours_ends_the_stream_and_is_logged(caplog):
     assert "a fault" in caplog.text
 
 
+async def _bare(line, more=b""):
+    """A connection of bare bytes to the same stream; more: what is sent in one write with its request."""
+    host, port = line._writer.transport.get_extra_info("peername")[:2]
+    reader, writer = await asyncio.open_connection(host, port)
+    fields = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Authorization: Bearer key"]
+    fields += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    writer.write("\r\n".join(["GET /v1/stream HTTP/1.1", "Host: x", *fields, "", ""]).encode() + more)
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
 async def test_frames_sent_behind_the_request_itself_are_taken():
-    engine = Engine()
-    async with opened(engine) as line:
-        transport = line._writer.transport
-        host, port = transport.get_extra_info("peername")[:2]
-        reader, writer = await asyncio.open_connection(host, port)
-        fields = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Authorization: Bearer key"]
-        fields += ["Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
-        ping = json.dumps({"at": "2026-11-22T08:00:00Z", "lat": 1, "lon": 2}).encode()
-        frame = bytes([0x81, 0x80 | len(ping)]) + bytes(4) + ping
-        writer.write("\r\n".join(["GET /v1/stream HTTP/1.1", "Host: x", *fields, "", ""]).encode() + frame + frame[:9])
-        await reader.readuntil(b"\r\n\r\n")
+    ping = json.dumps({"at": "2026-11-22T08:00:00Z", "lat": 1, "lon": 2}).encode()
+    frame = bytes([0x81, 0x80 | len(ping)]) + bytes(4) + ping
+    async with opened(Engine()) as line:
+        reader, writer = await _bare(line, frame + frame[:9])
         writer.write(frame[9:])
-        told = await reader.readuntil(b'"seq":2}')
-        assert b'"seq":1}' in told
+        assert b'"seq":1}' in await reader.readuntil(b'"seq":2}')
         writer.close()
+
+
+async def test_a_phone_that_answers_no_ping_of_ours_is_let_go_and_is_no_fault(monkeypatch, caplog):
+    monkeypatch.setattr(sockets, "HEARTBEAT_S", 0.2)
+    async with opened(Engine()) as line:
+        reader, writer = await _bare(line)
+        assert (await reader.read()).startswith(b"\x89\x00")  # our ping, and then the end
+        writer.close()
+    assert [record.getMessage() for record in caplog.records] == []
