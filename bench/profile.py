@@ -37,8 +37,10 @@ STAGES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "answer encode": (
         "geo_offers/web/pings.py:answer",
-        "geo_offers/web/pings.py:_result",
-        "geo_offers/web/stream.py:_Line._said",
+        "geo_offers/web/pings.py:_results",
+        "geo_offers/web/pings.py:_transitions",
+        "geo_offers/web/pings.py:_offers",
+        "geo_offers/web/pings.py:_next",
         "geo_offers/web/edge.py",
     ),
     "decode": (

@@ -529,6 +529,21 @@ cdef class Tracks:
         )
         return Track(known, None if one.epoch < 0 else one.epoch, one.heard_us)
 
+    def is_of(self, device, workspace, user, int64_t token_epoch):
+        """Whether the device is held, and is that person's under that epoch of its tokens."""
+        cdef uint64_t high, low, user_high, user_low
+        cdef int32_t slot
+        cdef Record* one
+        high, low = halves(device)
+        slot = self._find(high, low)
+        if slot < 0:
+            return False
+        one = self.records + slot
+        user_high, user_low = halves(user)
+        if one.user_high != user_high or one.user_low != user_low or one.token_epoch != token_epoch:
+            return False
+        return self.workspaces[one.workspace] == workspace
+
     def shares(self, Batch batch, bytearray codes, numbers):
         """Of these points those to be stepped, by device: user, device, partition, numbers."""
         cdef Py_ssize_t number

@@ -13,9 +13,9 @@ _FORBIDDEN: Final = {
 
 def refusal(codes: bytearray, rate_per_s: float) -> GeoOffersError | None:
     """Why a phone's request is refused whole; the first code says it, since what is asked is asked of the device."""
-    code = Code(codes[0]) if codes else Code.ACCEPTED
+    code = codes[0] if codes else Code.ACCEPTED
     if code in _FORBIDDEN:
-        return Forbidden(_FORBIDDEN[code], code.name.lower())
+        return Forbidden(_FORBIDDEN[Code(code)], Code(code).name.lower())
     if code == Code.RATE:
         return TooManyRequests("one request a second is enough", 1.0 / rate_per_s)
     return None

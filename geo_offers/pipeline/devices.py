@@ -73,6 +73,10 @@ class Devices:
     def get(self, device: UUID) -> Track | None:
         return self._tracks.get(device)
 
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        """Whether a device is held, and is that person's under that epoch of its tokens."""
+        return self._tracks.is_of(device, workspace, user, token_epoch)
+
     def shares(self, request: Request, numbers: Iterable[int]) -> Iterable[Share]:
         """Of these points of a request those to be stepped, by device."""
         return self._tracks.shares(request.points, request.codes, numbers)

@@ -133,28 +133,52 @@ class Engine:
         its rate, Forbidden for one that may not be located, Unavailable where the queue is full; `answered` raises
         Unavailable where points could not be taken now: what of them was applied answers duplicate or late next time.
         """
+        request = self.begin(workspace, points, caller=caller)
+        if request.loading:
+            await self.load(request, caller=caller)
+        return request
+
+    def begin(self, workspace: UUID, points: Points, *, caller: UUID | None) -> Request:
+        """As `submit`, for a caller that cannot wait. Of a request that is `loading` after it `load` takes the rest.
+
+        Until then nothing else of the same sender may be taken.
+        """
         count = len(points)
         if self._all_queued + count > self._limits.queued_points:
             raise Unavailable("too many pings are waiting; send the same request again", 1.0)
         if isinstance(points, list):
             points = quick.batch_of(points)
         request = Request(workspace, self._now_us(), points, bytearray(_ABSENT * count))
-        if self._settled(request, caller):
-            self._figures.received(workspace, count)
+        settled = self._settled(request, caller)
+        self._figures.received(workspace, count)
+        if settled:
             self._figures.answered(request.codes)
             return request
         request.parts = 1  # until all parts are queued
         self._count(workspace, count)  # from here on: those whose devices are being loaded wait as well
+        self._push_parts(request, range(count))
+        if not request.loading:
+            self._part_done(request)
+        return request
+
+    async def load(self, request: Request, *, caller: UUID | None) -> None:
+        """Loads the devices that are not in memory, and takes their points."""
+        absent = [number for number, code in enumerate(request.codes) if code == Code.ABSENT]
         try:
-            await self._queue(request, caller)
+            await self.devices.know(
+                request.workspace, {request.points[number].device for number in absent}, busy=self._queues
+            )
+            self._settled(request, caller)
+            for number in absent:
+                if request.codes[number] == Code.ABSENT:
+                    request.codes[number] = Code.UNKNOWN_DEVICE
+            self._push_parts(request, absent)
         except BaseException as error:
             if isinstance(error, Exception):
                 request.failure = error
             raise
         finally:
-            self._figures.received(workspace, count)
             self._part_done(request)
-        return request
 
     def _settled(self, request: Request, caller: UUID | None) -> bool:
         left = self.devices.settle(request)
@@ -163,21 +187,6 @@ class Engine:
         if error is not None:
             raise error
         return not left
-
-    async def _queue(self, request: Request, caller: UUID | None) -> None:
-        """Queues what is to be stepped; then loads the devices that are not in memory, and takes theirs likewise."""
-        self._push_parts(request, range(len(request.codes)))
-        if Code.ABSENT not in request.codes:
-            return
-        absent = [number for number, code in enumerate(request.codes) if code == Code.ABSENT]
-        await self.devices.know(
-            request.workspace, {request.points[number].device for number in absent}, busy=self._queues
-        )
-        self._settled(request, caller)
-        for number in absent:
-            if request.codes[number] == Code.ABSENT:
-                request.codes[number] = Code.UNKNOWN_DEVICE
-        self._push_parts(request, absent)
 
     def _push_parts(self, request: Request, numbers: Iterable[int]) -> None:
         """A part for each device: who arrives is who gets the offer."""

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client import Counter as Total
 
-from geo_offers.pipeline.requests import RESULTS, Code
+from geo_offers.pipeline.requests import RESULTS, Code, Status
 from geo_offers.presence.machine import TransitionType
 
 RECENT: Final = 4_096
+_ACCEPTED: Final = Code.ACCEPTED.value
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -56,11 +57,12 @@ class Figures:
         self.oldest_due = Gauge(
             "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
         )
-        self._accepted = self.points.labels("accepted")
+        self._accepted = 0
+        self._others: Counter[Status] = Counter()
         self._moved = {kind: self.transitions.labels(kind.value) for kind in TransitionType}
         self._lookup_us: deque[float] = deque(maxlen=RECENT)
         self._decision_ms: dict[UUID, deque[float]] = {}
-        self._pings: Counter[UUID] = Counter()
+        self._pings: Counter[int] = Counter()  # by the id's number, whose hash is not Python's to compute
         self._reasons: dict[UUID, Counter[str]] = {}
 
     def looked_up(self, points: int, seconds: float) -> None:
@@ -69,16 +71,14 @@ class Figures:
             self._lookup_us.append(seconds / points * 1e6)
 
     def received(self, workspace: UUID, points: int) -> None:
-        self._pings[workspace] += points
+        self._pings[workspace.int] += points
 
     def answered(self, codes: bytearray) -> None:
         """Counts a request's points by what became of them."""
-        taken = codes.count(Code.ACCEPTED)
-        self._accepted.inc(taken)
-        if taken != len(codes):
-            for code, count in Counter(codes).items():
-                if code != Code.ACCEPTED:
-                    self.points.labels(RESULTS[code].status).inc(count)
+        accepted = codes.count(_ACCEPTED)
+        self._accepted += accepted
+        if accepted != len(codes):
+            self._others.update(RESULTS[code].status for code in codes if code != _ACCEPTED)
 
     def moved(self, kind: TransitionType) -> None:
         """Counts a transition."""
@@ -90,9 +90,17 @@ class Figures:
         self._reasons.setdefault(workspace, Counter())[reason] += 1
         self._decision_ms.setdefault(workspace, deque(maxlen=RECENT)).append(ms)
 
+    def page(self) -> bytes:
+        """All of it for `/metrics`. Points are counted in plain numbers until then: a request asks for no lock."""
+        for status, points in (("accepted", self._accepted), *self._others.items()):
+            self.points.labels(status).inc(points)
+        self._accepted = 0
+        self._others.clear()
+        return generate_latest(self.registry)
+
     def pings(self, workspace: UUID) -> int:
         """Points received of a workspace since the start."""
-        return self._pings[workspace]
+        return self._pings[workspace.int]
 
     def stats(self, workspace: UUID) -> dict[str, Any]:
         """What a workspace may see: the machine's look-ups, its own decisions of late and by reason since the start."""

@@ -114,6 +114,11 @@ class Request:
     done: asyncio.Future[None] | None = None
 
     @property
+    def loading(self) -> bool:
+        """Whether devices have to be loaded first."""
+        return Code.ABSENT in self.codes
+
+    @property
     def results(self) -> list[Result]:
         return [RESULTS[code] for code in self.codes]
 

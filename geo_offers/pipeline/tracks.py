@@ -63,6 +63,10 @@ class Tracks(Protocol):
 
     def get(self, device: UUID) -> Track | None: ...
 
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        """Whether a device is held, and is that person's under that epoch of its tokens."""
+        ...
+
     def shares(self, points: Points, codes: bytearray, numbers: Iterable[int]) -> Iterable[Share]:
         """Of these points those to be stepped, by device."""
         ...
@@ -181,6 +185,11 @@ class PlainTracks:
     def get(self, device: UUID) -> Track | None:
         held = self._held.get(device)
         return None if held is None else Track(held.device, held.epoch, held.heard_us)
+
+    def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
+        held = self._held.get(device)
+        known = None if held is None else held.device
+        return known is not None and (known.workspace, known.user, known.token_epoch) == (workspace, user, token_epoch)
 
     def shares(self, points: Points, codes: bytearray, numbers: Iterable[int]) -> Iterable[Share]:
         found: dict[UUID, Share] = {}

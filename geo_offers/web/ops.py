@@ -3,7 +3,6 @@
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import generate_latest
 
 from geo_offers.pipeline.services import Services
 from geo_offers.web.edge import SERVICES
@@ -28,5 +27,6 @@ async def metrics(request: web.Request) -> web.Response:
     services: Services = request.app[SERVICES]
     services.engine.observe()
     services.figures.streams.set(len(services.streams))
-    body = generate_latest(services.figures.registry)
-    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    return web.Response(
+        body=services.figures.page(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )

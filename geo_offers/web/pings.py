@@ -1,6 +1,7 @@
 """Pings over HTTP, and what both transports share: pings to points, an engine's answer to the wire."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -28,6 +29,7 @@ class _Message(msgspec.Struct):
 
 
 _message = msgspec.json.Decoder(_Message)
+_encoder = msgspec.json.Encoder()
 _frame = msgspec.json.Decoder(wire.Ping | list[wire.Ping])
 PINGS = 1_000
 _DOUBLED = (b'"at"', b'"lat"', b'"lon"')
@@ -75,14 +77,31 @@ def _shape(number: int, detail: str) -> Invalid:
     return Invalid(detail, (Fault(f"/pings/{number}", "shape", detail),))
 
 
-def answer(
-    services: Services, caller: Caller, request: Request, wish: wire.NextWish, seq: int | None = None
-) -> wire.PingsAnswer:
-    """The engine's answer; `next` for a phone, which can use it, as it wishes."""
+def answer(services: Services, caller: Caller, request: Request, wish: wire.NextWish, seq: int | None = None) -> bytes:
+    """The engine's answer, `wire.PingsAnswer` in JSON; `next` for a phone, which can use it, as it wishes."""
+    said = [b'{"results":', _results(bytes(request.codes))]
+    if request.transitions or request.offers:
+        said += [b',"transitions":', _transitions(request, caller), b',"offers":', _offers(request)]
+    else:
+        said.append(b',"transitions":[],"offers":[]')
+    if caller.device is not None:
+        advice = _next(services, caller, request, wish)
+        if advice is not None:
+            said += [b',"next":', _encoder.encode(advice)]
+    said.append(b"}" if seq is None else b',"seq":%d}' % seq)
+    return b"".join(said)
+
+
+@lru_cache(maxsize=256)  # of a thousand points an entry takes 25 to 50 KB
+def _results(codes: bytes) -> bytes:
+    """Nearly all requests of a size are answered the same: every point accepted."""
+    return _encoder.encode([_RESULTS[code] for code in codes])
+
+
+def _transitions(request: Request, caller: Caller) -> bytes:
     many = caller.device is None
-    return wire.PingsAnswer(
-        results=[_RESULTS[code] for code in request.codes],
-        transitions=[
+    return _encoder.encode(
+        [
             wire.TransitionSeen(
                 type=seen.transition.type.value,
                 fence=seen.transition.fence,
@@ -91,11 +110,12 @@ def answer(
                 device=seen.device if many else None,
             )
             for seen in request.transitions
-        ],
-        offers=[offer(made) for made in request.offers],
-        next=None if many else _next(services, caller, request, wish),
-        seq=seq,
+        ]
     )
+
+
+def _offers(request: Request) -> bytes:
+    return _encoder.encode([offer(made) for made in request.offers])
 
 
 def offer(made: MadeOffer) -> wire.Offer:
@@ -132,11 +152,14 @@ def bound(batch: Sequence[wire.Ping]) -> None:
         raise Invalid(f"a frame holds 1 to {PINGS} pings", (Fault("", "length", f"send 1 to {PINGS} pings"),))
 
 
-def read_frame(caller: Caller, data: str) -> Points:
-    """The pings of a stream's frame: an object, or an array of at most `PINGS`."""
+def plain_frame(caller: Caller, data: str) -> Points | None:
+    """The pings of a stream's frame that is written plainly; None where `read_frame` has to look at it."""
     plain = quick.read(data, PINGS, wrapped=False)
-    if plain is not None:
-        return own(caller, plain)
+    return None if plain is None else own(caller, plain)
+
+
+def read_frame(caller: Caller, data: str) -> Points:
+    """The pings of any other frame: an object, or an array of at most `PINGS`."""
     raw = data.encode()
     sent = bodies.decode(_frame, raw)
     batch: list[wire.Ping] = sent if isinstance(sent, list) else [sent]

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Collection, Iterator
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -27,13 +28,10 @@ from geo_offers.web import bodies, pings, problems
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.connections import most_connections
 from geo_offers.web.edge import AUTH, SERVICES
+from geo_offers.web.sockets import Socket
 
-FRAME: Final = 64 * 1024
 IN_FLIGHT: Final = 64
 AUTH_S: Final = 5.0
-SEND_S: Final = 10.0
-UNREAD: Final = 32 * 1024
-HEARTBEAT_S: Final = 30.0
 STREAMS: Final = 50_000  # of phones and servers, of all workspaces: about a GB; fewer where the system grants less
 UNNAMED: Final = 256  # streams that have not said yet who they are; an honest one says it at once
 STREAMING: Final = frozenset({"device", "server"})
@@ -92,11 +90,9 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     if origin is not None and origin not in request.app[ORIGINS]:
         raise Forbidden("pages of this origin may not open a stream", "origin")
     services, auth, header = request.app[SERVICES], request.app[AUTH], request.headers.get("Authorization")
-    socket = web.WebSocketResponse(
-        max_msg_size=FRAME, compress=False, heartbeat=HEARTBEAT_S, autoping=True, timeout=2.0
-    )
+    socket = Socket()
     wish = bodies.convert(dict(request.query), wire.PingsQuery).next
-    line = _Line(socket, request.transport, services, auth, wish)
+    line = _Line(socket, services, auth, wish)
     with request.app[SOCKETS].take():
         caller = None if header is None else await line.admit(header)
         with contextlib.suppress(ConnectionError):  # the phone is gone, which is nobody's fault
@@ -116,21 +112,20 @@ class _Line:
 
     def __init__(
         self,
-        socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        socket: Socket,
         services: Services,
         auth: Authenticator,
         wish: wire.NextWish,
     ) -> None:
         self._socket = socket
-        self._transport = transport
         self._services = services
         self._auth = auth
         self._wish = wish
         self._bearer = ""
-        self._checked_s = monotonic()
+        self._good_until_s = monotonic() + KEY_CHECK_S
         self._seq = 0
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._begun: Request | None = None
+        self._fault: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def admit(self, header: str) -> Caller:
@@ -173,92 +168,110 @@ class _Line:
     async def _write(self, offers: Stream) -> None:
         try:
             async for frame in offers:
-                await self._send(frame.encode())
+                await self._socket.send(frame.encode())
         except ConnectionError:
             return  # the phone is gone: the reading end hears of it as well
         code, reason = _farewell(offers)
         await self._socket.close(code=code, message=reason)
 
     async def _read(self, caller: Caller) -> None:
-        async for message in self._socket:
-            if message.type is not WSMsgType.TEXT:
-                await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
-                return
+        at_once = partial(self._at_once, caller)
+        while (message := await self._socket.receive_or(at_once)).type is WSMsgType.TEXT:
             self._seq += 1
             try:
                 await self._frame(caller, message.data)
             except GeoOffersError as error:
-                await self._send(_problem(error, self._seq))
+                await self._socket.send(_problem(error, self._seq))
                 if isinstance(error, Unauthenticated):
                     await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"authenticate again")
                     return
+        if message.type is WSMsgType.BINARY:
+            await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"send text frames")
 
-    async def _frame(self, caller: Caller, data: str) -> None:
-        if len(data) < SAID and _TYPED.search(data):
-            await self._heard(caller, data.encode())
-            return
-        points = pings.read_frame(caller, data)
-        await self._still_good(caller)
-        await self._slots.acquire()
+    def _at_once(self, caller: Caller, text: str) -> bool:
+        """Takes a frame of plain pings where nothing about it has to be waited for, as it is with nearly all of them.
+
+        What is begun and turns out to need devices loaded goes on in `_frame`, and a fault of ours is raised there.
+        """
+        if len(self._tasks) >= IN_FLIGHT or self._socket.is_full or not self._is_good(caller):
+            return False
+        seq = self._seq + 1
         try:
-            request = await self._services.engine.submit(caller.workspace, points, caller=caller.device)
-            if not request.parts:
-                await self._send(await self._said(caller, request, self._seq))
-        except BaseException:
-            self._slots.release()
-            raise
-        if not request.parts:
-            self._slots.release()
-            return
-        task = asyncio.create_task(self._answer(caller, request, self._seq), name="stream answer")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            points = pings.plain_frame(caller, text)
+            if points is None:
+                return False
+            request = self._services.engine.begin(caller.workspace, points, caller=caller.device)
+            if request.loading:
+                self._begun = request
+                return False
+            self._reply(caller, request, seq)
+        except GeoOffersError as error:
+            self._socket.put(_problem(error, seq))
+        except Exception as error:  # noqa: BLE001 - here only the transport would hear of it
+            self._fault = error
+            return False
+        self._seq = seq
+        return True
 
-    async def _still_good(self, caller: Caller) -> None:
+    async def _frame(self, caller: Caller, text: str) -> None:
+        if self._fault is not None:
+            raise self._fault
+        engine = self._services.engine
+        request, self._begun = self._begun, None
+        if request is None:
+            points = pings.plain_frame(caller, text)
+            if points is None:
+                if len(text) < SAID and _TYPED.search(text):
+                    await self._heard(caller, text.encode())
+                    return
+                points = pings.read_frame(caller, text)
+            await self._check(caller)
+            if len(self._tasks) >= IN_FLIGHT:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            request = engine.begin(caller.workspace, points, caller=caller.device)
+        if request.loading:
+            await engine.load(request, caller=caller.device)
+        self._reply(caller, request, self._seq)
+        await self._socket.room()
+
+    def _is_good(self, caller: Caller) -> bool:
+        """Whether what the line was opened by is known to be good without asking."""
+        if caller.device is None or caller.user is None:
+            return monotonic() < self._good_until_s
+        return self._services.engine.devices.is_of(caller.device, caller.workspace, caller.user, caller.epoch)
+
+    async def _check(self, caller: Caller) -> None:
         """An open line ends with what it was opened by: a device's tokens, or a key."""
         if caller.device is not None:
             known = await self._services.engine.known_or_gone(caller.workspace, caller.device)
             if known is None or known.user != caller.user or known.token_epoch != caller.epoch:
                 raise Unauthenticated("this device is not enrolled any more, or its tokens were revoked")
-        elif monotonic() - self._checked_s > KEY_CHECK_S:
+        elif monotonic() >= self._good_until_s:
             await self._auth.bearer(self._bearer)
-            self._checked_s = monotonic()
+            self._good_until_s = monotonic() + KEY_CHECK_S
 
     async def _heard(self, caller: Caller, data: bytes) -> None:
         said = bodies.decode(_said, data)
         if isinstance(said, wire.StreamShown) and caller.device is not None:
             await self._services.dispatcher.shown(caller.workspace, said.offer, caller.device)
 
+    def _reply(self, caller: Caller, request: Request, seq: int) -> None:
+        """Answers a request: at once where nothing of it is under way."""
+        if not request.parts:
+            self._socket.put(pings.answer(self._services, caller, request, self._wish, seq))
+            return
+        task = asyncio.create_task(self._answer(caller, request, seq), name="stream answer")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _answer(self, caller: Caller, request: Request, seq: int) -> None:
         try:
-            await self._send(await self._said(caller, request, seq))
-        except ConnectionError:
-            return  # the phone is gone; it sends the frame again over its next connection
-        finally:
-            self._slots.release()
-
-    async def _said(self, caller: Caller, request: Request, seq: int) -> bytes:
-        try:
             await answered(request)
-            return _encoder.encode(pings.answer(self._services, caller, request, self._wish, seq))
+            answer = pings.answer(self._services, caller, request, self._wish, seq)
         except GeoOffersError as error:
-            return _problem(error, seq)
-
-    async def _send(self, frame: bytes) -> None:
-        """A phone that takes nothing for 10 s is let go, without a word that it would not read either.
-
-        What it missed is still due.
-        """
-        try:
-            transport = self._transport
-            if transport is not None and transport.get_write_buffer_size() + len(frame) < UNREAD:
-                await self._socket.send_frame(frame, WSMsgType.TEXT)  # does not wait: a line is full at 64 KiB
-            else:
-                await asyncio.wait_for(self._socket.send_frame(frame, WSMsgType.TEXT), SEND_S)
-        except TimeoutError as error:
-            if self._transport is not None:
-                self._transport.abort()
-            raise ConnectionResetError("the phone does not read") from error
+            answer = _problem(error, seq)
+        with contextlib.suppress(ConnectionError):  # the phone is gone; it sends the frame again over its next line
+            await self._socket.send(answer)
 
 
 def _problem(error: GeoOffersError, seq: int) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import WSMsgType
 from structlog.testing import capture_logs
 
-from geo_offers.web import connections, stream
+from geo_offers.web import connections, sockets, stream
 from tests.faults.world import at_now, until, world
 from tests.support.running import running
 
@@ -119,7 +119,7 @@ async def test_a_frame_over_its_bound_ends_the_stream_as_too_big(database, extra
     async with a_house(database) as made:
         phone = (await made.phones(["one"]))[0]
         async with a_stream(made, phone.token) as line:
-            await line.send_str(" " * (stream.FRAME + extra))
+            await line.send_str(" " * (sockets.FRAME + extra))
             assert await _code(line) == 1009
 
 
@@ -130,7 +130,7 @@ async def test_a_message_in_many_fragments_is_bounded_as_one(database):
             piece = b" " * KIB
             line._writer._write_websocket_frame(piece, WSMsgType.TEXT, 0)
             line._writer.transport.write(b"")
-            for _ in range(stream.FRAME // KIB + 1):
+            for _ in range(sockets.FRAME // KIB + 1):
                 line._writer._write_websocket_frame(piece, WSMsgType.CONTINUATION, 0)
             assert await _code(line) in {1002, 1009}
 
@@ -246,7 +246,7 @@ def _frame(text):
 async def test_who_is_gone_before_being_told_what_was_wrong_is_no_fault_of_ours(
     database, monkeypatch, caplog, who, leaves
 ):
-    monkeypatch.setattr(stream, "SEND_S", 0.2)
+    monkeypatch.setattr(sockets, "SEND_S", 0.2)
     async with a_house(database) as made:
         phone = (await made.phones(["deaf"]))[0]
         tasks = len(asyncio.all_tasks())
@@ -263,7 +263,7 @@ async def test_who_is_gone_before_being_told_what_was_wrong_is_no_fault_of_ours(
 
 
 async def test_a_phone_that_never_reads_hurts_only_itself_and_is_let_go(database, monkeypatch):
-    monkeypatch.setattr(stream, "SEND_S", 0.5)
+    monkeypatch.setattr(sockets, "SEND_S", 0.5)
     async with a_house(database, device_rate_per_s=1000, device_burst=100_000) as made:
         await made.fences(20)
         deaf, other = await made.phones(["deaf", "other"])

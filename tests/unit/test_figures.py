@@ -1,0 +1,29 @@
+"""What operators scrape."""
+
+from uuid import UUID
+
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.requests import Code
+
+
+def _points(figures):
+    lines = figures.page().decode().splitlines()
+    found = (line.split() for line in lines if line.startswith("geo_offers_points_total{"))
+    return {name.partition('"')[2].rstrip('"}'): float(count) for name, count in found}
+
+
+def test_points_are_counted_by_what_became_of_them_over_all_scrapes():
+    figures = Figures()
+    figures.answered(bytearray([Code.ACCEPTED, Code.LATE, Code.RATE, Code.AGE, Code.ACCEPTED]))
+    figures.answered(bytearray([Code.ACCEPTED]))
+    assert _points(figures) == {"accepted": 3, "late": 1, "refused": 2}
+    assert _points(figures) == {"accepted": 3, "late": 1, "refused": 2}
+    figures.answered(bytearray([Code.ACCEPTED, Code.DUPLICATE]))
+    assert _points(figures) == {"accepted": 4, "late": 1, "refused": 2, "duplicate": 1}
+
+
+def test_a_workspace_is_told_of_its_own_pings_alone():
+    figures, here, there = Figures(), UUID(int=1 << 70), UUID(int=2)
+    figures.received(here, 3)
+    figures.received(here, 4)
+    assert (figures.pings(here), figures.pings(there)) == (7, 0)
