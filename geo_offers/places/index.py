@@ -236,10 +236,10 @@ class GeofenceIndex:
 
     def regions(self, lat: float, lon: float, limit: int) -> list[tuple[FenceId, float, Around]]:
         """As `nearest`: of each fence its id, the distance in metres, and a circle around it."""
-        by_number, around = self._by_number, self._borders.around
+        by_number = self._by_number
         return [
-            (by_number[number].id, away_m, around(number) or _around(by_number[number]))
-            for number, away_m in self._borders.nearest(lat, lon, limit)
+            (by_number[number].id, away_m, around or _around(by_number[number]))
+            for number, away_m, around in self._borders.regions(lat, lon, limit)
         ]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
