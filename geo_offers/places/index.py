@@ -14,6 +14,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ LEG_DEG = 0.02
 MAX_LEGS = 256
 
 NOWHERE = Cover()
+_ID = attrgetter("id")
 NODE = 16
 """Entries of the R-tree's nodes. At 100,000 fences a delete takes 0.08 ms, at 32 0.2 ms, at the library's 100 2 ms."""
 
@@ -181,11 +183,11 @@ class GeofenceIndex:
         """For each of n points what `locate_one` says. lat, lon: degrees, shape (n,)."""
         counts, hits = self._table.locate(lat, lon)
         found: list[tuple[Geofence, ...]] = [()] * len(counts)
-        numbers, start = hits.tolist(), 0
-        for point in np.flatnonzero(counts).tolist():
-            end = start + int(counts[point])
-            found[point] = self._fences(numbers[start:end], float(lat[point]), float(lon[point]))
-            start = end
+        numbers, start, held = hits.tolist(), 0, np.flatnonzero(counts)
+        columns = (column.tolist() for column in (held, counts[held], lat[held], lon[held]))
+        for point, count, a, b in zip(*columns, strict=True):
+            found[point] = self._fences(numbers[start : start + count], a, b)
+            start += count
         return found
 
     def _fences(self, numbers: Sequence[int], lat: float, lon: float) -> tuple[Geofence, ...]:
@@ -285,7 +287,7 @@ def _xy(box: Box) -> tuple[float, float, float, float]:
 
 def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:
     if len(fences) > 1:
-        fences.sort(key=lambda fence: fence.id)
+        fences.sort(key=_ID)
     return tuple(fences)
 
 
