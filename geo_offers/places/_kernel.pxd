@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef struct Vector:
@@ -16,8 +17,13 @@ cdef struct Shape:
 
 cdef struct Place:
     uint64_t name  # 0: none
-    int32_t head
+    int32_t head  # of its entries in the pool; where there is one, itself
     uint32_t count
+
+cdef struct Segment:
+    int64_t used  # places with a name
+    int64_t depth  # so many first bits all hashes of their names have in common
+    Place[1] places  # mask + 1 of them
 
 cdef struct Filed:
     # places: their names; or, where count is negative, the first one's name and the others' steps from it in q and r,
@@ -27,10 +33,11 @@ cdef struct Filed:
     int32_t count
     uint64_t serial
 
+@cython.final
 cdef class Table:
-    cdef Place* table
+    cdef Segment** segments  # by the first `depth` bits of a name's hash; neighbours may be the same one
+    cdef int depth
     cdef uint64_t mask
-    cdef int64_t used
     cdef int32_t* pool
     cdef int64_t pool_used, pool_room
     cdef int32_t[32] spare
@@ -46,16 +53,19 @@ cdef class Table:
     cdef int64_t n_touched, touched_room
 
     cdef void _count_level(self, uint64_t name, int64_t more) noexcept
-    cdef int64_t _find(self, uint64_t name) noexcept nogil
-    cdef void _grow(self) noexcept
+    cdef Segment* _segment(self, uint64_t hashed) noexcept nogil
+    cdef Place* _find(self, uint64_t name) noexcept nogil
+    cdef int32_t* _entries(self, Place* place) noexcept nogil
+    cdef void _make_room(self, uint64_t hashed) noexcept
+    cdef void _double(self) noexcept
     cdef int32_t _room(self, uint32_t size) noexcept
     cdef void _give_back(self, int32_t head, uint32_t size) noexcept
     cdef void _move(self, Place* place, uint32_t size, uint32_t to) noexcept
     cdef void _file(self, uint64_t name, int32_t entry) noexcept
     cdef void _unfile(self, uint64_t name, int32_t number) noexcept
-    cdef int64_t _look(self, uint64_t name, double lat, double lon, Vector ground, int64_t count) noexcept nogil
+    cdef int64_t _look(self, Place* place, double lat, double lon, Vector ground, int64_t count) noexcept nogil
     cdef int64_t _look_up(
-        self, uint64_t fine, int face, Vector v, double lat, double lon, int64_t count
+        self, Place* fine, int face, Vector v, double lat, double lon, int64_t count
     ) noexcept nogil
     cpdef distance(self, int32_t number, double lat, double lon)
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil

@@ -6,12 +6,15 @@ that face's lattice (`lattice.py`), which a point's direction gives with two dot
 call, no trigonometry beyond the direction itself. Near the edge of a face one hexagon may have a name on either face;
 a point has one face, so a cover files a fence under both.
 
-All arrays are C's own. A place's fences stand together in `pool`, in a room of the next power of two; rooms that fall
-free are used again. An entry is a fence's number times two, plus one where the place lies wholly inside the fence.
+All arrays are C's own. Places stand in a hash table of segments that are made anew one by one as they fill (extendible
+hashing: Fagin et al., 1979), so that no change waits for all of it. An entry is a fence's number times two, plus one
+where the place lies wholly inside the fence. A place with one entry, as most are, holds it itself; several stand
+together in `pool`, in a room of the next power of two, and rooms that fall free are used again.
 """
 
 import numpy as np
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport asin, atan2, ceil, cos, fabs, sin, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
@@ -31,6 +34,7 @@ cdef extern from *:
 cdef enum:
     FACES = 20
     BLOCK = 64
+    SEGMENT = 4096  # places
 
 cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
@@ -666,13 +670,21 @@ cdef inline uint32_t room_for(uint32_t count) noexcept nogil:
     return size
 
 
+cdef inline Segment* new_segment(uint64_t room, int64_t depth) noexcept:
+    cdef Segment* made = <Segment*>calloc(1, sizeof(Segment) + (room - 1) * sizeof(Place))
+    made.depth = depth
+    return made
+
+
+@cython.final
 cdef class Table:
     """Fences by number, filed under places. Not safe for use by several threads at once."""
 
     def __cinit__(self):
         cdef int size
         self.mask = 63
-        self.table = <Place*>calloc(64, sizeof(Place))
+        self.segments = <Segment**>malloc(sizeof(Segment*))
+        self.segments[0] = new_segment(64, 0)
         self.pool_room, self.hits_room, self.filed_room = 64, 64, 16
         self.pool = <int32_t*>malloc(64 * sizeof(int32_t))
         self.hits = <int32_t*>malloc(64 * sizeof(int32_t))
@@ -686,8 +698,11 @@ cdef class Table:
         cdef int64_t number
         for number in range(self.filed_room):
             free(self.filed[number].places)
+        for number in range(<int64_t>1 << self.depth):
+            if number == 0 or self.segments[number] != self.segments[number - 1]:
+                free(self.segments[number])
+        free(self.segments)
         free(self.filed)
-        free(self.table)
         free(self.pool)
         free(self.hits)
         free(self.touched)
@@ -730,8 +745,7 @@ cdef class Table:
 
     def count(self, uint64_t place):
         """How many fences are filed under a place."""
-        cdef int64_t at = self._find(place)
-        return self.table[at].count if at >= 0 else 0
+        return self._find(place).count
 
     cdef void _count_level(self, uint64_t name, int64_t more) noexcept:
         if level_of(name) == 1:
@@ -739,32 +753,53 @@ cdef class Table:
         elif level_of(name) == 2:
             self.squares += more
 
-    cdef int64_t _find(self, uint64_t name) noexcept nogil:
-        """Where a place stands; where there is none, less than zero: -1 minus the free bucket for it."""
-        cdef uint64_t at = mix(name) & self.mask
-        while self.table[at].name != name:
-            if self.table[at].name == 0:
-                return -1 - <int64_t>at
-            at = (at + 1) & self.mask
-        return <int64_t>at
+    cdef inline Segment* _segment(self, uint64_t hashed) noexcept nogil:
+        return self.segments[hashed >> 1 >> (63 - self.depth)]
 
-    cdef void _grow(self) noexcept:
-        """A table without the places that hold nothing any more, and a larger one where few of them do."""
-        cdef Place* old = self.table
-        cdef uint64_t room = self.mask + 1, at, live = 0, bigger
-        cdef int64_t to
+    cdef inline Place* _find(self, uint64_t name) noexcept nogil:
+        """A place; where there is none of that name, the free bucket for it."""
+        cdef uint64_t hashed = mix(name), at = hashed & self.mask
+        cdef Place* places = self._segment(hashed).places
+        while places[at].name != name and places[at].name:
+            at = (at + 1) & self.mask
+        return places + at
+
+    cdef inline int32_t* _entries(self, Place* place) noexcept nogil:
+        return &place.head if place.count == 1 else self.pool + place.head
+
+    cdef void _make_room(self, uint64_t hashed) noexcept:
+        """Makes a segment anew, without the places that hold nothing any more, and two of it where few are such."""
+        cdef Segment* old = self._segment(hashed)
+        cdef uint64_t room = self.mask + 1, at, k, live = 0, parts = 1, span, first
         for at in range(room):
-            live += old[at].count > 0
-        bigger = room if 3 * live < room else 2 * room
-        self.mask = bigger - 1
-        self.table = <Place*>calloc(bigger, sizeof(Place))
-        self.used = 0
+            live += old.places[at].count > 0
+        if 3 * live >= room:
+            if room < SEGMENT:  # the only one
+                self.mask = 2 * room - 1
+            else:
+                parts = 2
+        if parts == 2 and old.depth == self.depth:
+            self._double()
+        span = <uint64_t>1 << (self.depth - old.depth)
+        first = (hashed >> 1 >> (63 - self.depth)) & ~(span - 1)
+        for k in range(span):
+            if k % (span // parts) == 0:
+                self.segments[first + k] = new_segment(self.mask + 1, old.depth + <int64_t>parts - 1)
+            else:
+                self.segments[first + k] = self.segments[first + k - 1]
         for at in range(room):
-            if old[at].count:
-                to = -1 - self._find(old[at].name)
-                self.table[to] = old[at]
-                self.used += 1
+            if old.places[at].count:
+                self._find(old.places[at].name)[0] = old.places[at]
+                self._segment(mix(old.places[at].name)).used += 1
         free(old)
+
+    cdef void _double(self) noexcept:
+        """Names every segment twice."""
+        cdef int64_t k
+        self.depth += 1
+        self.segments = <Segment**>realloc(self.segments, sizeof(Segment*) << self.depth)
+        for k in range((<int64_t>1 << self.depth) - 1, 0, -1):
+            self.segments[k] = self.segments[k >> 1]
 
     cdef int32_t _room(self, uint32_t size) noexcept:
         cdef int32_t head = self.spare[size]
@@ -791,54 +826,56 @@ cdef class Table:
         place.head = head
 
     cdef void _file(self, uint64_t name, int32_t entry) noexcept:
-        cdef int64_t at
-        cdef Place* place
-        if 3 * self.used > 2 * <int64_t>self.mask:
-            self._grow()
-        at = self._find(name)
-        if at < 0:
-            at = -1 - at
-            self.table[at].name = name
-            self.used += 1
-        place = self.table + at
-        if place.count == 0:
-            place.head = self._room(0)
-        elif room_for(place.count + 1) > room_for(place.count):
+        cdef Place* place = self._find(name)
+        cdef uint64_t hashed = mix(name)
+        cdef int32_t head
+        if place.name == 0:
+            if 3 * self._segment(hashed).used > 2 * <int64_t>self.mask:
+                self._make_room(hashed)
+                place = self._find(name)
+            place.name = name
+            self._segment(hashed).used += 1
+        if place.count == 1:
+            head = self._room(1)
+            self.pool[head] = place.head
+            place.head = head
+        elif place.count and room_for(place.count + 1) > room_for(place.count):
             self._move(place, room_for(place.count), room_for(place.count + 1))
-        self.pool[place.head + place.count] = entry
         place.count += 1
+        self._entries(place)[place.count - 1] = entry
         self._count_level(name, 1)
 
     cdef void _unfile(self, uint64_t name, int32_t number) noexcept:
-        cdef Place* place = self.table + self._find(name)
+        cdef Place* place = self._find(name)
+        cdef int32_t* entries = self._entries(place)
+        cdef int32_t head = place.head
         cdef uint32_t k = 0
         for k in range(place.count):
-            if self.pool[place.head + k] >> 1 == number:
+            if entries[k] >> 1 == number:
                 break
+        entries[k] = entries[place.count - 1]
         place.count -= 1
-        self.pool[place.head + k] = self.pool[place.head + place.count]
-        if place.count == 0:
-            self._give_back(place.head, 0)
-        elif room_for(place.count) < room_for(place.count + 1):
+        if place.count == 1:
+            place.head = self.pool[head]
+            self._give_back(head, 1)
+        elif place.count and room_for(place.count) < room_for(place.count + 1):
             self._move(place, room_for(place.count + 1), room_for(place.count))
         self._count_level(name, -1)
 
     # ------------------------------------------------------------------------------------------ questions
-    cdef int64_t _look(self, uint64_t name, double lat, double lon, Vector ground, int64_t count) noexcept nogil:
+    cdef inline int64_t _look(
+        self, Place* place, double lat, double lon, Vector ground, int64_t count
+    ) noexcept nogil:
         """Adds what holds the point among the fences of a place to `hits`; ~number where it is for exact arithmetic."""
-        cdef int64_t at = self._find(name)
-        cdef Place* place
+        cdef const int32_t* entries = self._entries(place)
         cdef int32_t entry
         cdef uint32_t k
         cdef int inside
-        if at < 0:
-            return count
-        place = self.table + at
         if count + place.count > self.hits_room:
             self.hits_room = 2 * (count + place.count)
             self.hits = <int32_t*>realloc(self.hits, self.hits_room * sizeof(int32_t))
         for k in range(place.count):
-            entry = self.pool[place.head + k]
+            entry = entries[k]
             inside = 1 if entry & 1 else holds(&self.filed[entry >> 1].shape, lat, lon, ground)
             if inside:
                 self.hits[count] = entry >> 1 if inside > 0 else ~(entry >> 1)
@@ -846,14 +883,14 @@ cdef class Table:
         return count
 
     cdef int64_t _look_up(
-        self, uint64_t fine, int face, Vector v, double lat, double lon, int64_t count
+        self, Place* fine, int face, Vector v, double lat, double lon, int64_t count
     ) noexcept nogil:
         cdef Vector ground = on_ground(v)
         count = self._look(fine, lat, lon, ground, count)
         if self.coarse:
-            count = self._look(cell_at(1, face, v), lat, lon, ground, count)
+            count = self._look(self._find(cell_at(1, face, v)), lat, lon, ground, count)
         if self.squares:
-            count = self._look(square_name(lat, lon), lat, lon, ground, count)
+            count = self._look(self._find(square_name(lat, lon)), lat, lon, ground, count)
         return count
 
     def locate_one(self, double lat, double lon):
@@ -861,7 +898,7 @@ cdef class Table:
         cdef Vector v = direction(lat, lon)
         cdef int64_t count, k
         self.hint = face_of(v, self.hint)
-        count = self._look_up(cell_at(0, self.hint, v), self.hint, v, lat, lon, 0)
+        count = self._look_up(self._find(cell_at(0, self.hint, v)), self.hint, v, lat, lon, 0)
         return [self.hits[k] for k in range(count)] if count else ()
 
     def locate(self, const double[::1] lat, const double[::1] lon):
@@ -883,28 +920,30 @@ cdef class Table:
 
         A block of points at a time, each step for all of it: what the next step reads is on its way from memory.
         """
-        cdef int64_t start = 0, many, k, count = 0, before, at
+        cdef int64_t start = 0, many, k, count = 0, before
+        cdef uint64_t hashed
+        cdef uint32_t j
         cdef Vector v[BLOCK]
         cdef int face[BLOCK]
         cdef uint64_t fine[BLOCK]
+        cdef Place* place[BLOCK]
         while start < n:
             many = min(BLOCK, n - start)
             for k in range(many):
                 v[k] = direction(lat[start + k], lon[start + k])
                 self.hint = face[k] = face_of(v[k], self.hint)
                 fine[k] = cell_at(0, face[k], v[k])
-                GO_PREFETCH(self.table + (mix(fine[k]) & self.mask))
+                hashed = mix(fine[k])
+                GO_PREFETCH(&self._segment(hashed).places[hashed & self.mask])
             for k in range(many):
-                at = self._find(fine[k])
-                if at >= 0:
-                    GO_PREFETCH(self.pool + self.table[at].head)
+                place[k] = self._find(fine[k])
+                GO_PREFETCH(self._entries(place[k]))
             for k in range(many):
-                at = self._find(fine[k])
-                if at >= 0:
-                    GO_PREFETCH(self.filed + (self.pool[self.table[at].head] >> 1))
+                for j in range(place[k].count):
+                    GO_PREFETCH(self.filed + (self._entries(place[k])[j] >> 1))
             for k in range(many):
                 before = count
-                count = self._look_up(fine[k], face[k], v[k], lat[start + k], lon[start + k], count)
+                count = self._look_up(place[k], face[k], v[k], lat[start + k], lon[start + k], count)
                 counted[start + k] = <int32_t>(count - before)
             start += many
         return count
@@ -978,23 +1017,20 @@ cdef class Table:
 
     cdef bint _touched(self, uint64_t name, Way* way, Vector v0, Vector v1, bint keep) noexcept nogil:
         """Whether the way may touch a fence that is filed under a place and holds neither of its ends. keep: all."""
-        cdef int64_t at = self._find(name)
+        cdef Place* place = self._find(name)
+        cdef const int32_t* entries = self._entries(place)
         cdef bint found = False
-        cdef Place* place
         cdef Shape* shape
         cdef uint32_t k
         cdef int start, end
         cdef int32_t number
-        if at < 0:
-            return False
-        if not way.drawn:
+        if place.count and not way.drawn:
             way.start, way.end = on_ground(v0), on_ground(v1)
             way.drawn = True
-        place = self.table + at
         for k in range(place.count):
-            if self.pool[place.head + k] & 1 and level_of(name) < 2:
+            if entries[k] & 1 and level_of(name) < 2:
                 continue  # where the way enters the fence, another place holds the border
-            number = self.pool[place.head + k] >> 1
+            number = entries[k] >> 1
             shape = &self.filed[number].shape
             if not may_touch(shape, way):
                 continue
@@ -1038,8 +1074,9 @@ cdef class Table:
         cdef Vector v = direction(lat, lon)
         cdef int level, face, own = face_of(v, self.hint)
         cdef double nearest = dot(v, MIDDLE[own]), margin
-        cdef int64_t k, at
+        cdef int64_t k
         cdef uint32_t j
+        cdef Place* place
         cdef Names names
         names_open(&names)
         for level in range(2 if self.coarse else 1):
@@ -1052,10 +1089,9 @@ cdef class Table:
                 names_add(&names, square)
         found = set()
         for k in range(names.count):
-            at = self._find(names.order[k])
-            if at >= 0:
-                for j in range(self.table[at].count):
-                    found.add(self.pool[self.table[at].head + j] >> 1)
+            place = self._find(names.order[k])
+            for j in range(place.count):
+                found.add(self._entries(place)[j] >> 1)
         names_close(&names)
         return found
 

@@ -32,6 +32,7 @@ cdef enum:
 
 cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
+cdef double QUARTER_TURN = 1.5707963267948966
 cdef double HALF_M = 8388608.0  # along each axis all of the Earth is nearer to its centre
 cdef double SMALLEST_M = 32.0  # half the side of a node that is not split any more
 cdef double[CLASSES] WIDEST_M = [600.0, 6000.0, 60000.0, 1e9]  # the reach of a class's items
@@ -42,7 +43,7 @@ cdef double AROUND_M = 0.01
 
 cdef union Form:
     double radius_m  # of a circle, along the ground
-    float* ends  # of a chunk, pieces + 1 of them, x, y, z relative to the middle of its ball
+    float* ends  # of a chunk, pieces + 1 of them, relative to the middle of its ball: every x, every y, every z
 
 cdef struct Item:
     # A circle: `pieces` is 0. A chunk: some straight pieces.
@@ -51,7 +52,7 @@ cdef struct Item:
     double z
     Form form
     float reach_m  # no point of the true border is farther from the middle
-    float clear_m  # of a chunk: none is nearer to it
+    float clear_m  # none is nearer to it
     int32_t fence
     int32_t pieces
     int32_t sibling  # of the same fence
@@ -102,22 +103,32 @@ cdef inline double arc_m(double chord, double earth_m) noexcept nogil:
     return 2 * earth_m * asin(share if share < 1 else 1.0)
 
 
+cdef inline double chord_m(double arc, double earth_m) noexcept nogil:
+    cdef double half = arc / (2 * earth_m)
+    return 2 * earth_m * sin(half if half < QUARTER_TURN else QUARTER_TURN)
+
+
 cdef double chunk_chord2(const float* ends, int32_t pieces, double x, double y, double z) noexcept nogil:
-    """The square of the straight way from a point, relative to the ball's middle, to the nearest of the pieces."""
-    cdef double ax = ends[0] - x, ay = ends[1] - y, az = ends[2] - z, bx, by, bz, dx, dy, dz, length2, share, away2
+    """The square of the straight way from a point, relative to the ball's middle, to the nearest of the pieces.
+
+    The loop has no branch, so that compilers do several pieces at once: (|s| - |s - 1| + 1) / 2 is s within 0..1 and
+    the nearer of the two beyond. A piece without length comes out as NaN, which is less than nothing.
+    """
+    cdef const float* ends_y = ends + pieces + 1
+    cdef const float* ends_z = ends_y + pieces + 1
+    cdef double[PIECES] away2
+    cdef double ax = ends[0] - x, ay = ends_y[0] - y, az = ends_z[0] - z, dx, dy, dz, share
     cdef double nearest2 = ax * ax + ay * ay + az * az
     cdef int32_t k
-    for k in range(1, pieces + 1):
-        bx, by, bz = ends[3 * k] - x, ends[3 * k + 1] - y, ends[3 * k + 2] - z
-        dx, dy, dz = bx - ax, by - ay, bz - az
-        length2 = dx * dx + dy * dy + dz * dz
-        share = -(ax * dx + ay * dy + az * dz) / length2  # without a branch: a wrong guess costs more than all of this
-        share = share if share > 0 else 0.0
-        share = share if share < 1 else 1.0
-        dx, dy, dz = ax + share * dx, ay + share * dy, az + share * dz
-        away2 = dx * dx + dy * dy + dz * dz
-        nearest2 = away2 if away2 < nearest2 else nearest2
-        ax, ay, az = bx, by, bz
+    for k in range(pieces):
+        ax, ay, az = ends[k] - x, ends_y[k] - y, ends_z[k] - z
+        dx, dy, dz = <double>ends[k + 1] - ends[k], <double>ends_y[k + 1] - ends_y[k], <double>ends_z[k + 1] - ends_z[k]
+        share = -(ax * dx + ay * dy + az * dz) / (dx * dx + dy * dy + dz * dz)
+        share = 0.5 * (fabs(share) - fabs(share - 1) + 1)
+        ax, ay, az = ax + share * dx, ay + share * dy, az + share * dz
+        away2[k] = ax * ax + ay * ay + az * az
+    for k in range(pieces):
+        nearest2 = away2[k] if away2[k] < nearest2 else nearest2
     return nearest2
 
 
@@ -221,6 +232,7 @@ cdef class Borders:
         self._on_ground(lat, lon, middle)
         item.x, item.y, item.z, item.form.radius_m = middle[0], middle[1], middle[2], radius_m
         item.reach_m = <float>(radius_m * ROUNDED)
+        item.clear_m = <float>(chord_m(radius_m, self._earth_m(item.x, item.y, item.z)) / ROUNDED)
         self._insert(at)
 
     cdef inline void _on_ground(self, double lat, double lon, double* to) noexcept nogil:
@@ -301,7 +313,7 @@ cdef class Borders:
         item.x, item.y, item.z = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2
         for k in range(pieces + 1):
             dx, dy, dz = ends[3 * k] - item.x, ends[3 * k + 1] - item.y, ends[3 * k + 2] - item.z
-            kept[3 * k], kept[3 * k + 1], kept[3 * k + 2] = <float>dx, <float>dy, <float>dz
+            kept[k], kept[pieces + 1 + k], kept[2 * (pieces + 1) + k] = <float>dx, <float>dy, <float>dz
             away2 = dx * dx + dy * dy + dz * dz
             reach2 = away2 if away2 > reach2 else reach2
         item.pieces, item.form.ends = pieces, kept
@@ -470,27 +482,36 @@ cdef class Borders:
     # ------------------------------------------------------------------------------------------ questions
     def nearest(self, double lat, double lon, int32_t limit):
         """The nearest borders, nearest first: at most `limit` pairs of a number and metres along the ground."""
-        cdef double[3] point
         cdef int32_t k
+        self._find(lat, lon, limit)
+        return [(self.best[k].fence, self.best[k].away_m) for k in range(self.best_used)]
+
+    def regions(self, double lat, double lon, int32_t limit):
+        """As `nearest`, and a circle around each fence: lat, lon, radius_m along the ground, whether it is the fence.
+
+        None instead of the circle around an area that is as wide as a continent.
+        """
+        cdef int32_t k
+        self._find(lat, lon, limit)
+        return [
+            (self.best[k].fence, self.best[k].away_m, self._circle(self.best[k].fence)) for k in range(self.best_used)
+        ]
+
+    cdef void _find(self, double lat, double lon, int32_t limit) noexcept:
+        """Leaves the `limit` nearest borders among the best."""
+        cdef double[3] point
+        self.best_used, self.best_limit = 0, limit
         if limit < 1:
-            return []
+            return
         if limit > self.best_room:
             self.best_room = limit
             self.best = <Found*>realloc(self.best, limit * sizeof(Found))
-        self.best_used, self.best_limit = 0, limit
         self._on_ground(lat, lon, point)
         self._search(point[0], point[1], point[2], self._earth_m(point[0], point[1], point[2]))
-        return [(self.best[k].fence, self.best[k].away_m) for k in range(self.best_used)]
 
-    def around(self, int32_t number):
-        """A circle around a fence that is there: lat, lon, radius_m along the ground, and whether it is the fence.
-
-        None of an area that is as wide as a continent.
-        """
-        cdef int32_t at = self.first[number] if number < self.first_room else -1
+    cdef _circle(self, int32_t number):
+        cdef int32_t at = self.first[number]
         cdef Item* item = self.items + at
-        if at < 0:
-            return None
         if item.pieces == 0:
             return *self._degrees(item.x, item.y, item.z), item.form.radius_m, True
         if item.sibling < 0:
@@ -500,21 +521,20 @@ cdef class Borders:
         return self.circles[number]
 
     cdef _around(self, int32_t at):
-        """Around the area whose first chunk this is."""
-        cdef Item* item
+        """Around the area whose first chunk this is, about the middle of its border's box."""
+        cdef Item* item = self.items + at
         cdef double[3] low, high, middle
         cdef double scale, reach_m = 0
         cdef int32_t first = at
         cdef int axis
-        low, high = [1e9, 1e9, 1e9], [-1e9, -1e9, -1e9]
-        while at >= 0:
-            item = self.items + at
-            middle = [item.x, item.y, item.z]
+        middle = [item.x, item.y, item.z]  # of a single chunk
+        if item.sibling >= 0:
+            low, high = [1e9, 1e9, 1e9], [-1e9, -1e9, -1e9]
+            while at >= 0:
+                self._box(self.items + at, low, high)
+                at = self.items[at].sibling
             for axis in range(3):
-                low[axis] = fmin(low[axis], middle[axis] - item.reach_m)
-                high[axis] = fmax(high[axis], middle[axis] + item.reach_m)
-            at = item.sibling
-        middle = [(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, (low[2] + high[2]) / 2]
+                middle[axis] = (low[axis] + high[axis]) / 2
         scale = (middle[0] * middle[0] + middle[1] * middle[1]) / (self.equator_m * self.equator_m)
         scale += middle[2] * middle[2] / (self.equator_m * self.equator_m * (1 - self.eccentricity2))
         if scale < 0.5:
@@ -530,16 +550,33 @@ cdef class Borders:
         reach_m = arc_m(reach_m, self._earth_m(middle[0], middle[1], middle[2])) * AROUND + AROUND_M
         return *self._degrees(middle[0], middle[1], middle[2]), reach_m, False
 
+    cdef void _box(self, const Item* item, double* low, double* high) noexcept nogil:
+        """Widens a box by a chunk's ends."""
+        cdef const float* ends = item.form.ends
+        cdef double[3] middle = [item.x, item.y, item.z]
+        cdef float least, most
+        cdef int axis
+        cdef int32_t k
+        for axis in range(3):
+            least = most = ends[0]
+            for k in range(1, item.pieces + 1):
+                least = ends[k] if ends[k] < least else least
+                most = ends[k] if ends[k] > most else most
+            low[axis], high[axis] = fmin(low[axis], middle[axis] + least), fmax(high[axis], middle[axis] + most)
+            ends += item.pieces + 1
+
     cdef double _farthest_m(self, const Item* item, const double* point, double least_m) noexcept nogil:
         """How far from a point a chunk's border is at most, where that is more than `least_m`."""
-        cdef double dx = point[0] - item.x, dy = point[1] - item.y, dz = point[2] - item.z, x, y, z, farthest2 = 0
-        cdef const float* end = item.form.ends
-        cdef int32_t k
+        cdef double dx = point[0] - item.x, dy = point[1] - item.y, dz = point[2] - item.z, x, y, z
+        cdef double away2, farthest2 = 0
+        cdef const float* ends = item.form.ends
+        cdef int32_t k, count = item.pieces + 1
         if sqrt(dx * dx + dy * dy + dz * dz) + item.reach_m <= least_m:
             return least_m
-        for k in range(item.pieces + 1):
-            x, y, z = end[3 * k] - dx, end[3 * k + 1] - dy, end[3 * k + 2] - dz
-            farthest2 = fmax(farthest2, x * x + y * y + z * z)
+        for k in range(count):
+            x, y, z = ends[k] - dx, ends[count + k] - dy, ends[2 * count + k] - dz
+            away2 = x * x + y * y + z * z
+            farthest2 = away2 if away2 > farthest2 else farthest2
         return sqrt(farthest2) * ROUNDED + item.stray_m
 
     cdef tuple _degrees(self, double x, double y, double z):
@@ -622,42 +659,47 @@ cdef class Borders:
         return top
 
     cdef void _measure(self, const Item* item, double x, double y, double z, double earth_m) noexcept nogil:
-        cdef double dx = x - item.x, dy = y - item.y, dz = z - item.z, away_m
+        """Takes an item among the best if it is one of them; a fence stands there once, with its nearest piece."""
+        cdef double dx = x - item.x, dy = y - item.y, dz = z - item.z, worst_m = self._worst(), away_m
         cdef double chord = sqrt(dx * dx + dy * dy + dz * dz)
+        cdef int32_t at = self.best_used
+        if chord - item.reach_m >= worst_m or item.clear_m - chord >= worst_m:
+            return
         if item.pieces == 0:
             away_m = fabs(arc_m(chord, self._earth_m(item.x, item.y, item.z)) - item.form.radius_m)
-        elif chord - item.reach_m >= self._worst() or item.clear_m - chord >= self._worst():
-            return
         else:
+            if item.sibling >= 0 or self.first[item.fence] != item - self.items:
+                at = self._standing(item.fence)
+            if at < self.best_used:
+                worst_m = self.best[at].away_m
+                if chord - item.reach_m >= worst_m or item.clear_m - chord >= worst_m:
+                    return
             away_m = arc_m(sqrt(chunk_chord2(item.form.ends, item.pieces, dx, dy, dz)), earth_m) - item.stray_m
             away_m = away_m if away_m > 0 else 0.0
-        self._offer(item, away_m)
+        if away_m < worst_m:
+            self._place(item.fence, away_m, at)
+
+    cdef int32_t _standing(self, int32_t fence) noexcept nogil:
+        """Where a fence stands among the best; behind them all where it does not."""
+        cdef int32_t at
+        for at in range(self.best_used):
+            if self.best[at].fence == fence:
+                return at
+        return self.best_used
+
+    cdef void _place(self, int32_t fence, double away_m, int32_t at) noexcept nogil:
+        """Among the best, up from where the fence stands; in a full row a new one takes the place of the last."""
+        if at == self.best_limit:
+            at -= 1
+        elif at == self.best_used:
+            self.best_used += 1
+        while at > 0 and self.best[at - 1].away_m > away_m:
+            self.best[at] = self.best[at - 1]
+            at -= 1
+        self.best[at].away_m, self.best[at].fence = away_m, fence
 
     cdef inline double _earth_m(self, double x, double y, double z) noexcept nogil:
         """The local radius at a point on the ground, by the sine of its latitude."""
         cdef double up2 = z * z, flat = 1 - self.eccentricity2
         cdef double sin2 = up2 / (up2 + (x * x + y * y) * flat * flat)
         return self.equator_m * sqrt(flat) / (1 - self.eccentricity2 * sin2)
-
-    cdef void _offer(self, const Item* item, double away_m) noexcept nogil:
-        """Among the best, if it is one of them; a fence stands there once, with its nearest piece."""
-        cdef int32_t at, k
-        if away_m >= self._worst():
-            return
-        at = self.best_used
-        if item.sibling >= 0 or self.first[item.fence] != item - self.items:
-            for k in range(self.best_used):
-                if self.best[k].fence == item.fence:
-                    at = k
-                    break
-        if at < self.best_used:
-            if self.best[at].away_m <= away_m:
-                return
-        elif self.best_used < self.best_limit:
-            self.best_used += 1
-        else:
-            at -= 1
-        while at > 0 and self.best[at - 1].away_m > away_m:
-            self.best[at] = self.best[at - 1]
-            at -= 1
-        self.best[at].away_m, self.best[at].fence = away_m, item.fence

@@ -35,5 +35,5 @@ class CompiledNearest:
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         return self._borders.nearest(lat, lon, limit)
 
-    def around(self, number: int) -> Around | None:
-        return self._borders.around(number)
+    def regions(self, lat: float, lon: float, limit: int) -> list[tuple[int, float, Around | None]]:
+        return self._borders.regions(lat, lon, limit)

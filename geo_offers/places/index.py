@@ -14,6 +14,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ LEG_DEG = 0.02
 MAX_LEGS = 256
 
 NOWHERE = Cover()
+_ID = attrgetter("id")
 NODE = 16
 """Entries of the R-tree's nodes. At 100,000 fences a delete takes 0.08 ms, at 32 0.2 ms, at the library's 100 2 ms."""
 
@@ -183,11 +185,11 @@ class GeofenceIndex:
         """For each of n points what `locate_one` says. lat, lon: degrees, shape (n,)."""
         counts, hits = self._table.locate(lat, lon)
         found: list[tuple[Geofence, ...]] = [()] * len(counts)
-        numbers, start = hits.tolist(), 0
-        for point in np.flatnonzero(counts).tolist():
-            end = start + int(counts[point])
-            found[point] = self._fences(numbers[start:end], float(lat[point]), float(lon[point]))
-            start = end
+        numbers, start, held = hits.tolist(), 0, np.flatnonzero(counts)
+        columns = (column.tolist() for column in (held, counts[held], lat[held], lon[held]))
+        for point, count, a, b in zip(*columns, strict=True):
+            found[point] = self._fences(numbers[start : start + count], a, b)
+            start += count
         return found
 
     def _fences(self, numbers: Sequence[int], lat: float, lon: float) -> tuple[Geofence, ...]:
@@ -241,10 +243,10 @@ class GeofenceIndex:
 
     def regions(self, lat: float, lon: float, limit: int) -> list[tuple[FenceId, float, Around]]:
         """As `nearest`: of each fence its id, the distance in metres, and a circle around it."""
-        by_number, around = self.by_number, self._borders.around
+        by_number = self.by_number
         return [
-            (by_number[number].id, away_m, around(number) or _around(by_number[number]))
-            for number, away_m in self._borders.nearest(lat, lon, limit)
+            (by_number[number].id, away_m, around or _around(by_number[number]))
+            for number, away_m, around in self._borders.regions(lat, lon, limit)
         ]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
@@ -290,7 +292,7 @@ def _xy(box: Box) -> tuple[float, float, float, float]:
 
 def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:
     if len(fences) > 1:
-        fences.sort(key=lambda fence: fence.id)
+        fences.sort(key=_ID)
     return tuple(fences)
 
 

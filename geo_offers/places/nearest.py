@@ -34,8 +34,8 @@ class Nearest(Protocol):
         """Numbers of the `limit` fences whose borders are nearest, with unsigned metres, ascending by these."""
         ...
 
-    def around(self, number: int) -> Around | None:
-        """Give a circle around a fence that is there; None where the fence's geometry is to be asked."""
+    def regions(self, lat: float, lon: float, limit: int) -> list[tuple[int, float, Around | None]]:
+        """As `nearest`, and a circle around each fence; None where the fence's geometry is to be asked for it."""
         ...
 
 
@@ -70,8 +70,8 @@ class PlainNearest:
                 numbers.update(self._tree.intersection((min_lon, min_lat, max_lon, max_lat)))
         return self._measured(numbers, lat, lon, limit)
 
-    def around(self, number: int) -> None:  # noqa: ARG002
-        return None
+    def regions(self, lat: float, lon: float, limit: int) -> list[tuple[int, float, Around | None]]:
+        return [(number, away_m, None) for number, away_m in self.nearest(lat, lon, limit)]
 
     def _measured(self, numbers: Iterable[int], lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         """Only what can be near enough, by the circle around it, is measured."""

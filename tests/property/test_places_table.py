@@ -156,6 +156,37 @@ def test_counts_follow_every_change(changes):
     assert all(table.count(place) == 0 for covered in held.values() for place in covered.places)
 
 
+def test_every_place_stands_while_a_table_grows_to_tens_of_thousands_and_shrinks_again():
+    random = np.random.default_rng(11)
+    table, counted, there = BestTable(), Counter(), {}
+
+    def check(place):
+        assert table.count(place) == counted[place]
+
+    def put(number):
+        there[number] = circle = Circle(*random.uniform((47, 6), (54, 14)).tolist(), 300.0)
+        table.put(number, circle, table.cover(circle))
+        counted.update(table.places(number))
+
+    def remove(number):
+        counted.subtract(table.places(number))
+        table.remove(number)
+        del there[number]
+
+    for number in range(2_000):
+        put(number)
+        check(table.places(number // 2)[0])
+    assert len(counted) > 20_000
+    for number in random.permutation(2_000)[:1_700].tolist():
+        remove(number)
+    for number in range(2_000, 3_000):
+        put(number)
+    for place in counted:
+        check(place)
+    for number, circle in there.items():
+        assert number in table.locate_one(circle.lat, circle.lon)
+
+
 def test_the_lattice_of_each_face_is_h3s_grid():
     """A direction's point on the lattice, rounded, is the middle of the cell that the library gives it."""
     made = lattices(10)
