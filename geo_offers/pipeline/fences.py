@@ -75,8 +75,7 @@ class FenceMemory:
         """Installs what the database holds of a workspace, at the start."""
         index = GeofenceIndex()
         async for fences in pages:
-            await asyncio.to_thread(index.fill, fences)
-        await asyncio.to_thread(index.plant)
+            await asyncio.to_thread(_fill, index, fences)
         self._catalog.install(workspace, index)
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
@@ -206,6 +205,11 @@ async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
         if places > CHANGE_PLACES:
             raise _too_wide("these geofences cover too much at once; send fewer or smaller ones in one change")
     return covers
+
+
+def _fill(index: GeofenceIndex, fences: Iterable[Geofence]) -> None:
+    for fence in fences:
+        index.put(fence)
 
 
 def _share(todo: Iterator[Geofence]) -> dict[FenceId, Cover]:
