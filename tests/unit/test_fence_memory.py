@@ -314,7 +314,8 @@ async def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
         ({"s/x": near, "s/y": near}, ["s/b", "s/none"], dict.fromkeys(near.places, 1)),
     ]
     for coming, going, expected in cases:
-        assert await fences._growth(held, coming, going) == expected
+        growth = await fences._growth(held, coming, going)
+        assert dict(zip(growth.places.tolist(), growth.by.tolist(), strict=True)) == expected
 
 
 async def test_an_import_may_not_crowd_a_place_by_itself(world, narrow):
