@@ -289,11 +289,8 @@ async def _refuse_crowd(
     async for start in sliced(range(0, len(growth.places), SPOTS)):
         places = growth.places[start : start + SPOTS]
         grown = sum((more.at(places) for more in others), growth.by[start : start + SPOTS])
-        full.update(
-            place
-            for place, more in zip(places.tolist(), grown.tolist(), strict=True)
-            if index.count(place) + more > SPOT_FENCES
-        )
+        held = np.fromiter(map(index.count, places.tolist()), np.int64, len(places))
+        full.update(places[held + grown > SPOT_FENCES].tolist())
     async for fence, cover in sliced(covers.items() if full else ()):
         if not full.isdisjoint(set(cover.places) - set(index.places_of(fence))):
             detail = (

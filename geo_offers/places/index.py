@@ -10,7 +10,7 @@ Changes apply at once, one fence at a time. The slow part of a change is its cov
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class GeofenceIndex:
         self._numbers: dict[FenceId, int] = {}  # in the table, among the borders and in the list
         self._table: Table = BestTable() if table is None else table
         self._borders: Nearest = BestNearest() if borders is None else borders
+        self.count: Callable[[int], int] = self._table.count
+        """How many fences are filed under a place: a lookup there looks at each."""
         self._by_number: list[Geofence] = []
         self._spare: list[int] = []
         self.filed = 0
@@ -138,10 +140,6 @@ class GeofenceIndex:
         number, kernel = self._numbers.get(fence), self.kernel
         active = number is not None and kernel is not None and self._by_number[number].active
         return int(kernel.serial(number)) if active else 0
-
-    def count(self, place: int) -> int:
-        """How many fences are filed under a place: a lookup there looks at each."""
-        return self._table.count(place)
 
     def locate_one(self, lat: float, lon: float) -> tuple[Geofence, ...]:
         """Find the active fences that hold the point, sorted by id."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, Fault, NotFound
@@ -187,12 +188,8 @@ async def _fences(set_id: str, features: Sequence[tuple[str, bytes]]) -> dict[st
 async def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> list[Geofence]:
     found: list[Geofence] = []
     async for some in batches(versions.items(), 16):
-        found += [_at(fences[external_id], version) for external_id, version in some]
+        found += [replace(fences[external_id], version=version) for external_id, version in some]
     return found
-
-
-def _at(fence: Geofence, version: int) -> Geofence:
-    return Geofence(fence.id, version, fence.name, fence.outline, fence.store, fence.tags, fence.active, fence.detect)
 
 
 async def _pages(rows: Sequence[T]) -> AsyncIterator[tuple[int, Sequence[T]]]:

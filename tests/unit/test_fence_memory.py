@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from geo_offers.errors import Conflict, Crowded, NotFound, Unavailable
 from geo_offers.pipeline import fences, slices, unbroken
