@@ -7,7 +7,6 @@ and noted: repeated points, winding, in imports an altitude.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,8 +29,7 @@ MEMBERS = frozenset({"type", "coordinates", "bbox"})
 MEMBERS_OF_OTHERS = frozenset({"geometry", "geometries", "properties", "features"})
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A geometry that holds, and its normal form in GeoJSON, which is what is stored."""
 
     geometry: Geometry
