@@ -1,6 +1,7 @@
 """Memory of geofences: it ends where the database does, one change of a set at a time, and no place is crowded."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -273,6 +274,24 @@ async def test_installing_lets_others_in_between_and_computes_no_cover_on_the_lo
     assert len(world.held()) == 50
     assert where == {False}
     assert turns >= 49
+
+
+async def test_what_many_fences_left_free_is_given_back_once_when_no_more_come(world, monkeypatch):
+    monkeypatch.setattr(fences, "MANY", 2)
+    monkeypatch.setattr(fences, "SETTLE_S", 0.05)
+    settled = []
+    monkeypatch.setattr(fences, "settle", lambda: settled.append(len(world.held())))
+    await world.change(fence("town/alone"))
+    await asyncio.sleep(0.1)
+    assert settled == []
+    await world.change(fence("town/a"), fence("town/b"))
+    await world.change(fence("town/c"), fence("town/d"))
+    await asyncio.sleep(0.1)
+    assert settled == [5]
+
+
+def test_the_collector_does_not_look_at_fences():
+    assert not gc.is_tracked(fence("town/a"))
 
 
 async def test_covers_leave_their_worker_to_others_in_between(monkeypatch):
