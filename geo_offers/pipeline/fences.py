@@ -11,9 +11,10 @@ How many fences lie at one spot bounds what a fix there costs everybody, so it i
 """
 
 import asyncio
+import ctypes
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
@@ -27,7 +28,6 @@ import structlog
 
 from geo_offers.errors import Conflict, Crowded, Fault, GeoOffersError, Unavailable
 from geo_offers.pipeline.catalog import Catalog
-from geo_offers.pipeline.heap import filling, settle
 from geo_offers.pipeline.management import (
     CHANGE_PLACES,
     SPOT_FENCES,
@@ -70,7 +70,7 @@ class FenceMemory:
         self._arriving: list[tuple[UUID, _Growth]] = []
         self._doubtful: dict[SetKey, None] = {}  # in the order in which `run` takes them
         self._any_doubtful = asyncio.Event()
-        self._settling: asyncio.TimerHandle | None = None
+        self._giving_back: asyncio.TimerHandle | None = None
 
     async def change(self, workspace: UUID, set_id: str, work: Work[T]) -> T:
         """What `work` answers, once memory has what it changed; only one change of a set is under way at a time.
@@ -82,10 +82,10 @@ class FenceMemory:
     async def load(self, workspace: UUID, pages: AsyncIterator[Sequence[Geofence]]) -> None:
         """Installs what the database holds of a workspace, at the start."""
         index = GeofenceIndex()
-        with filling():
-            async for fences in pages:
-                await asyncio.to_thread(_fill, index, fences)
+        async for fences in pages:
+            await asyncio.to_thread(_fill, index, fences)
         self._catalog.install(workspace, index)
+        self._give_back_soon()
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
         async with self._lock(key):
@@ -117,14 +117,14 @@ class FenceMemory:
             self._catalog.put(workspace, [fence], covers)
             installed += 1
         if installed >= MANY:
-            self._settle_soon()
+            self._give_back_soon()
 
-    def _settle_soon(self) -> None:
-        """Once nobody holds any more what the change was made of."""
-        if self._settling is not None:
-            self._settling.cancel()
+    def _give_back_soon(self) -> None:
+        """Once nobody holds any more what the fences were made of."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
         loop = asyncio.get_running_loop()
-        self._settling = loop.call_later(SETTLE_S, loop.run_in_executor, None, settle)
+        self._giving_back = loop.call_later(SETTLE_S, loop.run_in_executor, None, give_back)
 
     # ------------------------------------------------------------------------------------------ room
     @asynccontextmanager
@@ -221,6 +221,12 @@ async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
         if places > CHANGE_PLACES:
             raise _too_wide("these geofences cover too much at once; send fewer or smaller ones in one change")
     return covers
+
+
+def give_back() -> None:
+    """What work on many fences left free is the system's again: some ms. A C library that cannot do that does not."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _fill(index: GeofenceIndex, fences: Iterable[Geofence]) -> None:

@@ -280,7 +280,7 @@ async def test_what_many_fences_left_free_is_given_back_once_when_no_more_come(w
     monkeypatch.setattr(fences, "MANY", 2)
     monkeypatch.setattr(fences, "SETTLE_S", 0.05)
     settled = []
-    monkeypatch.setattr(fences, "settle", lambda: settled.append(len(world.held())))
+    monkeypatch.setattr(fences, "give_back", lambda: settled.append(len(world.held())))
     await world.change(fence("town/alone"))
     await asyncio.sleep(0.1)
     assert settled == []
@@ -288,6 +288,11 @@ async def test_what_many_fences_left_free_is_given_back_once_when_no_more_come(w
     await world.change(fence("town/c"), fence("town/d"))
     await asyncio.sleep(0.1)
     assert settled == [5]
+
+
+def test_a_c_library_that_cannot_give_back_does_no_harm(monkeypatch):
+    monkeypatch.setattr(fences.ctypes, "CDLL", lambda _name: object())
+    fences.give_back()
 
 
 def test_the_collector_does_not_look_at_fences():
