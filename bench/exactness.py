@@ -9,12 +9,13 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import shapely
+from msgspec.structs import replace
 
 from bench.borders import GEOD, telling_points
 from bench.load import make_fences

@@ -218,10 +218,13 @@ class Bed:
 @asynccontextmanager
 async def laid_out(options: Options, core: int | None) -> AsyncIterator[Bed]:
     """The server on that core, its fences imported, its devices enrolled and heard of once."""
+    fences = make_fences(options.fences, options.seed)
+    parts = [fences[start : start + IMPORT_FENCES] for start in range(0, len(fences), IMPORT_FENCES)]
+    documents = [msgspec.json.encode(collection(part)) for part in parts]
     async with running(core) as service:
         manager = await service.create_key("manager", WORKSPACE, "--role", "owner")
         started = time.perf_counter()
-        await _import(service, manager, options)
+        await _import(service, manager, documents)
         uploaded = time.perf_counter()
         key = await create_server_key(service, WORKSPACE, replay=True)
         names = await enrol_many(service, key, options.devices, ("locate", "offers"))
@@ -235,12 +238,11 @@ async def laid_out(options: Options, core: int | None) -> AsyncIterator[Bed]:
         yield Bed(service, key, manager, crowd, tokens, phones, options, found)
 
 
-async def _import(service: Service, manager: str, options: Options) -> None:
-    fences = make_fences(options.fences, options.seed)
+async def _import(service: Service, manager: str, documents: Sequence[bytes]) -> None:
     async with Client(service.url, manager) as client:
-        for start in range(0, len(fences), IMPORT_FENCES):
-            document = msgspec.json.encode(collection(fences[start : start + IMPORT_FENCES]))
-            applied = await client.manager.create_import(document, set_id=f"{SET}-{start}", dry_run=False)
+        for number, document in enumerate(documents):
+            set_id = f"{SET}-{number * IMPORT_FENCES}"
+            applied = await client.manager.create_import(document, set_id=set_id, dry_run=False)
             if applied.counts.refused:
                 raise RuntimeError(f"{applied.counts.refused} fences were refused")
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import secrets
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -141,12 +140,6 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _give_back() -> None:
-    """What loading left free is the system's again; a C library that cannot do that does not."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class _Parts:
     """All parts of one service, wired."""
 
@@ -214,7 +207,6 @@ class _Parts:
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
         async for workspace, pages in load_fences(self._pool):
             await self.services.fence_memory.load(workspace, pages)
-        _give_back()
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""

@@ -11,15 +11,19 @@ How many fences lie at one spot bounds what a fix there costs everybody, so it i
 """
 
 import asyncio
-import gc
-from collections import Counter
+import ctypes
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
 from time import perf_counter
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from geo_offers.errors import Conflict, Crowded, Fault, GeoOffersError, Unavailable
@@ -35,11 +39,12 @@ from geo_offers.pipeline.management import (
 )
 from geo_offers.pipeline.slices import batches, sliced
 from geo_offers.pipeline.unbroken import unbroken
-from geo_offers.places.cells import Cover
+from geo_offers.places.cells import WHOLE, Cover
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.places.index import GeofenceIndex, prepare
 
 T = TypeVar("T")
+Numbers: TypeAlias = npt.NDArray[np.int64]
 SetKey = tuple[UUID, str]
 Work = Callable[[Admit], Awaitable[SetChange[T]]]
 
@@ -47,6 +52,8 @@ SHARE_S: Final = 0.05  # so long may covers keep one of the few workers
 DOUBTS: Final = 1_000  # sets; past it none is changed until some are mended
 MEND_PAGE: Final = 100
 MANY: Final = 1_000  # fences that come at once
+SETTLE_S: Final = 1.0
+SPOTS: Final = 256  # places, counted within a slice
 RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 10.0
 
@@ -60,9 +67,10 @@ class FenceMemory:
         self._catalog = catalog
         self._stored = stored
         self._locks: WeakValueDictionary[SetKey, asyncio.Lock] = WeakValueDictionary()
-        self._arriving: list[tuple[UUID, Mapping[int, int]]] = []
+        self._arriving: list[tuple[UUID, _Growth]] = []
         self._doubtful: dict[SetKey, None] = {}  # in the order in which `run` takes them
         self._any_doubtful = asyncio.Event()
+        self._giving_back: asyncio.TimerHandle | None = None
 
     async def change(self, workspace: UUID, set_id: str, work: Work[T]) -> T:
         """What `work` answers, once memory has what it changed; only one change of a set is under way at a time.
@@ -75,9 +83,9 @@ class FenceMemory:
         """Installs what the database holds of a workspace, at the start."""
         index = GeofenceIndex()
         async for fences in pages:
-            await asyncio.to_thread(index.fill, fences)
-        await asyncio.to_thread(index.plant)
+            await asyncio.to_thread(_fill, index, fences)
         self._catalog.install(workspace, index)
+        self._give_back_soon()
 
     async def _change(self, key: SetKey, work: Work[T]) -> T:
         async with self._lock(key):
@@ -109,7 +117,14 @@ class FenceMemory:
             self._catalog.put(workspace, [fence], covers)
             installed += 1
         if installed >= MANY:
-            gc.freeze()  # fences live long and in no circles: the collector would stop the loop to look at each again
+            self._give_back_soon()
+
+    def _give_back_soon(self) -> None:
+        """Once nobody holds any more what the fences were made of."""
+        if self._giving_back is not None:
+            self._giving_back.cancel()
+        loop = asyncio.get_running_loop()
+        self._giving_back = loop.call_later(SETTLE_S, loop.run_in_executor, None, give_back)
 
     # ------------------------------------------------------------------------------------------ room
     @asynccontextmanager
@@ -119,7 +134,7 @@ class FenceMemory:
         Who asks reserves first and counts then: of two who ask for the last place at once, neither may get it, but
         never both. `covers` gets the covers of the fences that come.
         """
-        reserved: list[tuple[UUID, Mapping[int, int]]] = []
+        reserved: list[tuple[UUID, _Growth]] = []
 
         async def admit(coming: Sequence[Geofence], going: Collection[FenceId] = ()) -> None:
             index, new = self._catalog.index(workspace), 0
@@ -132,7 +147,7 @@ class FenceMemory:
             reserved.append((workspace, growth))
             self._arriving.append((workspace, growth))
             others = [more for owner, more in self._arriving if owner == workspace and more is not growth]
-            await asyncio.to_thread(_refuse_spread, self._catalog.index(workspace), [growth, *others])
+            _refuse_spread(self._catalog.index(workspace), [growth, *others])
             await _refuse_crowd(self._catalog.index(workspace), covers, growth, others)
 
         try:
@@ -208,6 +223,17 @@ async def _covers(fences: Iterable[Geofence]) -> dict[FenceId, Cover]:
     return covers
 
 
+def give_back() -> None:
+    """What work on many fences left free is the system's again: some ms. A C library that cannot do that does not."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _fill(index: GeofenceIndex, fences: Iterable[Geofence]) -> None:
+    for fence in fences:
+        index.put(fence)
+
+
 def _share(todo: Iterator[Geofence]) -> dict[FenceId, Cover]:
     started, covers = perf_counter(), dict[FenceId, Cover]()
     for fence in todo:
@@ -217,9 +243,24 @@ def _share(todo: Iterator[Geofence]) -> dict[FenceId, Cover]:
     return covers
 
 
-def _refuse_spread(index: GeofenceIndex, arriving: Iterable[Mapping[int, int]]) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Growth:
+    """By how many fences places would grow, ascending by place; the rest would not grow."""
+
+    places: Numbers
+    by: Numbers
+
+    def at(self, places: Numbers) -> Numbers:
+        """By how many each of these places would grow."""
+        if not len(self.places):
+            return np.zeros_like(places)
+        found = np.searchsorted(self.places, places).clip(max=len(self.places) - 1)
+        return np.where(self.places[found] == places, self.by[found], 0)
+
+
+def _refuse_spread(index: GeofenceIndex, arriving: Iterable[_Growth]) -> None:
     """Crowded where all fences of the workspace, with what all changes under way bring, would take too much memory."""
-    if index.filed + sum(sum(more.values()) for more in arriving) > WORKSPACE_PLACES:
+    if index.filed + sum(int(more.by.sum()) for more in arriving) > WORKSPACE_PLACES:
         raise _too_wide("the geofences of this workspace would cover too much; make some fewer, smaller or inactive")
 
 
@@ -227,36 +268,35 @@ def _too_wide(detail: str) -> Crowded:
     return Crowded(detail, (Fault("/geometry", "crowded", detail),))
 
 
-async def _growth(
-    index: GeofenceIndex, coming: Mapping[FenceId, Cover], going: Collection[FenceId]
-) -> Mapping[int, int]:
-    """Tell by how many fences places would grow if these were put and those removed; the rest would not grow."""
-    more: Counter[int] = Counter()
-    async for fence, cover in sliced(coming.items()):
-        more.update(cover.places)
-        more.subtract(index.places_of(fence))
-    async for fence in sliced(going):
-        more.subtract(index.places_of(fence))
-    grown: dict[int, int] = {}
-    async for some in batches(more.items()):
-        grown.update([(place, count) for place, count in some if count > 0])
-    return grown
+async def _growth(index: GeofenceIndex, coming: Mapping[FenceId, Cover], going: Iterable[FenceId]) -> _Growth:
+    """Tell by how many fences places would grow if these were put and those removed."""
+    left = array("q")
+    async for fence in sliced(chain(coming, going)):
+        left.extend(index.places_of(fence))
+    return await asyncio.to_thread(_grown, [cover.names for cover in coming.values()], left)
+
+
+def _grown(names: Sequence[bytes], left: "array[int]") -> _Growth:
+    """Of the covers that come and the places that are left."""
+    come = np.frombuffer(b"".join(names), np.int64) & ~np.int64(-WHOLE)
+    places, at = np.unique(np.concatenate((come, np.array(left, np.int64))), return_inverse=True)
+    by = np.bincount(at[: len(come)], minlength=len(places)) - np.bincount(at[len(come) :], minlength=len(places))
+    return _Growth(places[by > 0], by[by > 0])
 
 
 async def _refuse_crowd(
     index: GeofenceIndex,
     covers: Mapping[FenceId, Cover],
-    growth: Mapping[int, int],
-    others: Sequence[Mapping[int, int]],
+    growth: _Growth,
+    others: Sequence[_Growth],
 ) -> None:
     """Crowded, naming the first fence where too many would lie; `others`: by which other changes under way grow it."""
     full: set[int] = set()
-    async for some in batches(growth.items()):
-        full.update(
-            place
-            for place, grown in some
-            if index.count(place) + grown + (sum(more.get(place, 0) for more in others) if others else 0) > SPOT_FENCES
-        )
+    async for start in sliced(range(0, len(growth.places), SPOTS)):
+        places = growth.places[start : start + SPOTS]
+        grown = sum((more.at(places) for more in others), growth.by[start : start + SPOTS])
+        held = np.fromiter(map(index.count, places.tolist()), np.int64, len(places))
+        full.update(places[held + grown > SPOT_FENCES].tolist())
     async for fence, cover in sliced(covers.items() if full else ()):
         if not full.isdisjoint(set(cover.places) - set(index.places_of(fence))):
             detail = (

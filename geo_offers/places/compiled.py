@@ -41,6 +41,7 @@ class CompiledTable:
 
     def __init__(self) -> None:
         self._table = _kernel.Table()
+        self.count = self._table.count
 
     @staticmethod
     def cover(drawn: Drawn) -> Cover:
@@ -56,9 +57,6 @@ class CompiledTable:
 
     def places(self, number: int) -> Sequence[int]:
         return self._table.places(number)
-
-    def count(self, place: int) -> int:
-        return self._table.count(place)
 
     @property
     def kernel(self) -> _kernel.Table:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, NewType, TypeVar
 
+import msgspec
+from msgspec.structs import force_setattr
+
 from geo_offers.places.geometry import Geometry
 from geo_offers.places.outline import Drawn, geometry_of, outline_of
 
@@ -36,12 +39,11 @@ class Detect:
     dwell_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Geofence:
+class Geofence(msgspec.Struct, frozen=True, gc=False):
     """One version of an area of interest. An inactive one is kept and never matched.
 
     Memory holds a million of them: of the geometry it holds the outline, whichever of the two was given, and tags and
-    settings that many fences have in common it holds once.
+    settings that many fences have in common it holds once. No circle leads back to one, so the collector passes it by.
     """
 
     id: FenceId
@@ -54,9 +56,9 @@ class Geofence:
     detect: Detect
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "outline", outline_of(self.outline))
-        object.__setattr__(self, "tags", _shared(self.tags))
-        object.__setattr__(self, "detect", _shared(self.detect))
+        force_setattr(self, "outline", outline_of(self.outline))
+        force_setattr(self, "tags", _shared(self.tags))
+        force_setattr(self, "detect", _shared(self.detect))
 
     @property
     def geometry(self) -> Geometry:

@@ -3,28 +3,23 @@
 Every active fence is filed in a table (`table.py`) under the places of its cover (`cells.py`), either as "wholly
 inside" (no test needed) or as "to be tested". One lookup is one H3 cell, two or three probes of the table, and a test
 for each fence whose border is near: it costs no more than what is filed under the fullest place, which `count` tells.
-What has no place is answered by the borders in space (`nearest.py`): the nearest fences; and by an R-tree over all
-active fences: a long way's crossings.
+What has no place is answered by the borders in space (`nearest.py`): the nearest fences, and what a long way crosses.
 
 Changes apply at once, one fence at a time. The slow part of a change is its cover: `prepare` computes that anywhere,
 `put` takes it. Latitudes and longitudes must be in range: H3 gives a cell for any number, silently.
 """
 
-import itertools
 import math
-from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
-import rtree
 
 from geo_offers.places.cells import Cover
 from geo_offers.places.earth import EQUATOR_M, Ecef, FloatArray, ecef
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import (
-    Box,
     Circle,
     border_distance_one,
     contains_one,
@@ -33,7 +28,7 @@ from geo_offers.places.geometry import (
     short_way,
 )
 from geo_offers.places.nearest import Around, Nearest
-from geo_offers.places.outline import boxes_of, is_round, outline_of
+from geo_offers.places.outline import is_round, outline_of
 from geo_offers.places.table import BestTable, Table
 
 try:
@@ -44,15 +39,12 @@ except ImportError:  # no compiler where it was installed
 SHORT_WAY_M = 100.0
 """A way whose half is shorter than the shortest edge of a fine cell (over 50 m anywhere) stays within one ring of
 cells around its middle."""
-LEG_DEG = 0.02
-"""A long way is looked up box by box of about this size, or its one box would propose half a country."""
+FEW = 16
+"""Where more borders than these are near a piece of a long way, its halves are looked at."""
 MAX_LEGS = 256
 
 NOWHERE = Cover()
 _ID = attrgetter("id")
-NODE = 16
-"""Entries of the R-tree's nodes. At 100,000 fences a delete takes 0.08 ms, at 32 0.2 ms, at the library's 100 2 ms."""
-
 
 _GONE = Geofence(FenceId(""), 0, "", Circle(0, 0, 0), None, (), active=False, detect=Detect())
 """Stands at a spare number."""
@@ -70,9 +62,11 @@ class GeofenceIndex:
         self, fences: Iterable[Geofence] = (), table: Table | None = None, borders: Nearest | None = None
     ) -> None:
         self.numbers: dict[FenceId, int] = {}
-        """In the table, among the borders, in the R-tree and in `by_number`; read only."""
+        """In the table, among the borders and in `by_number`; read only."""
         self._table: Table = BestTable() if table is None else table
         self._borders: Nearest = BestNearest() if borders is None else borders
+        self.count: Callable[[int], int] = self._table.count
+        """How many fences are filed under a place: a lookup there looks at each."""
         self.by_number: list[Geofence] = []
         """By the numbers that the table gives; read only."""
         self._spare: list[int] = []
@@ -80,9 +74,8 @@ class GeofenceIndex:
         """Under how many places all fences together are filed: most of the memory goes by it."""
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
-        self._tree = _tree(())
-        self.fill(fences)
-        self.plant()
+        for fence in fences:
+            self.put(fence)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -104,28 +97,10 @@ class GeofenceIndex:
         self.changes += 1
         number = self.numbers[fence.id] = self._number(fence)
         if fence.active:
-            self._file(number, fence, prepared or self._table.cover(fence.outline))
-            for box in boxes_of(outline_of(fence.outline)):
-                self._tree.insert(number, _xy(box))
-
-    def fill(self, fences: Iterable[Geofence]) -> None:
-        """As `put` of each, into an index that nobody asks before `plant` has been called."""
-        for fence in fences:
-            self.remove(fence.id)
-            number = self.numbers[fence.id] = self._number(fence)
-            if fence.active:
-                self._file(number, fence, self._table.cover(fence.outline))
-        self.changes += 1
-
-    def plant(self) -> None:
-        """Make the R-tree of all fences at once: a tenth of the work of one after another."""
-        held = ((number, fence) for number, fence in enumerate(self.by_number) if fence.active)
-        self._tree = _tree((number, box) for number, fence in held for box in boxes_of(outline_of(fence.outline)))
-
-    def _file(self, number: int, fence: Geofence, covered: Cover) -> None:
-        self._table.put(number, fence.outline, covered)
-        self._borders.put(number, fence.outline)
-        self.filed += len(covered)
+            covered = prepared or self._table.cover(fence.outline)
+            self._table.put(number, fence.outline, covered)
+            self._borders.put(number, fence.outline)
+            self.filed += len(covered)
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -147,8 +122,6 @@ class GeofenceIndex:
             self.filed -= len(self._table.places(number))
             self._table.remove(number)
             self._borders.remove(number)
-            for box in boxes_of(outline_of(held.outline)):
-                self._tree.delete(number, _xy(box))
         self.by_number[number] = _GONE
         self._spare.append(number)
         return True
@@ -171,10 +144,6 @@ class GeofenceIndex:
         number, kernel = self.numbers.get(fence), self.kernel
         active = number is not None and kernel is not None and self.by_number[number].active
         return int(kernel.serial(number)) if active else 0
-
-    def count(self, place: int) -> int:
-        """How many fences are filed under a place: a lookup there looks at each."""
-        return self._table.count(place)
 
     def locate_one(self, lat: float, lon: float) -> tuple[Geofence, ...]:
         """Find the active fences that hold the point, sorted by id."""
@@ -250,44 +219,54 @@ class GeofenceIndex:
         ]
 
     def _near_way(self, lat0: float, lon0: float, lat1: float, lon1: float) -> Iterable[Geofence]:
-        """Propose all fences that the way may touch: by places when it is short, else by boxes along it."""
-        near: dict[FenceId, Geofence] = {}
-        if _length_at_most(lat0, lon0, lat1, lon1, SHORT_WAY_M):
+        """Propose all fences that the way may touch and that hold neither end: by places when it is short."""
+        if 2 * _half_m(lat0, lon0, lat1, lon1) <= SHORT_WAY_M:
             start = ecef(lat0, lon0)
-            for number in self._table.near(lat0, lon0, lat1, lon1):
-                fence = self.by_number[number]
-                if _reaches(enclosing(fence.geometry), start, SHORT_WAY_M):
-                    near[fence.id] = fence
-            return near.values()
-        for leg in _legs(lat0, lon0, lat1, lon1):
-            for box in _boxes_around(*leg):
-                for number in self._tree.intersection(box):
-                    fence = self.by_number[number]
-                    if fence.id not in near and crosses(enclosing(fence.geometry), *leg):
-                        near[fence.id] = fence
-        return near.values()
+            near = (self.by_number[number] for number in self._table.near(lat0, lon0, lat1, lon1))
+            return [fence for fence in near if _reaches(enclosing(fence.geometry), start, SHORT_WAY_M)]
+        return [self.by_number[number] for number in self._along(lat0, lon0, lat1, lon1)]
+
+    def _along(self, lat0: float, lon0: float, lat1: float, lon1: float) -> set[int]:
+        """Numbers of the fences whose borders a long way may touch.
+
+        A border that it touches is no farther from its middle than half its length. Where few are as near they are
+        looked at, else the way's halves are.
+        """
+        along: set[int] = set()
+        todo = [(lat0, lon0, lat1, lon1)]
+        least_m = max(SHORT_WAY_M / 2, _half_m(*todo[0]) / MAX_LEGS)
+        while todo:
+            leg = todo.pop()
+            lat0, lon0, lat1, lon1 = leg
+            lat, lon, half_m = (lat0 + lat1) / 2, (lon0 + lon1) / 2, _half_m(*leg)
+            near = self._within(lat, lon, half_m * 1.01 + 1.0, None if half_m <= least_m else FEW)
+            if near is None:
+                todo += (lat0, lon0, lat, lon), (lat, lon, lat1, lon1)
+                continue
+            for number, (around_lat, around_lon, around_m, _) in near:
+                if number not in along and crosses(Circle(around_lat, around_lon, around_m + 1.0), *leg):
+                    along.add(number)
+        return along
+
+    def _within(self, lat: float, lon: float, reach_m: float, most: int | None) -> list[tuple[int, Around]] | None:
+        """Numbers of the fences whose borders are so near, and circles around them; None of more than `most`."""
+        lon, limit = short_way(0.0, lon), most or 4 * FEW
+        while True:
+            found = self._borders.regions(lat, lon, limit + 1)
+            if len(found) <= limit or found[-1][1] > reach_m:
+                return [
+                    (number, around or _around(self.by_number[number]))
+                    for number, away_m, around in found
+                    if away_m <= reach_m
+                ]
+            if most is not None:
+                return None
+            limit *= 4
 
 
 def _around(fence: Geofence) -> Around:
     circle = enclosing(fence.geometry)
     return circle.lat, circle.lon, circle.radius_m, is_round(outline_of(fence.outline))
-
-
-def _tree(boxes: Iterable[tuple[int, Box]]) -> rtree.index.Index:
-    numbers, corners = array("q"), array("d")
-    for number, box in boxes:
-        numbers.append(number)
-        corners.extend(_xy(box))
-    properties = rtree.index.Property(leaf_capacity=NODE, index_capacity=NODE)
-    if not numbers:
-        return rtree.index.Index(properties=properties)
-    xy = np.array(corners).reshape(-1, 4)
-    return rtree.index.Index((np.array(numbers), xy[:, :2], xy[:, 2:]), properties=properties)
-
-
-def _xy(box: Box) -> tuple[float, float, float, float]:
-    min_lat, min_lon, max_lat, max_lon = box
-    return min_lon, min_lat, max_lon, max_lat
 
 
 def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:
@@ -301,23 +280,8 @@ def _reaches(circle: Circle, point: Ecef, away_m: float) -> bool:
     return math.dist(point, circle.centre) <= math.sqrt(circle.chord2_m2) + away_m
 
 
-def _length_at_most(lat0: float, lon0: float, lat1: float, lon1: float, limit_m: float) -> bool:
-    """By an upper bound of the way's length that holds near the poles too."""
+def _half_m(lat0: float, lon0: float, lat1: float, lon1: float) -> float:
+    """Half the length of a way along the ground or somewhat more, near the poles too."""
     widest = math.cos(math.radians(min(abs(lat0), abs(lat1)))) if lat0 * lat1 > 0 else 1.0
     turn = math.radians(math.hypot(lat1 - lat0, (lon1 - lon0) * widest))
-    return turn * EQUATOR_M * 1.01 <= limit_m
-
-
-def _legs(lat0: float, lon0: float, lat1: float, lon1: float) -> Iterator[tuple[float, float, float, float]]:
-    """Cut the way into pieces (lat0, lon0, lat1, lon1) short enough for their boxes to be close around them."""
-    longest = max(abs(lat1 - lat0), abs(lon1 - lon0))
-    legs = max(1, min(MAX_LEGS, math.ceil(longest / LEG_DEG)))
-    stops = [(lat0 + (lat1 - lat0) * leg / legs, lon0 + (lon1 - lon0) * leg / legs) for leg in range(legs + 1)]
-    return ((*start, *end) for start, end in itertools.pairwise(stops))
-
-
-def _boxes_around(lat0: float, lon0: float, lat1: float, lon1: float) -> Iterator[tuple[float, float, float, float]]:
-    """Boxes (min_lon, min_lat, max_lon, max_lat) that hold a leg; a leg beyond +-180 is also looked up turned back."""
-    turns = (0.0,) if max(abs(lon0), abs(lon1)) < 180 else (0.0, 360.0, -360.0)
-    for turn in turns:
-        yield min(lon0, lon1) + turn, min(lat0, lat1), max(lon0, lon1) + turn, max(lat0, lat1)
+    return turn * EQUATOR_M * 1.01 / 2

@@ -6,12 +6,12 @@ the one before, and what a deposed owner would still write is refused. Else its 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, NotFound, Unavailable

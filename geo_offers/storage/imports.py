@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from geo_offers import wire
 from geo_offers.errors import Conflict, Fault, NotFound
@@ -43,6 +44,7 @@ class _Report(msgspec.Struct, omit_defaults=True):
 _encoder = msgspec.json.Encoder()
 _report = msgspec.json.Decoder(_Report)
 _counts = msgspec.json.Decoder(wire.ImportCounts)
+_NOTHING_SAID: Final = msgspec.json.encode(_Report())
 _LEFT: Final = _Report(
     code="changed_since", detail="this geofence was changed or deleted after the import and was left as it is"
 )
@@ -186,12 +188,8 @@ async def _fences(set_id: str, features: Sequence[tuple[str, bytes]]) -> dict[st
 async def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> list[Geofence]:
     found: list[Geofence] = []
     async for some in batches(versions.items(), 16):
-        found += [_at(fences[external_id], version) for external_id, version in some]
+        found += [replace(fences[external_id], version=version) for external_id, version in some]
     return found
-
-
-def _at(fence: Geofence, version: int) -> Geofence:
-    return Geofence(fence.id, version, fence.name, fence.outline, fence.store, fence.tags, fence.active, fence.detect)
 
 
 async def _pages(rows: Sequence[T]) -> AsyncIterator[tuple[int, Sequence[T]]]:
@@ -205,7 +203,7 @@ async def _pages(rows: Sequence[T]) -> AsyncIterator[tuple[int, Sequence[T]]]:
 def _report_on(row: ReadRow) -> bytes:
     """Faults after the first stand among the notes."""
     if not row.faults:
-        return msgspec.json.encode(_Report(notes=_noted(row.notes)))
+        return msgspec.json.encode(_Report(notes=_noted(row.notes))) if row.notes else _NOTHING_SAID
     first, *rest = row.faults
     return msgspec.json.encode(_Report(first.pointer, first.code, first.detail, _noted(rest)))
 
@@ -270,26 +268,19 @@ async def _set_state(
 
 async def _report_of(connection: Connection, workspace: UUID, ident: UUID) -> ImportReport:
     held = await _held(connection, "import_read", workspace, ident)
-    rows, after, version = list[bytes](), -1, None
-    while page := await connection.fetch(sql("import_rows_read"), workspace, ident, after, PAGE):
-        after = page[-1]["row"]
-        version = max(
-            (row["version"] for row in page if row["version"] is not None), default=None if version is None else version
-        )
+    rows, version, counts = list[bytes](), None, _counts.decode(held["counts"])
+    for first in range(0, counts.new + counts.changed + counts.unchanged + counts.refused, PAGE):
+        page = await connection.fetch(sql("import_rows_read"), workspace, ident, first, first + PAGE)
+        version = max((row["version"] for row in page if row["version"] is not None), default=version)
         rows += [_encoder.encode(_row(row)) for row in page]
-    told = wire.Import(
-        id=held["id"],
-        set=held["set_id"],
-        state=held["state"],
-        counts=_counts.decode(held["counts"]),
-        rows=[],
-        version=version,
-    )
+    told = wire.Import(id=held["id"], set=held["set_id"], state=held["state"], counts=counts, rows=[], version=version)
     head, tail = _encoder.encode(told).split(b'"rows":[]', 1)
     return ImportReport(held["set_id"], b"".join((head, b'"rows":[', b",".join(rows), b"]", tail)))
 
 
 def _row(row: Any) -> wire.ImportRow:
+    if row["report"] == _NOTHING_SAID:
+        return wire.ImportRow(row=row["row"], status=row["status"], external_id=row["external_id"])
     report = _report.decode(row["report"])
     return wire.ImportRow(
         row=row["row"],

@@ -14,9 +14,10 @@ SELECT id, set_id, state, counts FROM import WHERE workspace = $1 AND id = $2;
 SELECT id, set_id, state, counts FROM import WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
 
 -- name: import_rows_read
--- $1 workspace, $2 import, $3 the row before the page, $4 how many.
+-- $1 workspace, $2 import, $3 the first row, $4 the first that is not asked for: with a limit instead, a plan without an
+-- order would read all rows that are left for each page.
 SELECT row, status, external_id, report, version FROM import_row
-WHERE workspace = $1 AND import = $2 AND row > $3 ORDER BY row LIMIT $4;
+WHERE workspace = $1 AND import = $2 AND row >= $3 AND row < $4 ORDER BY row;
 
 -- name: import_rows_to_apply
 -- $1 workspace, $2 import.

@@ -358,7 +358,7 @@ def test_a_receipt_never_holds_a_coordinate_and_the_same_snapshot_writes_the_sam
     place: tuple[float, float], person: Person, policy: WorkspacePolicy, drawn: tuple[Campaign, ...], now_us: int
 ) -> None:
     lat, lon = place
-    here = replace(FENCES[0], outline=Circle(lat, lon, 60.0))
+    here = msgspec.structs.replace(FENCES[0], outline=Circle(lat, lon, 60.0))
     fix = Fix(now_us, lat, lon, accuracy_m=12.345678)
     _, edges = step(NOWHERE, fix, [here], [], workspace=WORKSPACE, device=DEVICE)
     arrivals = tuple(Arrival(found, here, ZONES[0]) for found in edges)

@@ -247,6 +247,35 @@ def test_a_fence_beside_the_antimeridian_is_found_from_cells_that_lie_over_it(la
         assert index.locate_one(float(y), side * float(x)) == (fence,)
 
 
+@given(st.sampled_from(PLACES), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.3, 5.0]))
+@settings(max_examples=40, deadline=None)
+def test_a_long_way_finds_all_that_it_crosses_where_fences_lie_thick(place, seed, size):
+    random = np.random.default_rng(seed)
+    wide = max(0.02, math.cos(math.radians(place[0])))
+    index = GeofenceIndex()
+    spread = size * random.choice([0.05, 1.0], 150)
+    for number, (far, dy, dx) in enumerate(zip(spread, *random.uniform(-1, 1, (2, 150)), strict=True)):
+        lat, lon = min(89.99, place[0] + far * dy), turned(place[1] + far * dx / wide)
+        side = 0.03 * far
+        box = shapely.box(lon - side, lat - side, lon + side, min(89.999, lat + side))
+        odd = number % 2 and abs(lat) < 89
+        shape = Area(split_at_seam(box)) if odd else Circle(lat, lon, 100_000 * side + 25)
+        index.put(Geofence(FenceId(f"set/{number}"), 1, "a", shape, None, (), True, Detect()))
+    for _ in range(8):
+        ys, xs = random.uniform(-1, 1, (2, 2))
+        (lat0, lat1), (lon0, lon1) = (
+            np.minimum(90, place[0] + size * ys).tolist(),
+            [turned(place[1] + size * x / wide) for x in xs.tolist()],
+        )
+        expected = {fence.id for fence in index if is_crossed(fence.geometry, lat0, lon0, lat1, lon1)}
+        assert {fence.id for fence in index.crossed(lat0, lon0, lat1, lon1)} == expected
+
+
+def is_crossed(geometry, lat0, lon0, lat1, lon1):
+    ends = contains(geometry, np.array([lat0, lat1]), np.array([lon0, lon1]))
+    return not ends.any() and crosses(geometry, lat0, lon0, lat1, lon1)
+
+
 def test_a_ring_of_fine_cells_is_wider_than_half_a_short_way_even_where_cells_are_smallest():
     edges_m = []
     for pentagon in h3.get_pentagons(FINE):

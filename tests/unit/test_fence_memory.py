@@ -1,10 +1,11 @@
 """Memory of geofences: it ends where the database does, one change of a set at a time, and no place is crowded."""
 
 import asyncio
+import gc
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from geo_offers.errors import Conflict, Crowded, NotFound, Unavailable
 from geo_offers.pipeline import fences, slices, unbroken
@@ -275,6 +276,29 @@ async def test_installing_lets_others_in_between_and_computes_no_cover_on_the_lo
     assert turns >= 49
 
 
+async def test_what_many_fences_left_free_is_given_back_once_when_no_more_come(world, monkeypatch):
+    monkeypatch.setattr(fences, "MANY", 2)
+    monkeypatch.setattr(fences, "SETTLE_S", 0.05)
+    settled = []
+    monkeypatch.setattr(fences, "give_back", lambda: settled.append(len(world.held())))
+    await world.change(fence("town/alone"))
+    await asyncio.sleep(0.1)
+    assert settled == []
+    await world.change(fence("town/a"), fence("town/b"))
+    await world.change(fence("town/c"), fence("town/d"))
+    await asyncio.sleep(0.1)
+    assert settled == [5]
+
+
+def test_a_c_library_that_cannot_give_back_does_no_harm(monkeypatch):
+    monkeypatch.setattr(fences.ctypes, "CDLL", lambda _name: object())
+    fences.give_back()
+
+
+def test_the_collector_does_not_look_at_fences():
+    assert not gc.is_tracked(fence("town/a"))
+
+
 async def test_covers_leave_their_worker_to_others_in_between(monkeypatch):
     monkeypatch.setattr(fences, "SHARE_S", -1.0)
     shares, share = [], fences._share
@@ -314,7 +338,8 @@ async def test_growth_is_what_a_change_would_add_to_each_place(radius_m):
         ({"s/x": near, "s/y": near}, ["s/b", "s/none"], dict.fromkeys(near.places, 1)),
     ]
     for coming, going, expected in cases:
-        assert await fences._growth(held, coming, going) == expected
+        growth = await fences._growth(held, coming, going)
+        assert dict(zip(growth.places.tolist(), growth.by.tolist(), strict=True)) == expected
 
 
 async def test_an_import_may_not_crowd_a_place_by_itself(world, narrow):

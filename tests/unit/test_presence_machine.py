@@ -1,9 +1,8 @@
 from collections.abc import Sequence
-from dataclasses import replace
 from uuid import UUID
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
@@ -193,7 +192,7 @@ def test_another_place_at_the_same_instant_is_accepted() -> None:
 
 def test_fingerprints_are_matched_whole_and_not_across_their_borders() -> None:
     state, _ = walk([(1, [], []), (2, [], [])])
-    shifted = msgspec.structs.replace(state, recent=bytes(4) + state.recent[:8] + bytes(4))
+    shifted = replace(state, recent=bytes(4) + state.recent[:8] + bytes(4))
     assert receive(shifted, fix(1)) == "late"
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from geo_offers.errors import Fault
 from geo_offers.places.fences import Detect
 from geo_offers.places.geometry import Geometry
@@ -31,9 +33,10 @@ PROPERTIES = frozenset({"name", "store", "radius_m", "tags", "active", "detect"}
 DETECT_MEMBERS = frozenset({"mode", "dwell_s"})
 WGS84_NAMES = ("CRS84", "EPSG::4326", "EPSG:4326")
 
+_DEFAULT = Detect()
 
-@dataclass(frozen=True, slots=True)
-class FenceDraft:
+
+class FenceDraft(msgspec.Struct, frozen=True):
     """A fence read and found good, not yet stored. Notes say what was mended or left out."""
 
     external_id: str
@@ -48,8 +51,7 @@ class FenceDraft:
     notes: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One feature of a file, numbered from 0: a draft, or the faults that refuse it."""
 
     number: int
@@ -118,7 +120,7 @@ def parse_feature(
         tags=tags,
         active=active,
         detect_given=detect_given,
-        detect=Detect(dwell_s=float(detect_given.get("dwell_s", Detect().dwell_s))),
+        detect=Detect(dwell_s=float(detect_given["dwell_s"])) if "dwell_s" in detect_given else _DEFAULT,
         notes=tuple(findings.notes),
     )
 

@@ -10,9 +10,8 @@ import math
 import re
 from typing import TypeAlias
 
-import numpy as np
 import shapely
-from shapely import LinearRing, MultiPolygon, Polygon
+from shapely import MultiPolygon, Polygon
 
 from geo_offers.places.importing.findings import Findings
 
@@ -97,7 +96,7 @@ def _area_sr(ring: Ring) -> float:
 
 def _part(rings: Rings, pointer: str, findings: Findings) -> list[Polygon]:
     """Check that the rings of one polygon bound one area: it, or nothing when faults were added."""
-    lines = [LinearRing(np.array(ring)) for ring in rings]
+    lines = [shapely.linearrings(ring) for ring in rings]
     for number, hull in enumerate(shapely.convex_hull(lines)):
         if hull.area == 0:
             findings.fault(f"{pointer}/{number}", "zero_area", "the ring's points lie on one line; draw an area")
@@ -105,8 +104,8 @@ def _part(rings: Rings, pointer: str, findings: Findings) -> list[Polygon]:
     backwards = [number for number, ccw in enumerate(shapely.is_ccw(lines).tolist()) if ccw is not (number == 0)]
     for number in backwards:  # RFC 7946, 3.1.6: the outer ring runs counter-clockwise, holes clockwise
         rings[number].reverse()
-        lines[number] = LinearRing(np.array(rings[number]))
-    part = Polygon(lines[0], lines[1:])
+        lines[number] = shapely.linearrings(rings[number])
+    part = shapely.polygons(lines[0], lines[1:] or None)
     if not _holds(part, pointer, "hole", findings) or not _wide_enough(part, pointer, findings):
         return []
     if backwards:
@@ -152,9 +151,12 @@ def _wide_enough(part: Polygon, pointer: str, findings: Findings) -> bool:
     min_lon, min_lat, max_lon, max_lat = part.bounds
     shrink = math.cos(math.radians((min_lat + max_lat) / 2))
     area_m2 = part.area * METRES_PER_DEGREE**2 * shrink
-    length_m = METRES_PER_DEGREE * shapely.transform(part, lambda xy: xy * (shrink, 1.0)).length
     box_m2 = (max_lon - min_lon) * (max_lat - min_lat) * METRES_PER_DEGREE**2 * shrink
-    if 2 * area_m2 >= MIN_WIDTH_M * length_m and (box_m2 < FULL_BOX_M2 or area_m2 >= MIN_BOX_SHARE * box_m2):
+    full = box_m2 < FULL_BOX_M2 or area_m2 >= MIN_BOX_SHARE * box_m2
+    if full and 2 * area_m2 >= MIN_WIDTH_M * METRES_PER_DEGREE * part.length:  # it is shorter where longitudes shrink
+        return True
+    length_m = METRES_PER_DEGREE * shapely.transform(part, lambda xy: xy * (shrink, 1.0)).length
+    if full and 2 * area_m2 >= MIN_WIDTH_M * length_m:
         return True
     width_m = 2 * area_m2 / length_m
     findings.fault(

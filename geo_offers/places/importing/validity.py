@@ -7,8 +7,9 @@ and noted: repeated points, winding, in imports an altitude.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from geo_offers.places.geometry import Area, Circle, Geometry
 from geo_offers.places.importing.findings import Findings, echo, token
@@ -28,8 +29,7 @@ MEMBERS = frozenset({"type", "coordinates", "bbox"})
 MEMBERS_OF_OTHERS = frozenset({"geometry", "geometries", "properties", "features"})
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """A geometry that holds, and its normal form in GeoJSON, which is what is stored."""
 
     geometry: Geometry
@@ -197,14 +197,26 @@ def _note_altitudes(altitudes: Sequence[str], findings: Findings) -> None:
         findings.note(altitudes[0], "altitude_dropped", detail)
 
 
+def _plain(value: list[Any]) -> Ring | None:
+    """As `_position` of each where nothing is to be said of any, all at once; else None."""
+    try:
+        ring = msgspec.convert(value, Ring)
+        lon, lat = zip(*ring, strict=True)
+    except ValueError:  # also of an empty ring
+        return None
+    return ring if min(lon) >= -180 and max(lon) <= 180 and min(lat) >= -90 and max(lat) <= 90 else None
+
+
 def _ring(value: list[Any], pointer: str, altitudes: list[str], *, strict: bool, findings: Findings) -> Ring | None:
     """Read a ring: closed, at least four positions, repeated points taken out."""
-    ring: Ring = []
-    for number, raw in enumerate(value):
-        position = _position(raw, f"{pointer}/{number}", altitudes, strict=strict, findings=findings)
-        if position is None:
-            return None
-        ring.append(position)
+    ring = _plain(value)
+    if ring is None:
+        ring = []
+        for number, raw in enumerate(value):
+            position = _position(raw, f"{pointer}/{number}", altitudes, strict=strict, findings=findings)
+            if position is None:
+                return None
+            ring.append(position)
     if len(ring) < 4:
         findings.fault(
             pointer, "too_few_points", f"a ring has {len(ring)} positions; it needs 4, the last like the first"

@@ -191,6 +191,19 @@ async def test_a_file_of_too_many_features_is_refused_whole(site):
     assert (answered.status, answered.codes) == (422, ["too_many_features"])
 
 
+async def test_all_rows_are_told_in_their_order_however_many_pages_they_are_kept_in(site, monkeypatch):
+    monkeypatch.setattr(imports, "PAGE", 2)
+    names = [f"f{number}" for number in range(7)]
+    features = [site.with_id(name, site.point(20 + number, 10)) for number, name in enumerate(names)]
+    features.insert(3, site.point(20, 95))
+    report = (await send(site, site.collection(*features))).body
+    applied = (await step(site, report, "apply")).body
+    for told in (report, applied):
+        assert [row["row"] for row in told["rows"]] == list(range(8))
+        assert [row["status"] for row in told["rows"]] == ["new"] * 3 + ["refused"] + ["new"] * 4
+    assert applied["version"] == max(item["version"] for item in (await site.get("/v1/geofences")).body["items"])
+
+
 async def test_another_workspace_knows_nothing_of_an_import(site):
     report = (await send(site, three(site))).body
     assert (await site.get(f"/v1/imports/{report['id']}", who="beta")).status == 404

@@ -1,10 +1,10 @@
 """A commit whose answer was lost: memory ends where the database does, whether or not anybody sends it again."""
 
 import asyncio
-from dataclasses import replace
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from geo_offers.errors import Unavailable
 from geo_offers.storage.geofences import lock_set, write
