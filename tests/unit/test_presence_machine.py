@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
