@@ -56,7 +56,14 @@ class Layout:
                 number = len(made)
                 made.append(
                     Geofence(
-                        fence_id("exact", f"{number:06d}"), number, "", geometry, None, (), active=True, detect=Detect()
+                        fence_id("exact", f"{number:06d}"),
+                        number,
+                        "",
+                        geometry,
+                        None,
+                        (),
+                        active=True,
+                        detect=Detect("raw"),
                     )
                 )
         return made

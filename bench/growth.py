@@ -36,9 +36,9 @@ from geo_offers.pipeline.partitions import PARTITIONS, Ownership
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Part, Point
 from geo_offers.places.earth import FloatArray
-from geo_offers.presence import machine
+from geo_offers.presence import machine, states
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import PresenceState, Stay
+from geo_offers.presence.states import PresenceState, Stay
 
 SHORT: Final = None
 PLOTS: Final = Path(__file__).parent.parent / "docs" / "plots"
@@ -173,7 +173,7 @@ def _known(workspace: UUID, device: UUID) -> KnownDevice:
         of_age=True,
         proven=False,
         token_epoch=0,
-        state=machine.NOWHERE,
+        state=states.NOWHERE,
     )
 
 

@@ -68,7 +68,7 @@ def make_fences(count: int, seed: int) -> list[Geofence]:
 
 def _fence(number: int, geometry: Geometry) -> Geofence:
     return Geofence(
-        fence_id(SET, f"f{number:07d}"), 1, f"Store {number}", geometry, None, (), active=True, detect=Detect()
+        fence_id(SET, f"f{number:07d}"), 1, f"Store {number}", geometry, None, (), active=True, detect=Detect("raw")
     )
 
 

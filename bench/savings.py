@@ -37,7 +37,7 @@ from geo_offers.places.geometry import Area, Circle
 from geo_offers.places.importing.geojson import parse_collection
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
-from geo_offers.presence.machine import NOWHERE, Transition
+from geo_offers.presence.states import NOWHERE, Transition
 from geo_offers.web import regions
 
 ACCURACY_M: Final = 10.0
@@ -171,7 +171,7 @@ def among(file: Path, radius_m: float | None) -> GeofenceIndex:
 
 def _fences(set_id: str, geometries: Sequence[Circle | Area]) -> Iterator[Geofence]:
     for number, geometry in enumerate(geometries):
-        yield Geofence(fence_id(set_id, str(number)), 1, "", geometry, None, (), active=True, detect=Detect())
+        yield Geofence(fence_id(set_id, str(number)), 1, "", geometry, None, (), active=True, detect=Detect("raw"))
 
 
 # ------------------------------------------------------------------------------------------------ what it costs

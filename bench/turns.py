@@ -38,7 +38,7 @@ from geo_offers.pipeline.requests import Arrival, Part, Request
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.places.fences import Geofence
-from geo_offers.presence.machine import PresenceState, Stay, Transition, TransitionType
+from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType
 from geo_offers.presence.visits import visit_id
 from geo_offers.storage import embedded
 from geo_offers.storage.keys import create_key

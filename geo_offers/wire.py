@@ -425,7 +425,8 @@ FeatureBody = Annotated[
     Meta(
         description=(
             "A GeoJSON Feature (RFC 7946): geometry Point, Polygon or MultiPolygon, and the properties "
-            "name, store?, radius_m (Point), tags?, active?, detect?: {mode: raw, dwell_s}"
+            "name, store?, radius_m (Point), tags?, active?, detect?: {mode: calibrated or raw, dwell_s, "
+            "exit_margin_m, min_confidence, confirm_s, max_speed_mps}"
         ),
         extra_json_schema={
             "type": "object",
@@ -463,7 +464,7 @@ class ImportQuery(Request, frozen=True, kw_only=True):
     id_property: Identifier | None = None
     name_property: Identifier | None = None
     radius_m: Annotated[float, Meta(ge=25, le=10_000)] | None = None
-    mode: Annotated[str, Meta(max_length=32, description="raw")] | None = None
+    mode: Annotated[str, Meta(max_length=32, description="calibrated or raw")] | None = None
     dry_run: bool = True
 
 

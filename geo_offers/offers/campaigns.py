@@ -15,7 +15,7 @@ from geo_offers.offers import caps, rendering
 from geo_offers.offers.caps import CapRule
 from geo_offers.offers.rendering import Text
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 
 TRIGGERS: Final = frozenset({TransitionType.ENTER, TransitionType.DWELL, TransitionType.EXIT})
 
@@ -75,11 +75,12 @@ class Campaign:
 def candidates(campaigns: Iterable[Campaign], transition: Transition, fence: Geofence) -> list[Campaign]:
     """Find the campaigns that this transition concerns, whatever their state: why one stays silent is for the gates.
 
-    A cross concerns none: nobody arrived.
+    A cross concerns none: nobody arrived. At a calibrated fence nothing does before the visit is confirmed.
     """
     if transition.visit is None:
         return []
-    return [found for found in campaigns if found.trigger_on is transition.type and found.fences.matches(fence)]
+    on = transition.triggers
+    return [found for found in campaigns if found.trigger_on in on and found.fences.matches(fence)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,16 @@ class Concerned:
 
     def any(self, transition: Transition, fence: Geofence) -> bool:
         """Whether `candidates` of the same campaigns would find one."""
-        on = transition.type
         if transition.visit is None:
             return False
-        if on in self.sets and split_fence_id(fence.id)[0] in self.sets[on]:
+        return any(self._on(trigger, fence) for trigger in transition.triggers)
+
+    def _on(self, trigger: TransitionType, fence: Geofence) -> bool:
+        if trigger in self.sets and split_fence_id(fence.id)[0] in self.sets[trigger]:
             return True
-        return on in self.ids and (fence.id in self.ids[on] or not self.tags[on].isdisjoint(fence.tags))
+        if trigger not in self.ids:
+            return False
+        return fence.id in self.ids[trigger] or not self.tags[trigger].isdisjoint(fence.tags)
 
 
 def faults(campaign: Campaign) -> tuple[Fault, ...]:

@@ -109,7 +109,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
         fence=fence.id,
         store=candidate.wanted.store,
         visit=transition.visit,
-        trigger=transition.type,
+        trigger=campaign.trigger_on,
         title=said.title,
         body=said.body,
         link=said.link,

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from geo_offers.places.fences import FenceId
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.presence.visits import time_first_id
 
 

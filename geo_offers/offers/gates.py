@@ -17,7 +17,7 @@ from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.consent import Purpose
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Rolling, window
-from geo_offers.presence.machine import TransitionType
+from geo_offers.presence.states import TransitionType
 
 Verdict = tuple[bool, dict[str, Any]]
 
@@ -56,7 +56,7 @@ def _stale(snapshot: Snapshot, candidate: Candidate) -> Verdict:
 def _user_inside(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     transition = candidate.arrival.transition
     inside = transition.fence in snapshot.others_inside
-    return not (inside and transition.type is TransitionType.ENTER), {"other_device_inside": inside}
+    return not (inside and TransitionType.ENTER in transition.triggers), {"other_device_inside": inside}
 
 
 def _muted(snapshot: Snapshot, candidate: Candidate) -> Verdict:

@@ -11,7 +11,7 @@ import msgspec
 
 from geo_offers.instants import text
 from geo_offers.offers.decisions import Decision, OfferDraft
-from geo_offers.presence.machine import Transition
+from geo_offers.presence.states import Transition
 
 
 def receipt(decision: Decision, stages_ms: Mapping[str, float] | None = None) -> bytes:
@@ -36,12 +36,12 @@ def receipt(decision: Decision, stages_ms: Mapping[str, float] | None = None) ->
 
 def _told(decision: Decision, transition: Transition) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "type": transition.type,
+        "type": transition.told,
         "fence": transition.fence,
         "fence_version": transition.fence_version,
         "at": text(transition.at_us),
         "visit": transition.visit,
-        "confidence": transition.confidence,
+        "confidence": round(transition.confidence, 3),
     }
     if transition is decision.primary:
         told["primary"] = True

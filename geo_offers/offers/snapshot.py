@@ -15,7 +15,7 @@ from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.places.fences import FenceId, Geofence
-from geo_offers.presence.machine import Transition
+from geo_offers.presence.states import Transition
 
 
 @dataclass(frozen=True, slots=True)

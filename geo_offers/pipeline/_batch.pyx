@@ -63,6 +63,7 @@ cdef class Batch:
             ping.lon,
             None if isnan(ping.accuracy_m) else ping.accuracy_m,
             None if isnan(ping.speed_mps) else ping.speed_mps,
+            bool(ping.mock),
         )
 
     def sent_by(self, device):
@@ -115,6 +116,7 @@ def batch_of(points):
         ping.lon = 0.0 if ping.region else NAN if point.lon is None else point.lon
         ping.accuracy_m = NAN if point.accuracy_m is None else point.accuracy_m
         ping.speed_mps = NAN if point.speed_mps is None else point.speed_mps
+        ping.mock = point.mock
     return batch
 
 
@@ -364,6 +366,9 @@ cdef bint take_member(Reader* r, Ping* ping, int* seen):
         return key != LAT and key != LON and take_word(r, b"null", 4)
     if key == ID:
         return take_text(r, &text, &length) and length <= LONGEST_ID
+    if key == MOCK and take_word(r, b"true", 4):
+        ping.mock = True
+        return True
     if key == MOCK or key == FOREGROUND:
         return take_word(r, b"true", 4) or take_word(r, b"false", 5)
     if not take_number(r, &number):

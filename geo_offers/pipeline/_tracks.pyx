@@ -31,7 +31,7 @@ from geo_offers.presence.fixes import DEFAULT_ACCURACY_M as DEFAULT_ACCURACY
 from geo_offers.presence.fixes import FUTURE_US as FUTURE
 from geo_offers.presence.fixes import LATEST_US as LATEST
 from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
-from geo_offers.presence.machine import PresenceState, Stay, Transition, TransitionType, in_order
+from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, in_order
 
 cdef extern from *:
     """
@@ -109,6 +109,7 @@ cdef struct Record:
     uint32_t request  # the last one that it was in, and its time there
     int64_t request_us
     OpenStay* stays
+    PyObject* state  # where calibrated fences have moved it: the whole of it
     uint8_t* marks
     uint16_t n_stays
     uint8_t n_marks
@@ -473,6 +474,9 @@ cdef class Tracks:
             Py_DECREF(<object>one.stays[k].fence)
         free(one.stays)
         one.stays, one.n_stays = NULL, 0
+        if one.state != NULL:
+            Py_DECREF(<object>one.state)
+            one.state = NULL
 
     def of_user(self, user):
         """Ids of the user's devices that are held."""
@@ -566,6 +570,8 @@ cdef class Tracks:
         return found.values()
 
     cdef object _state(self, Record* one):
+        if one.state != NULL:
+            return <object>one.state
         return PresenceState(
             None if one.newest_us == NEVER else one.newest_us,
             None if isnan(one.lat) else one.lat,
@@ -635,6 +641,9 @@ cdef class Tracks:
         one.n_marks = count
         one.next_mark = count % MARKS
         self._clear_stays(one)
+        if state.trail is not None:
+            Py_INCREF(state)
+            one.state = <PyObject*>state
         one.due_us = INT64_MAX
         if state.inside:
             one.stays = <OpenStay*>calloc(len(state.inside), sizeof(OpenStay))
@@ -723,7 +732,7 @@ cdef class Tracks:
                 self.placed[many] = k
                 self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
                 many += 1
-        if many and table is not None:
+        if many and table is not None and not table.calibrated:
             self.looked = many
             clock_gettime(CLOCK_MONOTONIC, &began)
             table.find(self.lat, self.lon, many, self.counts)
@@ -801,7 +810,7 @@ cdef class Tracks:
             if self._is_marked(one, mark):
                 return DUPLICATE
             return LATE if ping.at_us < one.newest_us else STEP
-        if count != one.n_stays or ping.at_us >= one.due_us:
+        if one.state != NULL or count != one.n_stays or ping.at_us >= one.due_us:
             return STEP
         for k in range(count):
             hit = table.hits[first + k]
@@ -835,7 +844,7 @@ cdef class Tracks:
         cdef Moved moved
         high, low = halves(device)
         slot = self._find(high, low)
-        if table is None or slot < 0 or count > FEW:
+        if table is None or table.calibrated or slot < 0 or count > FEW:
             return None
         for k in range(count):
             number = numbers[k]
@@ -846,7 +855,7 @@ cdef class Tracks:
                 order[at] = order[at - 1]
                 at -= 1
             order[at] = number
-        moved = self._moved(self.records + slot)
+        moved = None if self.records[slot].state != NULL else self._moved(self.records + slot)
         if moved is None:
             return None
         for k in range(count):

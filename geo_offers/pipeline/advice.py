@@ -9,7 +9,7 @@ from geo_offers.pipeline.catalog import Catalog
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.regions import Outlook, Wish, check_after_s, look, send_after_s
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence.states import PresenceState
 
 NOTHING_LIVE_S = 600.0
 WISHES: Final[Mapping[str, Wish]] = {

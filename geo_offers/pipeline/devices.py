@@ -20,7 +20,7 @@ from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Left, Part, Request
 from geo_offers.pipeline.tracks import Moved, Share, Track
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence.states import PresenceState
 
 IDLE_US: Final = 3_600 * 1_000_000
 SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent

@@ -40,6 +40,7 @@ from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answ
 from geo_offers.pipeline.stepping import step_parts
 from geo_offers.places.regions import Wish
 from geo_offers.presence.fixes import Fix
+from geo_offers.presence.states import TransitionType
 
 TURN_USERS: Final = 128  # more gains nothing and holds locks longer (turns of 500 keep a withdrawal waiting 5 x longer)
 TURN_PARTS: Final = 512
@@ -402,7 +403,11 @@ class Engine:
         """Installs the part's state and lets the user's next part in."""
         if part.state is not None:
             self.devices.install(part.request.workspace, part.device, part.state)
-        part.request.transitions += [Seen(arrival.device, arrival.transition) for arrival in part.arrivals]
+        part.request.transitions += [
+            Seen(arrival.device, arrival.transition)
+            for arrival in part.arrivals
+            if arrival.transition.type is not TransitionType.CONFIRM
+        ]
         for arrival in part.arrivals:
             self._figures.moved(arrival.transition.type)
         if part.rest:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from prometheus_client import Counter as Total
 
 from geo_offers.pipeline.requests import RESULTS, Code, Status
-from geo_offers.presence.machine import TransitionType
+from geo_offers.presence.states import TransitionType
 
 RECENT: Final = 4_096
 _ACCEPTED: Final = Code.ACCEPTED.value

@@ -21,7 +21,7 @@ from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
 from geo_offers.places.importing.rows import Manner, ReadRow
-from geo_offers.presence.machine import TransitionType
+from geo_offers.presence.states import TransitionType
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from geo_offers.people.consent import Consents
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.places.fences import FenceId
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence.states import PresenceState
 
 
 class KnownDevice(msgspec.Struct, frozen=True):
@@ -60,6 +60,7 @@ class KnownVisit:
     """A visit that is committed already, with the marks it carries."""
 
     dwelt: bool
+    confirmed: bool
     closed: bool
 
 
@@ -89,6 +90,11 @@ class VisitRow(msgspec.Struct):
     opened: bool = False
     dwelt_us: int | None = None
     left_us: int | None = None
+    confirmed_us: int | None = None
+    label: str | None = None
+    confidence: float | None = None
+    fixes: int | None = None
+    accuracy_m: float | None = None
     enter_decision: UUID | None = None
     dwell_decision: UUID | None = None
     exit_decision: UUID | None = None

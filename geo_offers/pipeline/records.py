@@ -12,7 +12,7 @@ from geo_offers.offers.decide import Decision, OfferDraft, offer_id, receipt
 from geo_offers.offers.snapshot import Snapshot
 from geo_offers.pipeline.ports import DecisionRow, LockedUser, OfferRow, SeenRow, VisitRow, Writes
 from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
-from geo_offers.presence.machine import TransitionType
+from geo_offers.presence.states import Course, Transition, TransitionType
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,15 @@ def _visit_rows(outcome: Outcome) -> Iterable[VisitRow]:
                 edge.entered_us,
             )
         by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
+        if edge.course is not None:
+            _tell_course(row, edge, edge.course)
         match edge.type:
             case TransitionType.ENTER:
                 row.opened, row.enter_decision = True, by
+            case TransitionType.CONFIRM:
+                row.confirmed_us, row.enter_decision = edge.at_us, by
+                if TransitionType.DWELL in edge.triggers:
+                    row.dwell_decision = by
             case TransitionType.DWELL:
                 row.dwelt_us, row.dwell_decision = edge.at_us, by
             case TransitionType.EXIT:
@@ -56,6 +62,17 @@ def _visit_rows(outcome: Outcome) -> Iterable[VisitRow]:
             case TransitionType.CROSS:  # has no visit
                 pass
     return rows.values()
+
+
+def _tell_course(row: VisitRow, edge: Transition, course: Course) -> None:
+    row.label, row.confidence, row.fixes, row.accuracy_m = (
+        edge.label,
+        course.confidence,
+        course.fixes,
+        course.accuracy_m,
+    )
+    if edge.type is TransitionType.ENTER and course.confirmed:
+        row.confirmed_us = edge.at_us
 
 
 def _decided_transitions(outcome: Outcome) -> set[tuple[UUID | None, TransitionType]]:

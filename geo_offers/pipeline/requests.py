@@ -10,7 +10,7 @@ import msgspec
 
 from geo_offers.places.fences import Geofence
 from geo_offers.presence.fixes import Fix, usable_accuracy_m, usable_speed_mps
-from geo_offers.presence.machine import Transition
+from geo_offers.presence.states import Transition
 
 Status = Literal["accepted", "late", "duplicate", "refused"]
 
@@ -24,6 +24,7 @@ class Point(msgspec.Struct, frozen=True):
     lon: float | None
     accuracy_m: float | None = None
     speed_mps: float | None = None
+    mock: bool = False
     region: str | None = None
     entered: bool = False
 
@@ -32,7 +33,8 @@ class Point(msgspec.Struct, frozen=True):
         assert self.at_us is not None
         assert self.lat is not None
         assert self.lon is not None
-        return Fix(self.at_us, self.lat, self.lon, usable_accuracy_m(self.accuracy_m), usable_speed_mps(self.speed_mps))
+        accuracy_m, speed_mps = usable_accuracy_m(self.accuracy_m), usable_speed_mps(self.speed_mps)
+        return Fix(self.at_us, self.lat, self.lon, accuracy_m, speed_mps, self.mock)
 
 
 class Points(Protocol):

@@ -19,8 +19,10 @@ from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import short_way
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import machine
+from geo_offers.presence.calibrated import View
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence.machine import breadth_of
+from geo_offers.presence.states import PresenceState, Transition
 
 LEAPS = 16  # in one request; beyond them no cross is told
 ENOUGH = 64  # transitions of one part: the points after them are the next part's, with a turn of its own
@@ -94,7 +96,7 @@ def _step_part(part: Part, state: PresenceState, index: GeofenceIndex, figures: 
 
 def _step_fix(
     part: Part, point: Point, state: PresenceState, inside: tuple[Geofence, ...], index: GeofenceIndex
-) -> tuple[Code, PresenceState, tuple[machine.Transition, ...]]:
+) -> tuple[Code, PresenceState, tuple[Transition, ...]]:
     fix = point.fix()
     receipt = machine.receive(state, fix)
     if receipt != "accepted":
@@ -109,10 +111,13 @@ def _step_fix(
         crossed,
         workspace=part.request.workspace,
         device=point.device,
-        lookup=index.get,
-        measure=index.border_distance,
+        view=_view(index),
     )
     return Code.ACCEPTED, state, edges
+
+
+def _view(index: GeofenceIndex) -> View:
+    return View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
 
 
 def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
@@ -126,7 +131,7 @@ def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
 
 def _step_region(
     point: Point, state: PresenceState, index: GeofenceIndex, workspace: UUID
-) -> tuple[Code, PresenceState, tuple[machine.Transition, ...]]:
+) -> tuple[Code, PresenceState, tuple[Transition, ...]]:
     assert point.at_us is not None
     assert point.region is not None
     fence = index.get(FenceId(point.region))
@@ -135,6 +140,12 @@ def _step_region(
     if machine.is_late(state, point.at_us):
         return Code.LATE, state, ()
     state, edges = machine.step_region(
-        state, point.at_us, fence, entered=point.entered, workspace=workspace, device=point.device
+        state,
+        point.at_us,
+        fence,
+        entered=point.entered,
+        workspace=workspace,
+        device=point.device,
+        view=_view(index),
     )
     return Code.ACCEPTED, state, edges

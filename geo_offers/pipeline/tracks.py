@@ -17,7 +17,7 @@ from geo_offers.pipeline.rates import Bucket
 from geo_offers.pipeline.requests import Arrival, Code, Left, Point, Points
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import check
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence.states import PresenceState
 
 
 class Track(msgspec.Struct, frozen=True):

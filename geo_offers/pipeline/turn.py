@@ -36,7 +36,7 @@ from geo_offers.pipeline.ports import (
 )
 from geo_offers.pipeline.records import Outcome
 from geo_offers.pipeline.requests import Arrival, Part
-from geo_offers.presence.machine import TransitionType
+from geo_offers.presence.states import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
 
@@ -176,7 +176,7 @@ class DecisionTurn:
             workspace, part = outcome.part.request.workspace, outcome.part
             heard = self.live.heard(workspace)
             if heard:
-                for arrival in outcome.arrivals:
+                for arrival in _told(outcome.arrivals):
                     self.live.publish(workspace, "transition", records.live_transition(part, arrival))
             row, decision = outcome.row, outcome.decision
             if row is None or decision is None:
@@ -192,6 +192,10 @@ class DecisionTurn:
 
 
 _NOTHING: Final = Read()
+
+
+def _told(arrivals: Sequence[Arrival]) -> list[Arrival]:
+    return [arrival for arrival in arrivals if arrival.transition.type is not TransitionType.CONFIRM]
 
 
 def _epochs(parts: Sequence[Part]) -> Mapping[int, int]:
@@ -243,6 +247,8 @@ def _committed(arrival: Arrival, known: Mapping[UUID, KnownVisit]) -> bool:
     match arrival.transition.type:
         case TransitionType.ENTER:
             return True
+        case TransitionType.CONFIRM:
+            return seen.confirmed or seen.closed
         case TransitionType.DWELL:
             return seen.dwelt or seen.closed
         case TransitionType.EXIT:

@@ -35,6 +35,7 @@ cdef struct Filed:
 
 @cython.final
 cdef class Table:
+    cdef public int32_t calibrated  # so many of its fences weigh the evidence
     cdef Segment** segments  # by the first `depth` bits of a name's hash; neighbours may be the same one
     cdef int depth
     cdef uint64_t mask

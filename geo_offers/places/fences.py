@@ -33,10 +33,19 @@ def split_fence_id(fence: FenceId) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Detect:
-    """How presence at a fence is told: `raw` takes every fix at its word."""
+    """How presence at a fence is told: `raw` takes every fix at its word, `calibrated` weighs the evidence.
 
-    mode: Literal["raw"] = "raw"
+    dwell_s: after so long inside a visit has its dwell. Of calibrated fences: exit_margin_m, so far beyond the border a
+    phone may still be inside; min_confidence, what an offer asks for; confirm_s, so long after the enter it waits;
+    max_speed_mps, faster than this nobody arrives.
+    """
+
+    mode: Literal["raw", "calibrated"] = "calibrated"
     dwell_s: float = 300.0
+    exit_margin_m: float = 10.0
+    min_confidence: float = 0.73
+    confirm_s: float = 0.0
+    max_speed_mps: float = 7.0
 
 
 class Geofence(msgspec.Struct, frozen=True, gc=False):

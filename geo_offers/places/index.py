@@ -46,7 +46,7 @@ MAX_LEGS = 256
 NOWHERE = Cover()
 _ID = attrgetter("id")
 
-_GONE = Geofence(FenceId(""), 0, "", Circle(0, 0, 0), None, (), active=False, detect=Detect())
+_GONE = Geofence(FenceId(""), 0, "", Circle(0, 0, 0), None, (), active=False, detect=Detect("raw"))
 """Stands at a spare number."""
 
 
@@ -72,6 +72,8 @@ class GeofenceIndex:
         self._spare: list[int] = []
         self.filed = 0
         """Under how many places all fences together are filed: most of the memory goes by it."""
+        self.calibrated = 0
+        """So many of the active fences weigh the evidence."""
         self.changes = 0
         """Counts every put and remove: what was found at one count stands until the next."""
         for fence in fences:
@@ -101,6 +103,7 @@ class GeofenceIndex:
             self._table.put(number, fence.outline, covered)
             self._borders.put(number, fence.outline)
             self.filed += len(covered)
+            self._count_calibrated(fence, 1)
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -122,9 +125,16 @@ class GeofenceIndex:
             self.filed -= len(self._table.places(number))
             self._table.remove(number)
             self._borders.remove(number)
+            self._count_calibrated(held, -1)
         self.by_number[number] = _GONE
         self._spare.append(number)
         return True
+
+    def _count_calibrated(self, fence: Geofence, more: int) -> None:
+        if fence.detect.mode == "calibrated":
+            self.calibrated += more
+            if self.kernel is not None:
+                self.kernel.calibrated = self.calibrated
 
     def places_of(self, fence: FenceId) -> Sequence[int]:
         """Tell where a fence is filed; nowhere when there is none of that id."""
@@ -204,6 +214,9 @@ class GeofenceIndex:
             if away_m is not None:
                 return away_m
         return border_distance_one(fence.geometry, lat, lon)
+
+    def around(self, lat: float, lon: float, reach_m: float) -> list[tuple[Geofence, float]]:
+        return [(f, self.border_distance(f, lat, lon)) for f, d in self.nearest(lat, lon, 64) if d <= reach_m]
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
         """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""

@@ -27,13 +27,17 @@ class PointRefusal(StrEnum):
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """A validated position. `at_us` is the device's clock; speed is None when the phone did not measure it."""
+    """A validated position. `at_us` is the device's clock; speed is None when the phone did not measure it.
+
+    mock: the phone says that somebody made it up.
+    """
 
     at_us: int
     lat: float
     lon: float
     accuracy_m: float = DEFAULT_ACCURACY_M
     speed_mps: float | None = None
+    mock: bool = False
 
 
 def check(at_us: int | None, lat: float, lon: float, *, now_us: int, replay: bool) -> PointRefusal | None:

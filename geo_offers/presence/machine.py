@@ -1,6 +1,7 @@
 """Where a device is, fence by fence, and which edges a fix makes: enter, dwell, exit, cross.
 
-The rules (plain edges, detection mode `raw`):
+A fence says by its detection mode how its edges are made: `raw` by the rules here, `calibrated` by those of
+`calibrated.py`. The rules of plain edges:
 
 - A device starts outside of every fence. Its first fix inside one is an enter.
 - A fix inside after one outside is an enter and begins a visit; a fix outside after one inside is an exit, its end.
@@ -9,46 +10,41 @@ The rules (plain edges, detection mode `raw`):
 - When the straight segment from the last fix to this one runs through a fence and neither end is inside, that is a
   cross. It is never an enter and begins no visit. A segment that starts in the fence makes an exit, one that ends in it
   an enter.
-- Of one fix's edges exits come first, then crosses, enters, dwells; among equals the fence id decides.
+- What the phone's own region monitoring saw moves just that fence; where the device is otherwise is unknown from then
+  on, so the next fix ends no segment.
+
+And what holds for both:
+
+- Of one fix's edges exits come first, then crosses, enters, confirms, dwells; among equals the fence id decides.
 - A fence that was removed while the device was inside is left with the next fix: an ordinary exit.
 - Time is the fix's own `at`. A fix older than the newest one is `late` and makes no edge; one that is among the newest
   64 is a `duplicate`. Two fixes of the same instant at different places are both taken, in the order given.
-- What the phone's own region monitoring saw moves just that fence; where the device is otherwise is unknown from then
-  on, so the next fix ends no segment.
 
 A state is a value: `step` returns a new one and leaves its argument as it was, so that a turn's states can be installed
 after its commit, or dropped.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import IntEnum, StrEnum, auto
-from operator import attrgetter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum, auto
 from struct import pack
 from typing import Final, Literal
 from uuid import UUID
 from zlib import crc32
 
-import msgspec
 from msgspec.structs import replace
 
+from geo_offers.places.breadth import breadth_m
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import border_distance_one
+from geo_offers.presence import calibrated
+from geo_offers.presence.calibrated import View, Who, is_calibrated
 from geo_offers.presence.fixes import DEFAULT_ACCURACY_M, Fix
-from geo_offers.presence.visits import visit_id
+from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, in_order
 
 REMEMBERED: Final = 64
 _KEY_BYTES: Final = 3
 
 Reception = Literal["accepted", "late", "duplicate"]
-
-
-class TransitionType(StrEnum):
-    """An edge between a device and a fence. The order here is the order in which one fix's edges are told."""
-
-    EXIT = "exit"
-    CROSS = "cross"
-    ENTER = "enter"
-    DWELL = "dwell"
 
 
 class _Was(IntEnum):
@@ -74,59 +70,7 @@ EDGES: Final[Mapping[tuple[_Was, _Seen], TransitionType | None]] = {
     (_Was.DUE, _Seen.THROUGH): TransitionType.EXIT,
     (_Was.DUE, _Seen.WITHIN): TransitionType.DWELL,
 }
-_ORDER: Final = {kind: place for place, kind in enumerate(TransitionType)}
-
-
-class Stay(msgspec.Struct, frozen=True):
-    """An open visit: the device is inside `fence` since `entered_us`; `fence_version` is the one it entered."""
-
-    fence: FenceId
-    fence_version: int
-    visit: UUID
-    entered_us: int
-    dwelt: bool = False
-
-
-class Transition(msgspec.Struct, frozen=True):
-    """One edge.
-
-    visit and entered_us are None for a cross. distance_m is the signed distance to the border, negative inside; None
-    when it cannot be known: the fence is gone, or the phone's region monitoring told us.
-    """
-
-    type: TransitionType
-    fence: FenceId
-    fence_version: int
-    at_us: int
-    visit: UUID | None
-    entered_us: int | None
-    accuracy_m: float
-    distance_m: float | None
-    confidence: float = 1.0
-
-
-class PresenceState(msgspec.Struct, frozen=True):
-    """What is known of one device; never mutated.
-
-    lat and lon are the newest fix's, None when unknown. recent are fingerprints of the newest 64 fixes, 3 bytes each,
-    newest last: a resent fix is known again without keeping where the device was.
-    """
-
-    newest_us: int | None = None
-    lat: float | None = None
-    lon: float | None = None
-    inside: Mapping[FenceId, Stay] = msgspec.field(default_factory=dict)
-    recent: bytes = b""
-
-    def kept(self) -> bytes:
-        """Write the part of it that outlives the process, as JSON: newest instant, open stays, no coordinate."""
-        return msgspec.json.encode({"newest_us": self.newest_us, "inside": _sorted(self.inside.values())})
-
-
-NOWHERE: Final = PresenceState()
-
-FenceLookup = Callable[[FenceId], Geofence | None]
-Measure = Callable[[Geofence, float, float], float]
+"""Of plain edges."""
 
 
 def _unknown(_fence: FenceId) -> None:
@@ -135,6 +79,18 @@ def _unknown(_fence: FenceId) -> None:
 
 def _measured(fence: Geofence, lat: float, lon: float) -> float:
     return border_distance_one(fence.geometry, lat, lon)
+
+
+def _none_around(_lat: float, _lon: float, _reach_m: float) -> Iterable[tuple[Geofence, float]]:
+    return ()
+
+
+def breadth_of(fence: Geofence) -> float:
+    """Breadth of a fence, metres."""
+    return breadth_m(fence.geometry)
+
+
+NO_FENCES: Final = View(_unknown, _measured, _none_around, breadth_of, calibrated=False)
 
 
 def fingerprint(fix: Fix) -> bytes:
@@ -164,52 +120,59 @@ def step(
     *,
     workspace: UUID,
     device: UUID,
-    lookup: FenceLookup = _unknown,
-    measure: Measure = _measured,
+    view: View = NO_FENCES,
 ) -> tuple[PresenceState, tuple[Transition, ...]]:
     """Take an accepted fix: the state after it, and the edges it made, in order.
 
     inside: the active fences that hold the fix. crossed: those that the segment from the last fix runs through; empty
-    when the state knows no last position. lookup finds a fence that was left, for the exit's distance; measure
-    tells signed metres from a fence's border.
+    when the state knows no last position.
     """
     recent = state.recent[-(REMEMBERED - 1) * _KEY_BYTES :] + fingerprint(fix)
-    if not (inside or crossed or state.inside):  # nearly every fix
-        return PresenceState(fix.at_us, fix.lat, fix.lon, state.inside, recent), ()
-    seen = {fence.id: (_Seen.THROUGH, fence) for fence in crossed}
-    seen |= {fence.id: (_Seen.WITHIN, fence) for fence in inside}
-    stays = dict(state.inside)
+    moved = PresenceState(fix.at_us, fix.lat, fix.lon, state.inside, recent)
+    if not (view.calibrated or inside or crossed or state.inside):  # nearly every fix
+        return moved, ()
+    who = Who(workspace, device)
+    weighed: dict[FenceId, Stay] = {}
+    plain = dict(state.inside)
     edges: list[Transition] = []
-    for fence_id in stays.keys() | seen.keys():
-        stay = state.inside.get(fence_id)
-        how, fence = seen.get(fence_id) or (_Seen.AWAY, None)
-        kind = EDGES[_was(stay, fence, fix.at_us), how]
-        if kind is None:
-            continue
-        if kind is TransitionType.ENTER and fence is not None:
-            stay = _begun(fence, fix.at_us, workspace, device)
-        fence = fence or lookup(fence_id)
-        distance_m = None if fence is None else measure(fence, fix.lat, fix.lon)
-        edges.append(_edge(kind, fence, stay, fix, distance_m))
-        _apply(stays, kind, stay)
+    if view.calibrated:
+        weighed = {fence: plain.pop(fence) for fence in state.inside if is_calibrated(view.get(fence))}
+        within, through = ([fence for fence in fences if is_calibrated(fence)] for fences in (inside, crossed))
+        state, weighed, edges = calibrated.step(
+            state, fix, within=within, crossed=through, stays=weighed, view=view, who=who
+        )
+        moved = replace(moved, trail=state.trail, elsewhere=state.elsewhere, arriving=state.arriving)
+    seen = {fence.id: (_Seen.THROUGH, fence) for fence in crossed if not is_calibrated(fence)}
+    seen |= {fence.id: (_Seen.WITHIN, fence) for fence in inside if not is_calibrated(fence)}
+    edges += _plain_edges(plain, fix, seen, view, who)
     edges.sort(key=in_order)
-    return PresenceState(fix.at_us, fix.lat, fix.lon, stays if edges else state.inside, recent), tuple(edges)
+    return replace(moved, inside=plain | weighed) if edges or weighed else moved, tuple(edges)
 
 
 def step_region(
-    state: PresenceState, at_us: int, fence: Geofence, *, entered: bool, workspace: UUID, device: UUID
+    state: PresenceState,
+    at_us: int,
+    fence: Geofence,
+    *,
+    entered: bool,
+    workspace: UUID,
+    device: UUID,
+    view: View = NO_FENCES,
 ) -> tuple[PresenceState, tuple[Transition, ...]]:
     """Take what the phone's own monitoring saw of one region; what is known already makes no edge.
 
     The caller has asked `is_late` first. The phone says nothing of where in the fence it is: accuracy is the default,
     the distance unknown.
     """
+    moved = replace(state, newest_us=at_us, lat=None, lon=None)
+    if is_calibrated(fence):
+        who = Who(workspace, device)
+        return calibrated.step_region(moved, at_us, fence, entered=entered, view=view, who=who)
     stay = state.inside.get(fence.id)
     kind = EDGES[_Was.OUT if stay is None else _Was.IN, _Seen.WITHIN if entered else _Seen.AWAY]
-    moved = replace(state, newest_us=at_us, lat=None, lon=None)
     if kind is None:
         return moved, ()
-    stay = stay or _begun(fence, at_us, workspace, device)
+    stay = stay or Stay.begun(fence, at_us, workspace, device)
     edge = Transition(
         kind, fence.id, stay.fence_version, at_us, stay.visit, stay.entered_us, DEFAULT_ACCURACY_M, distance_m=None
     )
@@ -218,14 +181,27 @@ def step_region(
     return replace(moved, inside=stays), (edge,)
 
 
-def in_order(edge: Transition) -> tuple[int, FenceId]:
-    """Sort one fix's edges by this."""
-    return _ORDER[edge.type], edge.fence
-
-
 def is_late(state: PresenceState, at_us: int) -> bool:
     """Tell whether something seen at `at_us` is older than what the state stands on."""
     return state.newest_us is not None and at_us < state.newest_us
+
+
+def _plain_edges(
+    stays: dict[FenceId, Stay], fix: Fix, seen: Mapping[FenceId, tuple[_Seen, Geofence]], view: View, who: Who
+) -> Iterator[Transition]:
+    """The edges of a fix at fences that take it at its word, in no order; the stays become what they are after it."""
+    for fence_id in stays.keys() | seen.keys():
+        stay = stays.get(fence_id)
+        how, fence = seen.get(fence_id) or (_Seen.AWAY, None)
+        kind = EDGES[_was(stay, fence, fix.at_us), how]
+        if kind is None:
+            continue
+        if kind is TransitionType.ENTER and fence is not None:
+            stay = Stay.begun(fence, fix.at_us, *who)
+        fence = fence or view.get(fence_id)
+        distance_m = None if fence is None else view.away_m(fence, fix.lat, fix.lon)
+        yield _edge(kind, fence, stay, fix, distance_m)
+        _apply(stays, kind, stay)
 
 
 def _was(stay: Stay | None, fence: Geofence | None, at_us: int) -> _Was:
@@ -236,17 +212,20 @@ def _was(stay: Stay | None, fence: Geofence | None, at_us: int) -> _Was:
     return _Was.DUE
 
 
-def _begun(fence: Geofence, at_us: int, workspace: UUID, device: UUID) -> Stay:
-    return Stay(fence.id, fence.version, visit_id(workspace, device, fence.id, at_us), at_us)
-
-
 def _edge(
     kind: TransitionType, fence: Geofence | None, stay: Stay | None, fix: Fix, distance_m: float | None
 ) -> Transition:
     if stay is not None:
-        visit, entered_us = stay.visit, stay.entered_us
         return Transition(
-            kind, stay.fence, stay.fence_version, fix.at_us, visit, entered_us, fix.accuracy_m, distance_m=distance_m
+            kind,
+            stay.fence,
+            stay.fence_version,
+            fix.at_us,
+            stay.visit,
+            stay.entered_us,
+            fix.accuracy_m,
+            distance_m=distance_m,
+            course=stay.course,
         )
     assert fence is not None  # without a stay the table tells only a cross, and a crossed fence was given
     return Transition(
@@ -261,23 +240,3 @@ def _apply(stays: dict[FenceId, Stay], kind: TransitionType, stay: Stay | None) 
         del stays[stay.fence]
     else:
         stays[stay.fence] = replace(stay, dwelt=True) if kind is TransitionType.DWELL else stay
-
-
-class _Kept(msgspec.Struct):
-    """As `PresenceState.kept` wrote it."""
-
-    newest_us: int | None
-    inside: tuple[Stay, ...]
-
-
-def load(kept: bytes) -> PresenceState:
-    """Read what was kept of a state; where the device was and its newest fixes are unknown from then on.
-
-    Raises msgspec.DecodeError when the bytes are not of `PresenceState.kept`'s making.
-    """
-    found = msgspec.json.decode(kept, type=_Kept)
-    return PresenceState(newest_us=found.newest_us, inside={stay.fence: stay for stay in found.inside})
-
-
-def _sorted(stays: Iterable[Stay]) -> list[Stay]:
-    return sorted(stays, key=attrgetter("fence"))

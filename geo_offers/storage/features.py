@@ -4,20 +4,11 @@ What is read back was checked when it was written: only what would break memory 
 needs a library's shape.
 """
 
-from typing import Literal
-
 import msgspec
 
 from geo_offers.places.fences import Detect, Geofence, fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.outline import Drawn, Outline, border_outline, boxes_of, outline_of, round_outline
-
-_DEFAULT = Detect()
-
-
-class _Detect(msgspec.Struct):
-    mode: Literal["raw"] = _DEFAULT.mode
-    dwell_s: float = _DEFAULT.dwell_s
 
 
 class _Properties(msgspec.Struct):
@@ -26,7 +17,7 @@ class _Properties(msgspec.Struct):
     radius_m: float = 0.0
     tags: tuple[str, ...] = ()
     active: bool = True
-    detect: _Detect = msgspec.field(default_factory=_Detect)
+    detect: Detect = msgspec.field(default_factory=Detect)
 
 
 _Position = tuple[float, float]
@@ -65,7 +56,7 @@ def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geo
         store=said.store,
         tags=said.tags,
         active=said.active,
-        detect=Detect(said.detect.mode, said.detect.dwell_s),
+        detect=said.detect,
     )
 
 

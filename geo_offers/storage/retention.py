@@ -8,7 +8,7 @@ import structlog
 
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us
-from geo_offers.presence import machine
+from geo_offers.presence.states import NOWHERE
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
@@ -70,9 +70,9 @@ class PostgresRetention:
             users = [row["user_id"] for row in await connection.fetch(sql("retention_silent"), BATCH)]
             await connection.fetch(sql("retention_lock"), users)
             found = await connection.fetch(sql("retention_inside"), users)
-            states = [(row["user_id"], rows.presence(row["presence"], row["id"])) for row in found]
-            visits = [stay.visit for _, state in states for stay in state.inside.values()]
-            unread = [user for user, state in states if state is machine.NOWHERE]
+            inside = [(row["user_id"], rows.presence(row["presence"], row["id"])) for row in found]
+            visits = [stay.visit for _, state in inside for stay in state.inside.values()]
+            unread = [user for user, state in inside if state is NOWHERE]
             await connection.execute(sql("retention_close"), visits, unread)
             await connection.execute(sql("retention_wipe"), users)
         return len(users)

@@ -22,8 +22,8 @@ from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import FenceId
-from geo_offers.presence import machine
-from geo_offers.presence.machine import PresenceState
+from geo_offers.presence import states
+from geo_offers.presence.states import PresenceState
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -147,7 +147,7 @@ _NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:
     """Where a device is; nowhere where that is not kept or cannot be read."""
-    return machine.NOWHERE if column is None else _read("presence", of, machine.load, column, machine.NOWHERE)
+    return states.NOWHERE if column is None else _read("presence", of, states.load, column, states.NOWHERE)
 
 
 class _Stay(msgspec.Struct):

@@ -98,7 +98,7 @@ class PostgresTurn:
         return Read(
             uses=uses,
             inside=inside,
-            known={row["id"]: KnownVisit(row["dwelt"], row["closed"]) for row in known},
+            known={row["id"]: KnownVisit(row["dwelt"], row["confirmed"], row["closed"]) for row in known},
             devices=found,
         )
 

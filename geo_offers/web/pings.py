@@ -69,7 +69,7 @@ def points(caller: Caller, pings: Sequence[wire.Ping]) -> list[Point]:
             continue
         if ping.lat is None or ping.lon is None:
             raise _shape(number, "a ping has `lat` and `lon`, or `region` and `event`")
-        made.append(Point(device, at_us, ping.lat, ping.lon, ping.accuracy_m, ping.speed_mps))
+        made.append(Point(device, at_us, ping.lat, ping.lon, ping.accuracy_m, ping.speed_mps, bool(ping.mock)))
     return made
 
 
@@ -103,7 +103,7 @@ def _transitions(request: Request, caller: Caller) -> bytes:
     return _encoder.encode(
         [
             wire.TransitionSeen(
-                type=seen.transition.type.value,
+                type=seen.transition.told,
                 fence=seen.transition.fence,
                 at=instants.from_us(seen.transition.at_us),
                 confidence=seen.transition.confidence,

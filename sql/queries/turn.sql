@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (
 
 -- name: turn_known_visits
 -- $1 visits of this turn's transitions: what an earlier attempt has already committed.
-SELECT id, dwelt_at IS NOT NULL AS dwelt, left_at IS NOT NULL AS closed FROM visit WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
+SELECT id, dwelt_at IS NOT NULL AS dwelt, confirmed_at IS NOT NULL AS confirmed, left_at IS NOT NULL AS closed FROM visit WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_devices
 -- $1 users. All devices of theirs, the turn's own among them, and where each is; a turn of theirs waits for the user's lock.

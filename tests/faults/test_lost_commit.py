@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from geo_offers.presence import machine
+from geo_offers.presence import states
 from geo_offers.storage.pool import open_pool
 from geo_offers.storage.turns import PostgresDevices
 from tests.faults.world import administrator, until, world
@@ -12,7 +12,7 @@ from tests.support.running import running
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 AT = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-STATE = machine.PresenceState(newest_us=int(AT.timestamp() * 1e6))
+STATE = states.PresenceState(newest_us=int(AT.timestamp() * 1e6))
 
 
 async def test_a_device_is_not_loaded_past_a_commit_that_is_still_under_way(database):

@@ -21,14 +21,16 @@ from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence import machine
+from geo_offers.presence import machine, states
 from geo_offers.presence.fixes import Fix
 from geo_offers.storage.keys import create_key
 from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.turns import PostgresPartitions, PostgresTurn, PostgresTurns
 
 OWNER = workspace_id("w")
-SHOP = Geofence(FenceId('town/"a, b\\c"'), 7, "A", Circle(1.0, 1.0, 100.0), None, ("hot",), True, Detect(dwell_s=60))
+SHOP = Geofence(
+    FenceId('town/"a, b\\c"'), 7, "A", Circle(1.0, 1.0, 100.0), None, ("hot",), True, Detect("raw", dwell_s=60)
+)
 CONSENTS = b'{"locate":{"purpose":"locate","granted":true,"text_version":"v1","at":"2026-01-01T00:00:00Z"}}'
 CAMPAIGN = (
     b'{"name":"c","objective":"visit","trigger":{"on":"%s","fences":{"tags":["%s"]}},'
@@ -50,7 +52,7 @@ class Phone:
     user: UUID
     device: UUID
     epochs: dict[int, int]
-    state: machine.PresenceState = machine.NOWHERE
+    state: states.PresenceState = states.NOWHERE
 
     def moves(self, at_us, *inside):
         """One part of a turn: a fix an entry, inside the shop or not, ten minutes apart; not installed yet."""
@@ -125,7 +127,7 @@ class Town:
         device = await self.rows.fetchrow(
             "SELECT newest_at, presence, received_at FROM device WHERE id = $1", phone.device
         )
-        state = machine.load(device["presence"]) if device["presence"] else None
+        state = states.load(device["presence"]) if device["presence"] else None
         stays = [(stay.entered_us, stay.dwelt) for stay in state.inside.values()] if state else None
         return [tuple(visit) for visit in visits], device["newest_at"], device["received_at"], stays
 

@@ -33,7 +33,9 @@ def moved(lat, lon, heading, by_m):
 
 
 def fence(number, geometry, dwell_s):
-    return Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect(dwell_s=dwell_s))
+    return Geofence(
+        FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect("raw", dwell_s=dwell_s)
+    )
 
 
 def some_fences(random, lat, lon):

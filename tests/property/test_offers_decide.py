@@ -36,7 +36,8 @@ from geo_offers.people.rhythm import Per, Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import NOWHERE, Transition, TransitionType, step
+from geo_offers.presence.machine import step
+from geo_offers.presence.states import NOWHERE, Transition, TransitionType
 from geo_offers.presence.visits import visit_id
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +51,14 @@ TEXTS = {"en": Text("{store}", "{fence}")}
 
 def fence(number: int, store: str | None, tags: tuple[str, ...] = ()) -> Geofence:
     return Geofence(
-        FenceId(f"town/{number}"), 1, f"f{number}", Circle(50.0, 8.0, 60.0), store, tags, active=True, detect=Detect()
+        FenceId(f"town/{number}"),
+        1,
+        f"f{number}",
+        Circle(50.0, 8.0, 60.0),
+        store,
+        tags,
+        active=True,
+        detect=Detect("raw"),
     )
 
 

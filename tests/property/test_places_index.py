@@ -71,7 +71,7 @@ def fences(draw):
         None,
         (),
         draw(st.integers(0, 9)) > 0,
-        Detect(),
+        Detect("raw"),
     )
 
 
@@ -223,7 +223,7 @@ def test_a_short_way_finds_a_tiny_fence_in_the_corner_of_a_cell_that_neither_end
     for number, (y, x) in enumerate(h3.cell_to_boundary(cell)):
         dy, dx = random.uniform(-2e-5, 2e-5, 2)
         box = shapely.box(x + (dx - 1e-5) / wide, y + dy - 1e-5, x + (dx + 1e-5) / wide, y + dy + 1e-5)
-        index.put(Geofence(FenceId(f"set/{number}"), 1, "a", Area(split_at_seam(box)), None, (), True, Detect()))
+        index.put(Geofence(FenceId(f"set/{number}"), 1, "a", Area(split_at_seam(box)), None, (), True, Detect("raw")))
     for fence in index:
         around = enclosing(fence.geometry)
         for angle, share in zip(random.uniform(0, 2 * math.pi, 40), random.uniform(0.05, 0.95, 40), strict=True):
@@ -239,7 +239,7 @@ def test_a_short_way_finds_a_tiny_fence_in_the_corner_of_a_cell_that_neither_end
 def test_a_fence_beside_the_antimeridian_is_found_from_cells_that_lie_over_it(lat, seed, side):
     west, east = sorted((side * 179.99999, side * 179.9995))
     fence = Geofence(
-        FenceId("set/a"), 1, "a", Area(shapely.box(west, lat, east, lat + 0.001)), None, (), True, Detect()
+        FenceId("set/a"), 1, "a", Area(shapely.box(west, lat, east, lat + 0.001)), None, (), True, Detect("raw")
     )
     index = GeofenceIndex([fence])
     random = np.random.default_rng(seed)
@@ -260,7 +260,7 @@ def test_a_long_way_finds_all_that_it_crosses_where_fences_lie_thick(place, seed
         box = shapely.box(lon - side, lat - side, lon + side, min(89.999, lat + side))
         odd = number % 2 and abs(lat) < 89
         shape = Area(split_at_seam(box)) if odd else Circle(lat, lon, 100_000 * side + 25)
-        index.put(Geofence(FenceId(f"set/{number}"), 1, "a", shape, None, (), True, Detect()))
+        index.put(Geofence(FenceId(f"set/{number}"), 1, "a", shape, None, (), True, Detect("raw")))
     for _ in range(8):
         ys, xs = random.uniform(-1, 1, (2, 2))
         (lat0, lat1), (lon0, lon1) = (

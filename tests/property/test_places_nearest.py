@@ -111,7 +111,7 @@ def test_the_distance_to_a_border_is_no_more_than_the_truth_and_next_to_no_less(
 @settings(max_examples=100, deadline=None)
 def test_the_safe_radius_reaches_no_border_and_is_not_needlessly_small(shapes, seed):
     index = GeofenceIndex(
-        Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect())
+        Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect("raw"))
         for number, (geometry, _) in enumerate(shapes)
     )
     for point in points_about(shapes[0][0], seed):
@@ -148,7 +148,7 @@ def test_the_compiled_search_finds_what_the_plain_one_finds_after_any_changes(sh
 @settings(max_examples=150, deadline=None)
 def test_the_region_of_a_fence_holds_all_of_it_and_is_not_needlessly_large(shape, seed):
     geometry, border = shape
-    fence = Geofence(FenceId("s/a"), 1, "a", geometry, None, (), active=True, detect=Detect())
+    fence = Geofence(FenceId("s/a"), 1, "a", geometry, None, (), active=True, detect=Detect("raw"))
     around = enclosing(geometry)
     for point in points_about(geometry, seed):
         [(fence_id, _, (lat, lon, radius_m, exact))] = GeofenceIndex([fence]).regions(*point, 1)
@@ -168,7 +168,7 @@ def test_the_region_of_an_area_of_many_corners_follows_its_changes():
     index = GeofenceIndex()
     for middle in (52.0, 53.0):
         area = Area(shapely.Polygon(ring(middle, 8.0, 300, [1.0, 0.9] * 100)))
-        index.put(Geofence(FenceId("s/a"), 1, "a", area, None, (), active=True, detect=Detect()))
+        index.put(Geofence(FenceId("s/a"), 1, "a", area, None, (), active=True, detect=Detect("raw")))
         for _ in range(2):
             [(_, _, (lat, lon, radius_m, _))] = index.regions(52.0, 8.0, 1)
             assert (lat, lon) == pytest.approx((middle, 8.0), abs=1e-8)
@@ -182,7 +182,7 @@ def test_neither_filing_a_store_nor_telling_its_region_makes_a_shape_of_it():
     geometry_of.cache_clear()
     index = GeofenceIndex()
     for number, geometry in enumerate([area, Circle(52.0, 8.001, 50.0)]):
-        index.put(Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect()))
+        index.put(Geofence(FenceId(f"s/{number}"), 1, "a", geometry, None, (), active=True, detect=Detect("raw")))
     assert len(look(index, 52.001, 8.0, Wish(20)).regions) == 2
     assert geometry_of.cache_info().misses == 0
 
@@ -191,7 +191,7 @@ def test_neither_filing_a_store_nor_telling_its_region_makes_a_shape_of_it():
 def test_an_area_as_wide_as_a_continent_has_a_region_that_holds_it_and_borders_that_are_found(edge_deg):
     shape = shapely.box(-edge_deg / 2, -edge_deg / 4, edge_deg / 2, edge_deg / 4)
     index = GeofenceIndex(
-        [Geofence(FenceId("s/a"), 1, "a", Area(shape), None, (), active=True, detect=Detect())], PlainTable()
+        [Geofence(FenceId("s/a"), 1, "a", Area(shape), None, (), active=True, detect=Detect("raw"))], PlainTable()
     )
     for point in [(0.0, 0.0), (edge_deg / 4 + 1, 3.0), (1.0, -edge_deg / 2)]:
         [(_, away_m, (lat, lon, radius_m, exact))] = index.regions(*point, 1)

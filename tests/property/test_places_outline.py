@@ -92,7 +92,9 @@ def test_a_fence_of_many_far_parts_is_filed_and_taken_out_under_all_of_its_place
 
 def test_what_fences_have_in_common_is_held_once():
     one, other = (
-        Geofence(FenceId(f"s/{n}"), 1, "a", Circle(1, 2, 30), None, tuple(iter(["food"])), True, Detect(dwell_s=9.5))
+        Geofence(
+            FenceId(f"s/{n}"), 1, "a", Circle(1, 2, 30), None, tuple(iter(["food"])), True, Detect("raw", dwell_s=9.5)
+        )
         for n in range(2)
     )
     assert one.tags is other.tags

@@ -9,14 +9,22 @@ from hypothesis import strategies as st
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import NOWHERE, PresenceState, Transition, load, receive, step
+from geo_offers.presence.machine import receive, step
+from geo_offers.presence.states import NOWHERE, PresenceState, Transition, load
 
 WORKSPACE, DEVICE = UUID(int=1), UUID(int=2)
 SECOND_US = 1_000_000
 DWELL_S = 60
 FENCES = [
     Geofence(
-        FenceId(f"s/{name}"), 1, name, Circle(10.0, 10.0, 50.0), None, (), active=True, detect=Detect(dwell_s=DWELL_S)
+        FenceId(f"s/{name}"),
+        1,
+        name,
+        Circle(10.0, 10.0, 50.0),
+        None,
+        (),
+        active=True,
+        detect=Detect("raw", dwell_s=DWELL_S),
     )
     for name in "abc"
 ]

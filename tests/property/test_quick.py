@@ -23,7 +23,8 @@ from geo_offers.places.geometry import Area, Circle, border_distance_one, enclos
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.plain import PlainTable
 from geo_offers.presence import machine
-from geo_offers.presence.machine import NOWHERE, REMEMBERED, PresenceState, Stay
+from geo_offers.presence.machine import REMEMBERED
+from geo_offers.presence.states import NOWHERE, PresenceState, Stay
 from geo_offers.web import pings
 from tests.property.test_places_table import geometries, places, turned
 
@@ -204,7 +205,7 @@ def test_pings_that_name_another_device_are_not_a_devices_own():
 )
 def test_of_a_short_way_all_fences_that_it_crosses_are_proposed(drawn, at, seed, far_m):
     fences = [
-        Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect())
+        Geofence(FenceId(f"s/{n}"), 1, "", shape, None, (), active=True, detect=Detect("raw"))
         for n, shape in enumerate(drawn)
     ]
     index, plain = GeofenceIndex(fences), GeofenceIndex(fences, PlainTable())
@@ -245,7 +246,9 @@ def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, 
             (lon - reach, lat + reach),
         ]
         shape = Area(shapely.Polygon(ring))
-    return Geofence(FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=Detect(dwell_s=dwell_s))
+    return Geofence(
+        FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=Detect("raw", dwell_s=dwell_s)
+    )
 
 
 fence_changes = st.builds(
@@ -333,8 +336,7 @@ class World:
             crossed,
             workspace=WORKSPACE,
             device=point.device,
-            lookup=self.index.get,
-            measure=self.index.border_distance,
+            view=machine.NO_FENCES._replace(get=self.index.get, away_m=self.index.border_distance),
         )
         return state, told, Code.ACCEPTED
 
@@ -346,7 +348,7 @@ class World:
 @settings(max_examples=150, deadline=None)
 @given(shape=geometries(), seed=st.integers(0, 2**32 - 1))
 def test_the_kernel_measures_to_a_border_as_geometry_does(shape, seed):
-    index = GeofenceIndex([Geofence(FenceId("s/0"), 1, "", shape, None, (), active=True, detect=Detect())])
+    index = GeofenceIndex([Geofence(FenceId("s/0"), 1, "", shape, None, (), active=True, detect=Detect("raw"))])
     fence, rng = index.get(FenceId("s/0")), random.Random(seed)
     around = enclosing(shape)
     for away in (0.3, 0.9, 1.1, 3.0):

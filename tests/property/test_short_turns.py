@@ -12,7 +12,7 @@ from geo_offers.offers.rendering import Text
 from geo_offers.people.consent import Purpose
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.storage import rows
 
 SETS, IDS, TAGS = ["a", "b", "a/1"], ["a/1", "a/2", "b/1", "b/1/2"], ["hot", "cold", "a"]
@@ -40,7 +40,7 @@ def test_a_transition_is_said_to_concern_campaigns_just_where_one_is_a_candidate
     known: list[Campaign], kind: TransitionType, fence: str, tags: set[str], cross: bool
 ) -> None:
     where = Geofence(
-        FenceId(fence), 1, "f", Circle(1.0, 1.0, 9.0), None, tuple(sorted(tags)), active=True, detect=Detect()
+        FenceId(fence), 1, "f", Circle(1.0, 1.0, 9.0), None, tuple(sorted(tags)), active=True, detect=Detect("raw")
     )
     edge = Transition(kind, where.id, 1, 5, None if cross else UUID(int=9), 5, accuracy_m=1.0, distance_m=None)
     assert Concerned.by(known).any(edge, where) == bool(candidates(known, edge, where))

@@ -24,7 +24,7 @@ def features(path, **options):
 
 
 def fence(geometry):
-    return Geofence(FenceId("set/a"), 1, "a", geometry, None, (), True, Detect())
+    return Geofence(FenceId("set/a"), 1, "a", geometry, None, (), True, Detect("raw"))
 
 
 def vector_geometry(vector):
@@ -187,7 +187,7 @@ def test_the_index_finds_the_same_districts_and_stores_as_a_scan_along_a_recorde
     districts = features(real_data / "polygons" / "neighborhoods_bremen.geojson.gz")
     drafts = [row.draft for row in (*stores.rows, *districts.rows)]
     fences = [
-        Geofence(FenceId(f"set/{n:05d}"), 1, draft.name, draft.geometry, None, (), True, Detect())
+        Geofence(FenceId(f"set/{n:05d}"), 1, draft.name, draft.geometry, None, (), True, Detect("raw"))
         for n, draft in enumerate(drafts)
     ]
     index = GeofenceIndex(fences)

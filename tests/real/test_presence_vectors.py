@@ -16,7 +16,8 @@ from shapely import Polygon, box
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Area, Circle, Geometry, contains, crosses
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import NOWHERE, PresenceState, Transition, step
+from geo_offers.presence.machine import step
+from geo_offers.presence.states import NOWHERE, PresenceState, Transition
 
 SCENARIOS = ["fence_basic_test", "fence_detect_inside_test", "fence_channel_message_order_test", "fence_eecio_test"]
 
@@ -34,7 +35,7 @@ def geofences(scenario: dict[str, Any]) -> list[Geofence]:
     else:
         drawn = {"fence": geometry(scenario["fence"])}
     return [
-        Geofence(FenceId(f"peer/{name}"), 1, name, shape, None, (), active=True, detect=Detect())
+        Geofence(FenceId(f"peer/{name}"), 1, name, shape, None, (), active=True, detect=Detect("raw"))
         for name, shape in drawn.items()
     ]
 

@@ -22,13 +22,13 @@ from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Code, Point
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence import machine
+from geo_offers.presence import states
 
 WORKSPACE = uuid.UUID(int=1)
 NOW_US = 1_800_000_000_000_000
 HOME = (10.0, 20.0)
 AWAY = (11.0, 21.0)
-FENCE = Geofence(FenceId("grid/home"), 1, "Home", Circle(*HOME, 100.0), None, (), True, Detect())
+FENCE = Geofence(FenceId("grid/home"), 1, "Home", Circle(*HOME, 100.0), None, (), True, Detect("raw"))
 
 
 class Store:
@@ -50,7 +50,7 @@ class Store:
             of_age=True,
             proven=False,
             token_epoch=0,
-            state=machine.NOWHERE,
+            state=states.NOWHERE,
         )
         self.devices[device.id] = replace(device, **more)
         return device.id
@@ -67,7 +67,7 @@ class Store:
     def wipe(self, user):
         for device in self.devices.values():
             if device.user == user:
-                self.devices[device.id] = replace(device, state=machine.NOWHERE)
+                self.devices[device.id] = replace(device, state=states.NOWHERE)
 
 
 class Turn:
@@ -105,7 +105,7 @@ class Turn:
         finally:
             self.under_way -= 1
         for part in parts:
-            kept = machine.load(part.state.kept())
+            kept = states.load(part.state.kept())
             self.store.devices[part.device] = replace(self.store.devices[part.device], state=kept)
         return {part.user: self.refused[part.user] for part in parts if part.user in self.refused}
 
@@ -684,8 +684,8 @@ async def test_what_was_known_before_a_partition_was_lost_is_loaded_anew_when_it
     async with a_house() as house:
         device = house.store.add(uuid.uuid4())
         await house.send(device, (1, AWAY))
-        stay = machine.Stay(FENCE.id, FENCE.version, uuid.uuid4(), NOW_US + 2_000_000)
-        walked_in = machine.PresenceState(newest_us=NOW_US + 2_000_000, inside={FENCE.id: stay})
+        stay = states.Stay(FENCE.id, FENCE.version, uuid.uuid4(), NOW_US + 2_000_000)
+        walked_in = states.PresenceState(newest_us=NOW_US + 2_000_000, inside={FENCE.id: stay})
         house.store.devices[device] = replace(house.store.devices[device], state=walked_in)  # seen by the other owner
         house.ownership.epochs = owning(3).epochs
         assert types(await house.send(device, (5, HOME))) == []

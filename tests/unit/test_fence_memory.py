@@ -21,7 +21,7 @@ ALPHA, BETA = workspace_id("Alpha"), workspace_id("Beta")
 
 
 def fence(name, version=1, *, lat=10.0, radius_m=100.0, active=True):
-    return Geofence(FenceId(name), version, name, Circle(lat, 20.0, radius_m), None, (), active, Detect())
+    return Geofence(FenceId(name), version, name, Circle(lat, 20.0, radius_m), None, (), active, Detect("raw"))
 
 
 class Stored:

@@ -9,7 +9,7 @@ from geo_offers.offers.caps import CapRule
 from geo_offers.offers.rendering import Text
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 
 BAKERY = Geofence(
     FenceId("town/bakery/door"),
@@ -19,7 +19,7 @@ BAKERY = Geofence(
     "bakery",
     ("food",),
     active=True,
-    detect=Detect(),
+    detect=Detect("raw"),
 )
 SPRING = Campaign(
     UUID(int=1),

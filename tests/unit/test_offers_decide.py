@@ -33,7 +33,7 @@ from geo_offers.people.quiet import quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_US = to_us(datetime(2026, 6, 3, 12, 0, tzinfo=BERLIN))  # a Wednesday noon
@@ -49,7 +49,14 @@ def consents(*granted: Purpose) -> Consents:
 
 def fence(name: str, store: str | None = None, tags: tuple[str, ...] = ()) -> Geofence:
     return Geofence(
-        FenceId(f"town/{name}"), 4, name.title(), Circle(LAT, LON, 100.0), store, tags, active=True, detect=Detect()
+        FenceId(f"town/{name}"),
+        4,
+        name.title(),
+        Circle(LAT, LON, 100.0),
+        store,
+        tags,
+        active=True,
+        detect=Detect("raw"),
     )
 
 

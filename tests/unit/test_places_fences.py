@@ -14,7 +14,7 @@ from geo_offers.places.table import BestTable
 
 
 def fence(name, geometry, store=None, *, active=True):
-    return Geofence(FenceId(name), 1, name, geometry, store, (), active, Detect())
+    return Geofence(FenceId(name), 1, name, geometry, store, (), active, Detect("raw"))
 
 
 def test_the_first_slash_splits_a_fence_id():

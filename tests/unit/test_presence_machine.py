@@ -8,18 +8,8 @@ from msgspec.structs import replace
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import (
-    EDGES,
-    NOWHERE,
-    PresenceState,
-    Transition,
-    TransitionType,
-    is_late,
-    load,
-    receive,
-    step,
-    step_region,
-)
+from geo_offers.presence.machine import EDGES, NO_FENCES, is_late, receive, step, step_region
+from geo_offers.presence.states import NOWHERE, PresenceState, Transition, TransitionType, load
 from geo_offers.presence.visits import time_first_id, visit_id
 
 WORKSPACE = UUID(int=1)
@@ -37,7 +27,7 @@ def fence(name: str, version: int = 1, dwell_s: float = 300.0) -> Geofence:
         None,
         (),
         active=True,
-        detect=Detect(dwell_s=dwell_s),
+        detect=Detect("raw", dwell_s=dwell_s),
     )
 
 
@@ -135,14 +125,16 @@ def test_a_fix_outside_after_the_dwell_deadline_is_an_exit_and_no_dwell() -> Non
 
 def test_a_fence_that_vanished_is_left_with_the_next_fix() -> None:
     state, _ = walk([(0, [BAKERY], [])])
-    _, (exit_,) = step(state, fix(1), [], [], workspace=WORKSPACE, device=DEVICE, lookup={}.get)
+    _, (exit_,) = step(state, fix(1), [], [], workspace=WORKSPACE, device=DEVICE, view=NO_FENCES)
     assert (exit_.type, exit_.fence, exit_.fence_version, exit_.distance_m) == ("exit", BAKERY.id, 1, None)
 
 
 def test_an_edge_knows_accuracy_and_the_signed_distance_to_the_border() -> None:
     state, (enter,) = step(NOWHERE, fix(0), [BAKERY], [], workspace=WORKSPACE, device=DEVICE)
     far = fix(1, lat=53.01)
-    _, (exit_,) = step(state, far, [], [], workspace=WORKSPACE, device=DEVICE, lookup={BAKERY.id: BAKERY}.get)
+    _, (exit_,) = step(
+        state, far, [], [], workspace=WORKSPACE, device=DEVICE, view=NO_FENCES._replace(get={BAKERY.id: BAKERY}.get)
+    )
     assert enter.accuracy_m == 7.5
     assert enter.distance_m == pytest.approx(-100.0, abs=0.5)
     assert exit_.distance_m == pytest.approx(1012.9, abs=1.0)

@@ -13,7 +13,7 @@ from geo_offers.instants import to_us
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Rhythm, Rolling
-from geo_offers.presence.machine import NOWHERE, PresenceState
+from geo_offers.presence.states import NOWHERE, PresenceState
 from geo_offers.storage import rows
 
 PERSON = uuid.UUID(int=7)

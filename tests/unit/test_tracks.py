@@ -8,7 +8,7 @@ from geo_offers.pipeline import quick
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.tracks import PlainTracks
 from geo_offers.places.index import GeofenceIndex
-from geo_offers.presence.machine import NOWHERE
+from geo_offers.presence.states import NOWHERE
 
 DEVICE, USER, WORKSPACE = UUID(int=1 << 64 | 2), UUID(int=3 << 64 | 4), UUID(int=5)
 KNOWN = KnownDevice(

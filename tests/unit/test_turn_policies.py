@@ -20,11 +20,11 @@ from geo_offers.pipeline.requests import Arrival, Part, Request
 from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 
 WORKSPACE = uuid.UUID(int=1)
 NOW_US = 1_800_000_000_000_000
-FENCE = Geofence(FenceId("town/a"), 1, "A", Circle(1.0, 1.0, 100.0), None, (), True, Detect())
+FENCE = Geofence(FenceId("town/a"), 1, "A", Circle(1.0, 1.0, 100.0), None, (), True, Detect("raw"))
 ROLLS = Campaign(
     id=uuid.UUID(int=2),
     name="Rolls",

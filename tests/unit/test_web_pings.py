@@ -10,7 +10,7 @@ from geo_offers import instants, wire
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.requests import RESULTS, Code, MadeOffer, Request, Seen
 from geo_offers.places.fences import FenceId
-from geo_offers.presence.machine import Transition, TransitionType
+from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.web import pings
 
 WORKSPACE, DEVICE, NOW_US = UUID(int=1), UUID(int=2), 1_795_000_000_000_000

@@ -14,6 +14,7 @@ import msgspec
 from geo_offers.errors import Fault
 from geo_offers.places.fences import Detect
 from geo_offers.places.geometry import Geometry
+from geo_offers.places.importing.detection import check_mode, detect_of, read_detect
 from geo_offers.places.importing.findings import Findings, echo, token
 from geo_offers.places.importing.texts import MAX_ID_CHARS, MAX_NAME_CHARS, read_tags, read_text
 from geo_offers.places.importing.validity import check_geometry
@@ -23,17 +24,12 @@ __all__ = ["MAX_FEATURES", "Fault", "FenceDraft", "Parsed", "Row", "parse_collec
 MAX_FEATURES = 10_000
 MAX_NUMBER_ID = 2**53
 """JSON numbers beyond are not the same to every reader."""
-MIN_DWELL_S = 60
-MAX_DWELL_S = 3_600
 
 FEATURE_MEMBERS = frozenset({"type", "id", "geometry", "properties", "bbox"})
 MEMBERS_OF_OTHERS = frozenset({"coordinates", "geometries", "features"})
 COLLECTION_MEMBERS_OF_OTHERS = frozenset({"coordinates", "geometries", "geometry", "properties"})
 PROPERTIES = frozenset({"name", "store", "radius_m", "tags", "active", "detect"})
-DETECT_MEMBERS = frozenset({"mode", "dwell_s"})
 WGS84_NAMES = ("CRS84", "EPSG::4326", "EPSG:4326")
-
-_DEFAULT = Detect()
 
 
 class FenceDraft(msgspec.Struct, frozen=True):
@@ -83,7 +79,7 @@ def parse_feature(
     where the feature's own properties say nothing. All faults of one stage are given, at most 20.
     """
     findings = Findings()
-    _check_mode(mode, "", findings)
+    check_mode(mode, "", findings)
     properties = _feature_properties(obj, strict=strict, findings=findings)
     if properties is None:
         return tuple(findings.faults)
@@ -94,7 +90,7 @@ def parse_feature(
     store = _read_optional(properties, "store", MAX_ID_CHARS, findings)
     tags = read_tags(properties["tags"], "/properties/tags", findings) if properties.get("tags") is not None else ()
     active = _read_active(properties, findings)
-    detect_given = _read_detect(properties, mode, strict=strict, findings=findings)
+    detect_given = read_detect(properties, mode, strict=strict, findings=findings)
     given_id = _given_id(obj, properties, id_property) if external_id is None else ("/id", external_id)
     identity = _read_id(given_id or (f"/properties/{token(name_key)}", name), findings)
     own_radius = properties.get("radius_m")
@@ -120,7 +116,7 @@ def parse_feature(
         tags=tags,
         active=active,
         detect_given=detect_given,
-        detect=Detect(dwell_s=float(detect_given["dwell_s"])) if "dwell_s" in detect_given else _DEFAULT,
+        detect=detect_of(detect_given),
         notes=tuple(findings.notes),
     )
 
@@ -140,7 +136,7 @@ def parse_collection(
     at: told each row's number before it is read, so that somebody knows where work was broken off.
     """
     findings = Findings()
-    _check_mode(mode, "", findings)
+    check_mode(mode, "", findings)
     features = _features(obj, findings)
     if features is None or findings.faults:
         return Parsed((), tuple(findings.faults))
@@ -240,41 +236,6 @@ def _read_active(properties: dict[str, Any], findings: Findings) -> bool:
         return value is not False
     findings.fault("/properties/active", "type", f"{echo(value)} is neither true nor false; write one of them")
     return False
-
-
-def _check_mode(mode: object, pointer: str, findings: Findings) -> None:
-    if mode == "calibrated":
-        detail = "calibrated detection is not part of this release; use raw or leave it out"
-        findings.fault(pointer, "unsupported", detail)
-    elif mode is not None and mode != "raw":
-        findings.fault(pointer, "mode", f"{echo(mode)} is not a way of detection; use raw or leave it out")
-
-
-def _read_detect(properties: dict[str, Any], mode: str | None, *, strict: bool, findings: Findings) -> dict[str, Any]:
-    """Keep what was given explicitly: a later default must not overwrite a choice, nor a default become one."""
-    pointer = "/properties/detect"
-    value = properties.get("detect")
-    given: dict[str, Any] = {} if mode is None else {"mode": mode}
-    if value is None:
-        return given
-    if not isinstance(value, dict):
-        findings.fault(pointer, "type", f"{echo(value)} is not an object; write detect as one")
-        return given
-    for name in value.keys() - DETECT_MEMBERS:
-        if strict:
-            findings.fault(f"{pointer}/{token(name)}", "unknown", "detect has no such member; it has mode and dwell_s")
-    if value.get("mode") is not None:
-        _check_mode(value["mode"], f"{pointer}/mode", findings)
-        given["mode"] = value["mode"]
-    dwell_s = value.get("dwell_s")
-    if dwell_s is None:
-        return given
-    if not isinstance(dwell_s, (int, float)) or isinstance(dwell_s, bool) or not MIN_DWELL_S <= dwell_s <= MAX_DWELL_S:
-        detail = f"{echo(dwell_s)} is no dwell time; give seconds from {MIN_DWELL_S} to {MAX_DWELL_S}"
-        findings.fault(f"{pointer}/dwell_s", "dwell_s", detail)
-    else:
-        given["dwell_s"] = dwell_s
-    return given
 
 
 def _given_id(obj: dict[str, Any], properties: dict[str, Any], id_property: str | None) -> tuple[str, object] | None:
