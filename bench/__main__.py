@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from bench import exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
+from bench.detection import measure as detection
 
 
 class Bench(Protocol):
@@ -24,6 +25,7 @@ class Bench(Protocol):
 
 
 BENCHES: Final[Mapping[str, Bench]] = {
+    "detection": detection,
     "exactness": exactness,
     "growth": growth,
     "live": live,

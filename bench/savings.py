@@ -84,7 +84,7 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
 # ------------------------------------------------------------------------------------------------ what is saved
 def _saved(index: GeofenceIndex, options: Options) -> Report:
     walkers, drivers = synthetic(options)
-    trips = [("walkers", (index, walkers)), ("drivers", (index, drivers)), *_recorded_here()]
+    trips = [("walkers", (index, walkers)), ("drivers", (index, drivers)), *recorded_here("next")]
     rows = [_played(f"{name}: {how}", *given, *WAYS[how]) for name, given in trips for how in WAYS]
     load: dict[str, Any] = {"fences": options.fences, "phones": options.phones, "fixes_each": options.fixes}
     return Report("next, saved", {**load, "ping_every_s": PING_EVERY_S, "seed": options.seed}, rows, {})
@@ -142,12 +142,13 @@ def recorded(root: Path) -> Iterator[tuple[str, tuple[GeofenceIndex, list[list[F
     yield "buses, stops of 60 m", (GeofenceIndex(_fences("stop", circles)), buses)
 
 
-def _recorded_here() -> Iterator[tuple[str, tuple[GeofenceIndex, list[list[Fix]]]]]:
+def recorded_here(bench: str) -> Iterator[tuple[str, tuple[GeofenceIndex, list[list[Fix]]]]]:
+    """The recorded trips, or a word of `bench` that they are missing."""
     root = Path(os.environ.get("GEO_OFFERS_REAL_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if root.is_dir():
         yield from recorded(root)
     else:
-        print(f"next: recorded trips are left out: no folder {root}", file=sys.stderr, flush=True)
+        print(f"{bench}: recorded trips are left out: no folder {root}", file=sys.stderr, flush=True)
 
 
 def read(file: Path) -> list[list[Fix]]:

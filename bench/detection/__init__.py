@@ -1,0 +1,1 @@
+"""How well arrivals are told from noise: invented people with known paths, their phones' errors, and what is scored."""

@@ -1,0 +1,118 @@
+"""Detectors to compare: each turns the fixes of one phone into enters and exits at the fences of its site.
+
+Others stack thresholds. `gate_m`: fixes with a worse reported accuracy are passed by. `fixes`, `for_s`: so many in a
+row, over so many seconds, must agree. `margin_m`: a fix speaks for an exit only where it is farther outside than its
+accuracy and this, or a tenth of the fence's inradius, together; 0 asks for none of them. Without any threshold a stack
+is plain edges, what Tile38 tells.
+
+`DETECTORS` is what every report names, `FRONTIER` the same with numbers swept. A detector of the product joins as one
+entry of each: a function of a trace, whose `lat`, `lon` and `accuracy_m` are what a server gets, and of the fences
+of its site, which are the product's own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from bench.detection.noise import Trace
+from bench.detection.sites import Fenced
+from geo_offers.places.earth import BoolArray, FloatArray
+
+GATE_M: Final = 100.0
+MARGIN_M: Final = 25.0
+MOST_MPS: Final = 120 / 3.6
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`fence`: its place among the site's. `at_s`: the time of the fix that made it."""
+
+    kind: Literal["enter", "exit"]
+    fence: int
+    at_s: float
+
+
+Detector: TypeAlias = Callable[[Trace, Fenced], Sequence[Edge]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Thresholds one upon the other."""
+
+    fixes: int = 1
+    for_s: float = 0.0
+    gate_m: float = np.inf
+    margin_m: float = 0.0
+    most_mps: float = np.inf
+    """A fix that could be reached only at a higher speed is passed by."""
+
+    def __call__(self, trace: Trace, fenced: Fenced) -> list[Edge]:
+        taken = trace.accuracy_m <= self.gate_m
+        if self.most_mps < np.inf:
+            taken &= _reachable(trace, fenced, self.most_mps)
+        at_s, accuracy_m = trace.at_s[taken], trace.accuracy_m[taken]
+        edges = []
+        for fence in range(len(fenced.fences)):
+            away_m = trace.distance_m[taken, fence]
+            margin_m = max(self.margin_m, fenced.inradii_m[fence] / 10)
+            outside = away_m - accuracy_m > margin_m if self.margin_m else away_m > 0
+            told = settled(at_s, away_m <= 0, outside, self.fixes, self.for_s)
+            edges += [Edge(kind, fence, float(at_s[place])) for kind, place in told]
+        return edges
+
+
+def settled(
+    at_s: FloatArray, inside: BoolArray, outside: BoolArray, fixes: int, for_s: float
+) -> list[tuple[Literal["enter", "exit"], int]]:
+    """The edges, and the places of the fixes that make them, where `fixes` in a row over `for_s` say the same.
+
+    A fix may say neither, never both. Before the first one the phone is outside.
+    """
+    said = inside.astype(np.int8) - outside.astype(np.int8)
+    starts = np.flatnonzero(np.diff(said, prepend=np.int8(2)))
+    ends = np.append(starts[1:], len(said))[: len(starts)]
+    places = np.maximum(starts + fixes - 1, np.searchsorted(at_s, at_s[starts] + for_s))
+    heard = (places < ends) & (said[starts] != 0)
+    sides, places = said[starts[heard]], places[heard]
+    turns = np.flatnonzero(np.diff(sides, prepend=np.int8(-1)))
+    return [("enter" if sides[turn] > 0 else "exit", int(places[turn])) for turn in turns]
+
+
+def _reachable(trace: Trace, fenced: Fenced, most_mps: float) -> BoolArray:
+    """Which fixes are within reach of the last one that was."""
+    x, y = fenced.frame.metres(trace.lat, trace.lon)
+    taken: BoolArray = np.zeros(len(x), dtype=np.bool_)
+    last: tuple[float, float, float] | None = None
+    for number, (at_s, east, north) in enumerate(zip(trace.at_s.tolist(), x.tolist(), y.tolist(), strict=True)):
+        if last is None or np.hypot(east - last[1], north - last[2]) <= most_mps * (at_s - last[0]):
+            taken[number], last = True, (at_s, east, north)
+    return taken
+
+
+RAW: Final = "raw edges"
+DETECTORS: Final[Mapping[str, Detector]] = {
+    RAW: Stack(),
+    "2 fixes": Stack(fixes=2),
+    "3 fixes": Stack(fixes=3),
+    "30 s": Stack(for_s=30.0),
+    "accuracy gate": Stack(gate_m=GATE_M),
+    "gate, 120 km/h": Stack(gate_m=GATE_M, most_mps=MOST_MPS),
+    "gate, 2 fixes, margin": Stack(fixes=2, gate_m=GATE_M, margin_m=MARGIN_M),
+}
+"""By the name under which it is reported. All others are compared with the first."""
+
+FRONTIER: Final[Mapping[str, Mapping[str, Detector]]] = {
+    "n fixes": {str(fixes): Stack(fixes=fixes) for fixes in range(1, 6)},
+    "seconds": {f"{for_s:g}": Stack(for_s=for_s) for for_s in (10.0, 20.0, 30.0, 60.0, 120.0)},
+    "gate": {f"{gate_m:g} m": Stack(gate_m=gate_m) for gate_m in (200.0, 100.0, 50.0, 30.0, 20.0, 10.0)},
+    "gate+margin+s": {f"{for_s:g}": Stack(1, for_s, 50.0, MARGIN_M) for for_s in (0.0, 10.0, 20.0, 30.0, 60.0)},
+}
+"""One line of the plot each: its points in this order, each by what was swept."""
+
+STACKS: Final[Sequence[Stack]] = [
+    Stack(*numbers) for numbers in product((1, 2, 3, 4), (0.0, 20.0, 60.0), (50.0, 100.0, np.inf), (0.0, MARGIN_M))
+]
+"""Is any of them better than a detector on both counts, false enters and missed visits?"""
