@@ -14,16 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal, TypeAlias
+from uuid import UUID
 
 import numpy as np
 
 from bench.detection.noise import Trace
 from bench.detection.sites import Fenced
 from geo_offers.places.earth import BoolArray, FloatArray
+from geo_offers.presence.calibrated import View
+from geo_offers.presence.machine import breadth_of, step
+from geo_offers.presence.states import NOWHERE, TransitionType
 
 GATE_M: Final = 100.0
 MARGIN_M: Final = 25.0
 MOST_MPS: Final = 120 / 3.6
+NOBODY: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,30 @@ def _reachable(trace: Trace, fenced: Fenced, most_mps: float) -> BoolArray:
     return taken
 
 
+def calibrated(trace: Trace, fenced: Fenced) -> list[Edge]:
+    """The product's own, as it runs in the server; distances are taken from the trace."""
+    number = {fence.id: place for place, fence in enumerate(fenced.fences)}
+    breadths = {fence.id: breadth_of(fence) for fence in fenced.fences}
+    state, edges, away_m = NOWHERE, [], [0.0]
+    view = View(
+        get={fence.id: fence for fence in fenced.fences}.get,
+        away_m=lambda fence, _lat, _lon: away_m[number[fence.id]],
+        around=lambda _lat, _lon, reach_m: [
+            (fence, away) for fence, away in zip(fenced.fences, away_m, strict=True) if abs(away) <= reach_m
+        ],
+        breadth_m=lambda fence: breadths[fence.id],
+    )
+    for fix, away_m in zip(trace.fixes(), trace.distance_m.tolist(), strict=True):
+        inside = [fence for fence, away in zip(fenced.fences, away_m, strict=True) if away <= 0]
+        state, told = step(state, fix, inside, (), workspace=NOBODY, device=NOBODY, view=view)
+        edges += [
+            Edge(edge.told, number[edge.fence], edge.at_us / 1e6)
+            for edge in told
+            if edge.type in (TransitionType.ENTER, TransitionType.EXIT)
+        ]
+    return edges
+
+
 RAW: Final = "raw edges"
 DETECTORS: Final[Mapping[str, Detector]] = {
     RAW: Stack(),
@@ -101,6 +130,7 @@ DETECTORS: Final[Mapping[str, Detector]] = {
     "accuracy gate": Stack(gate_m=GATE_M),
     "gate, 120 km/h": Stack(gate_m=GATE_M, most_mps=MOST_MPS),
     "gate, 2 fixes, margin": Stack(fixes=2, gate_m=GATE_M, margin_m=MARGIN_M),
+    "calibrated": calibrated,
 }
 """By the name under which it is reported. All others are compared with the first."""
 

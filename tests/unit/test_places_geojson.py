@@ -71,15 +71,14 @@ def test_absent_properties_take_their_defaults_and_are_not_taken_for_choices():
     read_fence = draft(feature(properties=None))
     assert read_fence.name == "a"
     assert (read_fence.store, read_fence.tags, read_fence.active) == (None, (), True)
-    assert read_fence.detect == Detect("raw", 300.0)
+    assert read_fence.detect == Detect("calibrated", 300.0, 10.0, 0.73, 0.0, 7.0)
     assert read_fence.detect_given == {}
 
 
 def test_the_mode_of_an_import_counts_as_given_and_the_feature_own_wins_over_it():
     assert draft(feature(), mode="raw").detect_given == {"mode": "raw"}
-    assert faults(feature(properties={"detect": {"mode": "calibrated"}}), mode="raw") == [
-        ("/properties/detect/mode", "unsupported")
-    ]
+    own = draft(feature(properties={"detect": {"mode": "calibrated"}}), mode="raw")
+    assert (own.detect_given, own.detect.mode) == ({"mode": "calibrated"}, "calibrated")
 
 
 def test_the_feature_own_radius_wins_over_that_of_the_import():
@@ -389,9 +388,9 @@ def test_an_old_file_that_names_wgs84_is_read():
 
 
 def test_a_mode_that_is_not_there_refuses_the_file_once_and_not_each_row():
-    parsed = parse_collection(collection(*[feature()] * 5), mode="calibrated")
+    parsed = parse_collection(collection(*[feature()] * 5), mode="guessed")
     assert parsed.rows == ()
-    assert [fault.code for fault in parsed.faults] == ["unsupported"]
+    assert [fault.code for fault in parsed.faults] == ["mode"]
 
 
 def test_three_thousand_features_are_read_in_under_two_seconds():
