@@ -36,7 +36,8 @@ LOGISTIC: Final = 1.7
 """A logistic distribution of scale s / 1.7 is nearest to a normal one of deviation s."""
 OUTSIDE_M: Final = 100.0
 BROAD_M: Final = 120.0
-"""In a fence broader than this, people are no more thinly spread."""
+NARROW_M: Final = 25.0
+"""In a fence broader than this, people are no more thinly spread; in one narrower than that, no more densely."""
 DOUBT: Final = 0.05
 DOUBT_STRAY: Final = 0.9
 DOUBT_M: Final = 400.0
@@ -83,7 +84,7 @@ def likelihood(away_m: float, breadth_m: float, scale: float, doubt: float) -> f
     """
     outside = beyond(away_m / scale)
     inside = beyond((away_m + breadth_m) / scale) - outside
-    spread_m = min(BROAD_M, breadth_m)
+    spread_m = min(BROAD_M, max(NARROW_M, breadth_m))
     floor = doubt / DOUBT_M
     return log(((1.0 - doubt) * inside / spread_m + floor) / ((1.0 - doubt) * outside / OUTSIDE_M + floor))
 
@@ -100,7 +101,7 @@ def bounded(log_odds: float) -> float:
 
 def breadth_term(breadth_m: float) -> float:
     """What a fence asks for beyond the common threshold: a broad one holds passers-by for longer."""
-    return BREADTH * log(breadth_m / BREADTH_M)
+    return BREADTH * log(max(NARROW_M, breadth_m) / BREADTH_M)
 
 
 def probability(log_odds: float) -> float:
