@@ -69,6 +69,7 @@ cdef class Table:
         self, Place* fine, int face, Vector v, double lat, double lon, int64_t count
     ) noexcept nogil
     cpdef distance(self, int32_t number, double lat, double lon)
+    cdef bint area_holds(self, int32_t number, double lat, double lon) noexcept nogil
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil
     cdef int _cross(self, double lat0, double lon0, double lat1, double lon1, bint keep) noexcept nogil

@@ -1066,6 +1066,13 @@ cdef class Table:
         away_m = arc_m(away_m, radius_m(ground))
         return -away_m if inside else away_m
 
+    cdef bint area_holds(self, int32_t number, double lat, double lon) noexcept nogil:
+        """Whether an area holds a point off its border: where doubles cannot tell, a cut at 180 degrees runs there."""
+        cdef const Shape* shape = &self.filed[number].shape
+        if area_holds(shape.border, shape.points, lon, lat):
+            return True
+        return fabs(lon) == 180 and area_holds(shape.border, shape.points, -lon, lat) != 0
+
     def near(self, double lat, double lon, squares):
         """Numbers of the fences filed under the cells about a point, and under these squares.
 

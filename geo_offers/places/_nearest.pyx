@@ -6,14 +6,20 @@ one with a ball around it. They hang in octrees over the Earth, one for each cla
 no bound among small ones. A question takes the nodes in the order of how near anything in them can be, and ends where
 that is farther than what was found: the cost follows what lies around, not how much there is.
 
+All borders within a reach are found by descent from the roots: nothing has to be put in order, and whatever is passed
+over on the way tells how far the next border is at the least.
+
 In space there is no pole and no antimeridian, and the straight line is never longer than the way along the ground.
 Outlines are read as they are (`outline.py`), and edges cut as `borders.py` has it.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.math cimport asin, atan2, ceil, cos, fabs, fmax, fmin, sin, sqrt
+from libc.math cimport INFINITY, asin, atan2, ceil, cos, fabs, fmax, fmin, nextafter, sin, sqrt
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
+
+from geo_offers.places._kernel cimport Table
 
 cdef extern from *:
     """
@@ -29,6 +35,7 @@ cdef enum:
     CLASSES = 4
     FULL = 12  # items of a leaf before it is split
     PIECES = 40  # of a chunk
+    SPLITS = 18  # from all of the Earth down to the smallest node
 
 cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
@@ -40,45 +47,7 @@ cdef double ROUNDED = 1.000001  # more than a float rounds, and the ends' offset
 cdef double WIDE_M = 1e6  # an area whose border is within this of a point lies there itself, not all around it
 cdef double AROUND = 1.001  # a circle around an area is larger by this, and by AROUND_M, than it need be
 cdef double AROUND_M = 0.01
-
-cdef union Form:
-    double radius_m  # of a circle, along the ground
-    float* ends  # of a chunk, pieces + 1 of them, relative to the middle of its ball: every x, every y, every z
-
-cdef struct Item:
-    # A circle: `pieces` is 0. A chunk: some straight pieces.
-    double x
-    double y
-    double z
-    Form form
-    float reach_m  # no point of the true border is farther from the middle
-    float clear_m  # none is nearer to it
-    int32_t fence
-    int32_t pieces
-    int32_t sibling  # of the same fence
-    float stray_m
-
-cdef struct Node:
-    int32_t children  # the first of eight; -1: a leaf
-    int32_t head  # of a leaf's items
-    int32_t count  # of items in all of it
-    float reach_m  # no item in it has a longer one
-
-cdef struct Cube:
-    double x
-    double y
-    double z
-    double half_m
-
-cdef struct Visit:
-    double bound_m
-    int32_t node
-    Cube cube
-
-cdef struct Found:
-    double away_m
-    int32_t fence
-
+cdef double BAND_M = 0.01  # within this of the truth is what a distance says
 
 cdef inline int octant(const Cube* cube, const Item* item) noexcept nogil:
     return (item.x >= cube.x) | (item.y >= cube.y) << 1 | (item.z >= cube.z) << 2
@@ -101,6 +70,11 @@ cdef inline double beyond(double way, double half_m) noexcept nogil:
 cdef inline double arc_m(double chord, double earth_m) noexcept nogil:
     cdef double share = chord / (2 * earth_m)
     return 2 * earth_m * asin(share if share < 1 else 1.0)
+
+
+cdef inline double distance2(const Item* item, const double* point) noexcept nogil:
+    cdef double dx = point[0] - item.x, dy = point[1] - item.y, dz = point[2] - item.z
+    return dx * dx + dy * dy + dz * dz
 
 
 cdef inline double chord_m(double arc, double earth_m) noexcept nogil:
@@ -132,25 +106,9 @@ cdef double chunk_chord2(const float* ends, int32_t pieces, double x, double y, 
     return nearest2
 
 
+@cython.final
 cdef class Borders:
     """Borders of fences by number. Not safe for use by several threads at once."""
-
-    cdef double equator_m, eccentricity2, curvature_m, stray_m
-    cdef int32_t most_pieces
-    cdef double* ring  # of the border that is being filed: its ends in space
-    cdef int64_t ring_room
-    cdef dict circles  # around areas of several chunks, by number, as they have been asked for
-    cdef Item* items
-    cdef int32_t* next  # item of its leaf, or among the spare: apart, so that a leaf is walked without its items
-    cdef int32_t items_used, items_room, items_spare
-    cdef Node* nodes
-    cdef int32_t nodes_used, nodes_room, nodes_spare
-    cdef int32_t* first  # of a fence's items, by number
-    cdef int32_t first_room
-    cdef Visit* heap
-    cdef int32_t heap_used, heap_room
-    cdef Found* best
-    cdef int32_t best_used, best_limit, best_room
 
     def __cinit__(
         self, double equator_m, double eccentricity2, double curvature_m, double stray_m, int32_t most_pieces
@@ -486,6 +444,38 @@ cdef class Borders:
         self._find(lat, lon, limit)
         return [(self.best[k].fence, self.best[k].away_m) for k in range(self.best_used)]
 
+    def around(self, Table table, double lat, double lon, double reach_m, int32_t most):
+        """What `find_around` finds, as pairs, and the radius that is clear of others."""
+        cdef int32_t k
+        self._find_signed(table, lat, lon, reach_m, most)
+        return [(self.best[k].fence, self.best[k].away_m) for k in range(self.best_used)], self._clear_m()
+
+    cdef int32_t find_around(
+        self, Table table, double lat, double lon, double reach_m,
+        int32_t* numbers, double* away_m, int32_t most, double* clear_m,
+    ) noexcept nogil:
+        """The borders no farther than `reach_m` from a point, nearest first and at most `most`; how many they are.
+
+        Of each its fence's number and the signed metres along the ground, negative inside. table: holds the same fences
+        under the same numbers. clear_m: no border of any other fence is nearer; a centimetre less than the reach at the
+        least, unless there are more than `most`, and often much more.
+        """
+        cdef int32_t k
+        self._find_signed(table, lat, lon, reach_m, most)
+        for k in range(self.best_used):
+            numbers[k], away_m[k] = self.best[k].fence, self.best[k].away_m
+        clear_m[0] = self._clear_m()
+        return self.best_used
+
+    cpdef double clear_m(self, double lat, double lon, double most_m) noexcept nogil:
+        """No border is nearer to a point than this.
+
+        Up to `most_m` some is hardly farther; beyond, what is cheaply known, and a centimetre less than that at the
+        least. Infinite where there is no border at all.
+        """
+        self._find_within(lat, lon, most_m, 1)
+        return self._clear_m() if self.best_used == 0 else fmax(0.0, self.best[0].away_m - BAND_M)
+
     def regions(self, double lat, double lon, int32_t limit):
         """As `nearest`, and a circle around each fence: lat, lon, radius_m along the ground, whether it is the fence.
 
@@ -500,14 +490,113 @@ cdef class Borders:
     cdef void _find(self, double lat, double lon, int32_t limit) noexcept:
         """Leaves the `limit` nearest borders among the best."""
         cdef double[3] point
-        self.best_used, self.best_limit = 0, limit
         if limit < 1:
+            self.best_used = 0
             return
+        self._open(1e300, limit)
+        self._on_ground(lat, lon, point)
+        self._search(point[0], point[1], point[2], self._earth_m(point[0], point[1], point[2]))
+
+    cdef void _open(self, double cut_m, int32_t limit) noexcept nogil:
+        """Begins a row of the best."""
+        self.best_used, self.best_limit, self.cut_m, self.passed_m = 0, limit, cut_m, INFINITY
         if limit > self.best_room:
             self.best_room = limit
             self.best = <Found*>realloc(self.best, limit * sizeof(Found))
+
+    cdef void _find_within(self, double lat, double lon, double reach_m, int32_t limit) noexcept nogil:
+        """Leaves the nearest borders that are no farther than `reach_m` among the best."""
+        cdef double[3] point
+        cdef double earth_m
+        cdef int32_t k
+        self._open(nextafter(reach_m, INFINITY), limit)
         self._on_ground(lat, lon, point)
-        self._search(point[0], point[1], point[2], self._earth_m(point[0], point[1], point[2]))
+        earth_m = self._earth_m(point[0], point[1], point[2])
+        for k in range(CLASSES):
+            if self.nodes[k].count:
+                self._descend(k, point, earth_m)
+
+    cdef void _find_signed(self, Table table, double lat, double lon, double reach_m, int32_t limit) noexcept nogil:
+        """As `_find_within`; their distances less than 0 inside."""
+        cdef double[3] point
+        cdef int32_t k
+        cdef Item* item
+        self._find_within(lat, lon, reach_m, limit)
+        self._on_ground(lat, lon, point)
+        for k in range(self.best_used):
+            item = self.items + self.first[self.best[k].fence]
+            if (
+                distance2(item, point) < chord_m(item.form.radius_m, self._earth_m(item.x, item.y, item.z)) ** 2
+                if item.pieces == 0 else table.area_holds(self.best[k].fence, lat, lon)
+            ):
+                self.best[k].away_m = -self.best[k].away_m
+
+    cdef inline double _clear_m(self) noexcept nogil:
+        """What was passed over in the last search within a reach is no nearer."""
+        return fmax(0.0, self.passed_m - BAND_M)
+
+    cdef void _descend(self, int32_t node, const double* point, double earth_m) noexcept nogil:
+        """Measures what in a tree can be near enough, the octants that hold the point first."""
+        cdef Visit[7 * SPLITS] later
+        cdef Visit* visit
+        cdef Cube cube
+        cdef double bound_m, reach_m
+        cdef double[3] way, away2, over2
+        cdef int32_t children, child
+        cdef int own, other, used = 0
+        cube.x, cube.y, cube.z, cube.half_m = 0, 0, 0, HALF_M
+        while True:
+            children, reach_m = self.nodes[node].children, self.nodes[node].reach_m
+            if children < 0:
+                self._measure_leaf(self.nodes[node].head, point[0], point[1], point[2], earth_m)
+                while used and later[used - 1].bound_m >= self._worst():
+                    used -= 1
+                    self._pass(later[used].bound_m)
+                if used == 0:
+                    return
+                used -= 1
+                node, cube = later[used].node, later[used].cube
+                continue
+            way = [point[0] - cube.x, point[1] - cube.y, point[2] - cube.z]
+            own = (way[0] >= 0) | (way[1] >= 0) << 1 | (way[2] >= 0) << 2
+            bound_m = fmin(fmin(fabs(way[0]), fabs(way[1])), fabs(way[2])) - reach_m
+            if bound_m >= self._worst():
+                self._pass(bound_m)
+            else:
+                away2 = [way[0] ** 2, way[1] ** 2, way[2] ** 2]
+                over2 = [
+                    beyond(way[0], cube.half_m) ** 2, beyond(way[1], cube.half_m) ** 2, beyond(way[2], cube.half_m) ** 2
+                ]
+                for other in range(1, 8):
+                    child = children + (own ^ other)
+                    if self.nodes[child].count == 0:
+                        continue
+                    bound_m = sqrt(
+                        (away2[0] if other & 1 else over2[0])
+                        + (away2[1] if other & 2 else over2[1])
+                        + (away2[2] if other & 4 else over2[2])
+                    ) - self.nodes[child].reach_m
+                    if bound_m >= self._worst():
+                        self._pass(bound_m)
+                        continue
+                    visit = later + used
+                    visit.bound_m, visit.node, visit.cube = bound_m, child, child_cube(&cube, own ^ other)
+                    used += 1
+            node, cube = children + own, child_cube(&cube, own)
+
+    cdef inline void _pass(self, double bound_m) noexcept nogil:
+        """Takes note that a border of another fence is passed over, and is no nearer than this."""
+        self.passed_m = bound_m if bound_m < self.passed_m else self.passed_m
+
+    cdef inline void _measure_leaf(self, int32_t head, double x, double y, double z, double earth_m) noexcept nogil:
+        cdef int32_t at = head
+        while at >= 0:
+            GO_PREFETCH(self.items + at)
+            at = self.next[at]
+        at = head
+        while at >= 0:
+            self._measure(self.items + at, x, y, z, earth_m)
+            at = self.next[at]
 
     cdef _circle(self, int32_t number):
         cdef int32_t at = self.first[number]
@@ -586,7 +675,7 @@ cdef class Borders:
     cdef void _search(self, double x, double y, double z, double earth_m) noexcept nogil:
         cdef Visit visit
         cdef Cube cube
-        cdef int32_t k, at
+        cdef int32_t k
         cube.x, cube.y, cube.z, cube.half_m = 0, 0, 0, HALF_M
         self.heap_used = 0
         for k in range(CLASSES):
@@ -596,20 +685,13 @@ cdef class Borders:
             if visit.bound_m >= self._worst():
                 return
             if self.nodes[visit.node].children < 0:
-                at = self.nodes[visit.node].head
-                while at >= 0:
-                    GO_PREFETCH(self.items + at)
-                    at = self.next[at]
-                at = self.nodes[visit.node].head
-                while at >= 0:
-                    self._measure(self.items + at, x, y, z, earth_m)
-                    at = self.next[at]
+                self._measure_leaf(self.nodes[visit.node].head, x, y, z, earth_m)
             else:
                 for k in range(8):
                     self._plan(self.nodes[visit.node].children + k, child_cube(&visit.cube, k), x, y, z)
 
     cdef inline double _worst(self) noexcept nogil:
-        return self.best[self.best_limit - 1].away_m if self.best_used == self.best_limit else 1e300
+        return self.best[self.best_limit - 1].away_m if self.best_used == self.best_limit else self.cut_m
 
     cdef void _plan(self, int32_t node, Cube cube, double x, double y, double z) noexcept nogil:
         """Puts a node on the heap by how near anything in it can be."""
@@ -664,6 +746,7 @@ cdef class Borders:
         cdef double chord = sqrt(dx * dx + dy * dy + dz * dz)
         cdef int32_t at = self.best_used
         if chord - item.reach_m >= worst_m or item.clear_m - chord >= worst_m:
+            self._pass(fmax(chord - item.reach_m, item.clear_m - chord))
             return
         if item.pieces == 0:
             away_m = fabs(arc_m(chord, self._earth_m(item.x, item.y, item.z)) - item.form.radius_m)
@@ -678,6 +761,8 @@ cdef class Borders:
             away_m = away_m if away_m > 0 else 0.0
         if away_m < worst_m:
             self._place(item.fence, away_m, at)
+        elif at == self.best_used:
+            self._pass(away_m)
 
     cdef int32_t _standing(self, int32_t fence) noexcept nogil:
         """Where a fence stands among the best; behind them all where it does not."""
@@ -691,6 +776,7 @@ cdef class Borders:
         """Among the best, up from where the fence stands; in a full row a new one takes the place of the last."""
         if at == self.best_limit:
             at -= 1
+            self._pass(self.best[at].away_m)
         elif at == self.best_used:
             self.best_used += 1
         while at > 0 and self.best[at - 1].away_m > away_m:

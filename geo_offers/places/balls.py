@@ -32,6 +32,10 @@ class CompiledNearest:
     def remove(self, number: int) -> None:
         self._borders.remove(number)
 
+    @property
+    def kernel(self) -> Borders:
+        return self._borders
+
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         return self._borders.nearest(lat, lon, limit)
 

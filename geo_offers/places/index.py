@@ -42,6 +42,11 @@ cells around its middle."""
 FEW = 16
 """Where more borders than these are near a piece of a long way, its halves are looked at."""
 MAX_LEGS = 256
+AROUND_MOST = 64
+"""So many fences are told of that have a border near a point."""
+
+WITHIN_M = 0.1
+"""Farther than two searches differ on a distance."""
 
 NOWHERE = Cover()
 _ID = attrgetter("id")
@@ -146,6 +151,11 @@ class GeofenceIndex:
         """The compiled table, for other compiled code; None where the plain one serves."""
         return self._table.kernel
 
+    @property
+    def borders(self) -> Any:
+        """The compiled borders, for other compiled code, under the table's numbers; None where plain ones serve."""
+        return self._borders.kernel
+
     def serial(self, fence: FenceId) -> int:
         """Number the filing of a fence, by another number each time that it is put.
 
@@ -215,13 +225,38 @@ class GeofenceIndex:
                 return away_m
         return border_distance_one(fence.geometry, lat, lon)
 
-    def around(self, lat: float, lon: float, reach_m: float) -> list[tuple[Geofence, float]]:
-        return [(f, self.border_distance(f, lat, lon)) for f, d in self.nearest(lat, lon, 64) if d <= reach_m]
-
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[Geofence, float]]:
         """Rank the `limit` active fences whose borders are nearest, with unsigned distances in metres, ascending."""
         by_number = self.by_number
         return [(by_number[number], away_m) for number, away_m in self._borders.nearest(lat, lon, limit)]
+
+    def around(self, lat: float, lon: float, reach_m: float) -> list[tuple[Geofence, float]]:
+        """Find the active fences whose borders are no farther than `reach_m`, with signed metres, negative inside.
+
+        They come by unsigned distance, then by id. Where there are more than `AROUND_MOST`, these are the first ones.
+        """
+        kernel, borders = self.kernel, self.borders
+        if kernel is None or borders is None:
+            measured = [
+                (self.by_number[number], border_distance_one(self.by_number[number].geometry, lat, lon))
+                for number, _ in self._within(lat, lon, reach_m + WITHIN_M, None) or ()
+            ]
+            near = [(fence, away_m) for fence, away_m in measured if abs(away_m) <= reach_m]
+        else:
+            near = self._around(kernel, borders, lat, lon, reach_m)
+        near.sort(key=_by_distance)
+        return near[:AROUND_MOST]
+
+    def _around(
+        self, kernel: Any, borders: Any, lat: float, lon: float, reach_m: float
+    ) -> list[tuple[Geofence, float]]:
+        """As many as `around` needs, and all that are as near as the last of them."""
+        most = AROUND_MOST + 1
+        while True:
+            found, _ = borders.around(kernel, lat, lon, reach_m, most)
+            if len(found) < most or abs(found[-1][1]) > abs(found[AROUND_MOST - 1][1]):
+                return [(self.by_number[number], away_m) for number, away_m in found]
+            most *= 4
 
     def regions(self, lat: float, lon: float, limit: int) -> list[tuple[FenceId, float, Around]]:
         """As `nearest`: of each fence its id, the distance in metres, and a circle around it."""
@@ -280,6 +315,11 @@ class GeofenceIndex:
 def _around(fence: Geofence) -> Around:
     circle = enclosing(fence.geometry)
     return circle.lat, circle.lon, circle.radius_m, is_round(outline_of(fence.outline))
+
+
+def _by_distance(near: tuple[Geofence, float]) -> tuple[float, FenceId]:
+    fence, away_m = near
+    return abs(away_m), fence.id
 
 
 def _by_id(fences: list[Geofence]) -> tuple[Geofence, ...]:

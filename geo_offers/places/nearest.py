@@ -3,7 +3,7 @@
 import bisect
 import math
 from collections.abc import Iterable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import rtree
 
@@ -28,6 +28,11 @@ class Nearest(Protocol):
 
     def remove(self, number: int) -> None:
         """Take out a fence that is there."""
+        ...
+
+    @property
+    def kernel(self) -> Any:
+        """What other compiled code may ask directly; None where nothing is compiled."""
         ...
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
@@ -58,6 +63,10 @@ class PlainNearest:
     def remove(self, number: int) -> None:
         for min_lat, min_lon, max_lat, max_lon in bounds(self._geometries.pop(number)):
             self._tree.delete(number, (min_lon, min_lat, max_lon, max_lat))
+
+    @property
+    def kernel(self) -> None:
+        return None
 
     def nearest(self, lat: float, lon: float, limit: int) -> list[tuple[int, float]]:
         if limit < 1:

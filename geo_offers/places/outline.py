@@ -81,7 +81,7 @@ def geometry_of(outline: Outline) -> Geometry:
     """The geometry of an outline."""
     if is_round(outline):
         return Circle(*_ROUND.unpack(outline))
-    polygons = [Polygon(shell, holes) for shell, *holes in _split(outline)]
+    polygons = [Polygon(shell, holes) for shell, *holes in rings_of(outline)]
     return Area(polygons[0] if len(polygons) == 1 else MultiPolygon(polygons))
 
 
@@ -101,11 +101,11 @@ def parts_of(outline: Outline) -> list[tuple[Box, Position]]:
     lon, lat = numbers[::2], numbers[1::2]
     if not isnan(sum(lon)):  # one ring: most are
         return [((min(lat), min(lon), max(lat), max(lon)), (lat[0], lon[0]))]
-    return [(box_around(shell), (shell[0, 1], shell[0, 0])) for shell, *_ in _split(outline)]
+    return [(box_around(shell), (shell[0, 1], shell[0, 0])) for shell, *_ in rings_of(outline)]
 
 
-def _split(outline: Outline) -> list[list[FloatArray]]:
-    """The rings of each part, shape (n, 2), the shell first."""
+def rings_of(outline: Outline) -> list[list[FloatArray]]:
+    """The rings of each part of an area, lon, lat pairs, shape (n, 2), closed, the shell first."""
     border = np.frombuffer(outline, np.float64).reshape(-1, 2)
     gaps = np.flatnonzero(np.isnan(border[:, 0]))
     rings = [ring[number > 0 :] for number, ring in enumerate(np.split(border, gaps))]

@@ -87,7 +87,7 @@ def _none_around(_lat: float, _lon: float, _reach_m: float) -> Iterable[tuple[Ge
 
 def breadth_of(fence: Geofence) -> float:
     """Breadth of a fence, metres."""
-    return breadth_m(fence.geometry)
+    return breadth_m(fence.outline)
 
 
 NO_FENCES: Final = View(_unknown, _measured, _none_around, breadth_of, calibrated=False)
