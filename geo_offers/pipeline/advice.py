@@ -8,6 +8,8 @@ from uuid import UUID
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.regions import Outlook, Wish, check_after_s, look, send_after_s
+from geo_offers.presence.calibrated import in_doubt
+from geo_offers.presence.evidence import ALIKE_S
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.states import PresenceState
 
@@ -33,16 +35,27 @@ class Advice:
 def advise(index: GeofenceIndex, state: PresenceState, fix: Fix, wish: Wish) -> Advice:
     """For a device in this state after this fix, its newest."""
     outlook = look(index, fix.lat, fix.lon, wish)
-    send_s = send_after_s(_deadlines_s(index, state, fix.at_us) if state.inside else ())
+    near = state.inside or state.arriving
+    send_s = send_after_s(_deadlines_s(index, state, fix.at_us) if near else ())
     return Advice(outlook, check_after_s(outlook.safe_radius_m, fix.speed_mps, fix.accuracy_m, send_s), send_s)
 
 
 def _deadlines_s(index: GeofenceIndex, state: PresenceState, at_us: int) -> Iterator[float]:
-    """Seconds until each dwell that is still to come. Plain edges know no deadline of an exit."""
+    """Seconds until each dwell and confirm that is still to come, and until a fix would settle what is in doubt.
+
+    Plain edges know no deadline of an exit.
+    """
     for stay in state.inside.values():
         fence = index.get(stay.fence)
-        if fence is not None and not stay.dwelt:
-            yield (stay.entered_us - at_us) / 1e6 + fence.detect.dwell_s
+        if fence is None:
+            continue
+        since_s = (at_us - stay.entered_us) / 1e6
+        if not stay.dwelt:
+            yield fence.detect.dwell_s - since_s
+        if stay.course is not None and not stay.course.confirmed and since_s < fence.detect.confirm_s:
+            yield fence.detect.confirm_s - since_s
+    if state.trail is not None and in_doubt(state):
+        yield (state.trail.at_us - at_us) / 1e6 + ALIKE_S
 
 
 def pause_s(catalog: Catalog, workspace: UUID, now_us: int) -> float | None:

@@ -68,6 +68,17 @@ EDGES: Final[Mapping[tuple[_Was, _Says], TransitionType | None]] = {
 """Confirming is beside it: it changes nothing of where the device is."""
 
 
+def in_doubt(state: PresenceState) -> bool:
+    """Whether another fix, as soon as it is news, is likely to decide something: the phone is coming or going.
+
+    Of one that keeps still at a border more of the same would say nothing.
+    """
+    if state.trail is None or state.trail.at_us - state.trail.still_us >= STILL_S * 1e6:
+        return False
+    courses = [(stay.course, _log_odds(stay)) for stay in state.inside.values() if stay.course is not None]
+    return bool(state.arriving) or any(not course.confirmed or kept < -ABSENT for course, kept in courses)
+
+
 class View(NamedTuple):
     """What may be asked of the fences.
 
