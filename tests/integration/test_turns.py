@@ -134,16 +134,16 @@ class Town:
         return [tuple(visit) for visit in visits], device["newest_at"], device["received_at"], stays
 
 
-@pytest.fixture(params=["the catalog is not read yet", "no campaign is known"])
+@pytest.fixture(params=["in steps", "alone"])
 async def town(request, database):
-    """Where no campaign is known a turn is one statement, unless that finds anything otherwise; else a transaction."""
+    """Where the catalog is known and has no campaign a turn is one statement alone, unless that finds it otherwise."""
     async with open_pool(database.app_dsn, size=4) as pool:
         await create_key(pool, "w", "server", None, replay=False)
         ownership = Ownership(PostgresPartitions(pool), "me")
         await ownership.take_all()
         rows = await asyncpg.connect(database.superuser_dsn)
         town = Town(pool, ownership, rows)
-        if request.param == "no campaign is known":
+        if request.param == "alone":
             await town.read_catalog()
         yield town
         await rows.close()
