@@ -173,16 +173,31 @@ class TurnTransaction(Protocol):
         """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
         ...
 
-    async def write(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
+    async def write(self, writes: Writes, *, looked: bool) -> None:
         """Writes the turn. looked: what is known of all its visits was read, and transitions known were left out.
 
-        reckoned: catalog versions that were not read in this transaction. Raises Unforeseen where one is older than
-        what is there now, or the turn has not looked and a visit is known, or gone.
+        Raises Unforeseen where the turn has not looked and a visit is known, or gone.
         """
         ...
 
 
 class TurnStore(Protocol):
+    async def commit(
+        self,
+        users: Collection[UUID],
+        visits: Writes,
+        catalogs: Mapping[UUID, int],
+        owner: str,
+        epochs: Mapping[int, int],
+    ) -> bool:
+        """A whole transaction at once, for a turn of these users that decides nothing and has not looked.
+
+        False, with nothing written, where one of them is not there or not surely to be located, or `owner` does not
+        hold these partitions at these epochs. Raises Unforeseen where a workspace's catalog is newer than reckoned
+        with here, or a visit is known, or gone.
+        """
+        ...
+
     def open(
         self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
     ) -> AbstractAsyncContextManager[TurnTransaction]:

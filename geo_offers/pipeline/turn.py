@@ -13,7 +13,7 @@ again with a look at everything.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from geo_offers import clock
@@ -40,6 +40,9 @@ from geo_offers.presence.states import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
 
+Committed: TypeAlias = tuple[Mapping[UUID, str], Sequence[Outcome]]
+"""Who was refused, and why; and what came of the others' parts."""
+
 
 @dataclass(slots=True)
 class DecisionTurn:
@@ -63,21 +66,30 @@ class DecisionTurn:
         """
         started = self.stopwatch()
         try:
-            refused, outcomes = await self._commit(parts, look=False)
+            refused, outcomes = await self._commit_unasked(parts) or await self._commit(parts, look=False)
         except Unforeseen:
             refused, outcomes = await self._commit(parts, look=True)
         self.figures.turn_seconds.observe(self.stopwatch() - started)
         self._tell(outcomes)
         return refused
 
-    async def _commit(self, parts: Sequence[Part], *, look: bool) -> tuple[Mapping[UUID, str], Sequence[Outcome]]:
+    async def _commit_unasked(self, parts: Sequence[Part]) -> Committed | None:
+        """One statement, where no campaign is known that it could be about; None where nothing came of it."""
+        catalogs = self._silent({part.request.workspace for part in parts})
+        if not catalogs:
+            return None
+        outcomes = [Outcome(part, part.arrivals) for part in parts]
+        users = [part.user for part in parts]
+        done = await self.store.commit(users, records.writes(outcomes), catalogs, self.ownership.owner, _epochs(parts))
+        return ({}, outcomes) if done else None
+
+    async def _commit(self, parts: Sequence[Part], *, look: bool) -> Committed:
         """One transaction. look: at what is known of every visit, not of those alone that campaigns are about."""
         workspaces = {part.request.workspace for part in parts}
         started = self.stopwatch()
         async with self.store.open(workspaces, self.ownership.owner, _epochs(parts)) as turn:
             locate = await turn.lock([part.user for part in parts])
-            reckoned = {} if look else self._silent(workspaces)
-            policies = {} if reckoned else await self._policies(turn, workspaces)
+            policies = await self._policies(turn, workspaces)
             refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
             speaks = any(held.campaigns for held in policies.values())
             present = [part for part in parts if part.user not in refused] if refused else parts
@@ -93,7 +105,7 @@ class DecisionTurn:
                 else Outcome(part, _news(part, read))
                 for part in present
             ]
-            await turn.write(records.writes(outcomes), looked=look, reckoned=reckoned)
+            await turn.write(records.writes(outcomes), looked=look)
         return refused, outcomes
 
     def _silent(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:

@@ -63,7 +63,7 @@ class _Connection(asyncpg.Connection):
         self._as_it_was = False
 
     def leave_as_it_was(self) -> None:
-        """What has been set since it was taken from the pool ended with the transaction: a round trip is saved."""
+        """What has been set since it was taken from the pool ended with its transaction: a round trip is saved."""
         self._as_it_was = True
 
     def get_reset_query(self) -> str:
@@ -103,17 +103,31 @@ async def transaction(pool: Pool, workspaces: Iterable[UUID]) -> AsyncIterator[C
     Raises Unavailable where there is no connection within 3 s, a lock is not had in time or the server goes away;
     nothing of it is applied then, save that a commit whose answer was lost may have been.
     """
-    setting = "{" + ",".join(str(workspace) for workspace in workspaces) + "}"
+    async with borrowed(pool) as connection:
+        try:
+            await connection.execute(sql("begin").replace("$1", f"'{listed(workspaces)}'"))
+            yield connection
+        except BaseException:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+
+
+def listed(workspaces: Iterable[UUID]) -> str:
+    """The setting by which a transaction sees the rows of these workspaces."""
+    return "{" + ",".join(str(workspace) for workspace in workspaces) + "}"
+
+
+@asynccontextmanager
+async def borrowed(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for one transaction, or one statement that is its own: it is left as it was, save by who fails.
+
+    Raises as `transaction` does.
+    """
     try:
         async with pool.acquire(timeout=3) as connection:
-            try:
-                await connection.execute(sql("begin").replace("$1", f"'{setting}'"))
-                yield connection
-            except BaseException:
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
-                raise
-            await connection.execute("COMMIT")
+            yield connection
             connection.leave_as_it_was()  # type: ignore[attr-defined]  # the proxy hands on what it has not
     except _BUSY as error:
         raise Unavailable("the database is busy; send the same request again") from error

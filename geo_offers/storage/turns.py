@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from geo_offers.errors import Unavailable
@@ -25,10 +26,11 @@ from geo_offers.pipeline.ports import (
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
-from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.pool import Connection, Pool, borrowed, listed, transaction
 from geo_offers.storage.queries import sql
 
 _THERE = "a row of this turn is there already; send the same request again"
+_LOCKED = (None, "{}", "{}", None, "{}", "{}", "{}")  # nothing is left to be locked or asked
 _UNIT = "\x1f"  # joins the tags of a reservation inside one text column of an unnest
 
 
@@ -38,12 +40,30 @@ class PostgresTurns:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    async def commit(
+        self,
+        users: Collection[UUID],
+        visits: Writes,
+        catalogs: Mapping[UUID, int],
+        owner: str,
+        epochs: Mapping[int, int],
+    ) -> bool:
+        lock = (
+            listed(catalogs),
+            _array(users),
+            *_owned(owner, epochs),
+            _array(list(catalogs)),
+            _array(list(catalogs.values())),
+        )
+        async with borrowed(self._pool) as connection:
+            return await _write_visits(connection, lock, visits, looked=False)
+
     @asynccontextmanager
     async def open(
         self, workspaces: Collection[UUID], owner: str, epochs: Mapping[int, int]
     ) -> AsyncIterator["PostgresTurn"]:
         async with transaction(self._pool, workspaces) as connection:
-            yield PostgresTurn(connection, (_array(list(epochs)), owner, _array(list(epochs.values()))), len(epochs))
+            yield PostgresTurn(connection, _owned(owner, epochs), len(epochs))
 
 
 class PostgresTurn:
@@ -102,46 +122,11 @@ class PostgresTurn:
             devices=found,
         )
 
-    async def write(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
+    async def write(self, writes: Writes, *, looked: bool) -> None:
         """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
-        await self._write_visits(writes, looked=looked, reckoned=reckoned)
+        await _write_visits(self._connection, _LOCKED, writes, looked=looked)
         if writes.decisions:
             await self._write_decisions(writes.decisions)
-
-    async def _write_visits(self, writes: Writes, *, looked: bool, reckoned: Mapping[UUID, int]) -> None:
-        opened = [visit for visit in writes.visits if visit.opened]
-        continued = [visit for visit in writes.visits if not visit.opened]
-        done = await self._connection.fetchrow(
-            sql("turn_write_visits"),
-            _array([visit.id for visit in opened]),
-            _array([visit.workspace for visit in opened]),
-            _array([visit.user for visit in opened]),
-            _array([visit.device for visit in opened]),
-            [visit.fence for visit in opened],
-            _array([visit.fence_version for visit in opened]),
-            _array([visit.entered_us for visit in opened]),
-            _array([visit.dwelt_us for visit in opened]),
-            _array([visit.left_us for visit in opened]),
-            _array([visit.enter_decision for visit in opened]),
-            _array([visit.dwell_decision for visit in opened]),
-            _array([visit.exit_decision for visit in opened]),
-            _array([visit.id for visit in continued]),
-            _array([visit.dwelt_us for visit in continued]),
-            _array([visit.left_us for visit in continued]),
-            _array([visit.dwell_decision for visit in continued]),
-            _array([visit.exit_decision for visit in continued]),
-            _array([seen.device for seen in writes.seen]),
-            _array([seen.newest_us for seen in writes.seen]),
-            [seen.kept for seen in writes.seen],
-            _array([seen.received_us for seen in writes.seen]),
-            _array(list(reckoned)),
-            _array(list(reckoned.values())),
-        )
-        assert done is not None  # it counts
-        if done["newer"] or (not looked and (done["opened"], done["continued"]) != (len(opened), len(continued))):
-            raise Unforeseen
-        if (done["opened"], done["seen"]) != (len(opened), len(writes.seen)):
-            raise Unavailable(_THERE)
 
     async def _write_decisions(self, decisions: Sequence[DecisionRow]) -> None:
         offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
@@ -177,6 +162,50 @@ class PostgresTurn:
         assert done is not None  # it counts
         if (done["decided"], done["due"]) != (len(decisions), len(offers)):
             raise Unavailable(_THERE)
+
+
+async def _write_visits(connection: Connection, lock: Sequence[str | None], writes: Writes, *, looked: bool) -> bool:
+    """Locks, and where all is as it should be writes; whether it was. Raises where visits are not as reckoned with."""
+    opened = [visit for visit in writes.visits if visit.opened]
+    continued = [visit for visit in writes.visits if not visit.opened]
+    try:
+        done: bool = await connection.fetchval(
+            sql("turn_write"),
+            *lock,
+            looked,
+            _array([visit.id for visit in opened]),
+            _array([visit.workspace for visit in opened]),
+            _array([visit.user for visit in opened]),
+            _array([visit.device for visit in opened]),
+            [visit.fence for visit in opened],
+            _array([visit.fence_version for visit in opened]),
+            _array([visit.entered_us for visit in opened]),
+            _array([visit.dwelt_us for visit in opened]),
+            _array([visit.left_us for visit in opened]),
+            _array([visit.enter_decision for visit in opened]),
+            _array([visit.dwell_decision for visit in opened]),
+            _array([visit.exit_decision for visit in opened]),
+            _array([visit.id for visit in continued]),
+            _array([visit.dwelt_us for visit in continued]),
+            _array([visit.left_us for visit in continued]),
+            _array([visit.dwell_decision for visit in continued]),
+            _array([visit.exit_decision for visit in continued]),
+            _array([seen.device for seen in writes.seen]),
+            _array([seen.newest_us for seen in writes.seen]),
+            [seen.kept for seen in writes.seen],
+            _array([seen.received_us for seen in writes.seen]),
+        )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == "GO001":
+            raise Unforeseen from error
+        if error.sqlstate == "GO002":
+            raise Unavailable(_THERE) from error
+        raise
+    return done
+
+
+def _owned(owner: str, epochs: Mapping[int, int]) -> tuple[str, str, str]:
+    return _array(list(epochs)), owner, _array(list(epochs.values()))
 
 
 def _array(values: Collection[UUID | int | str | None]) -> str:

@@ -39,42 +39,16 @@ SELECT id, dwelt_at IS NOT NULL AS dwelt, confirmed_at IS NOT NULL AS confirmed,
 SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, presence FROM device
 WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
--- name: turn_write_visits
--- What every turn writes, in one statement; each block is a table's columns as arrays, most of them as array literals,
--- and instants as microseconds since 1970: whoever sends them makes them a good deal faster so.
--- Visits opened (they may be closed in the same turn), visits continued, devices: locked in the order in which enrolment
--- and erasure lock theirs. Returns how many rows each block touched: SQL keeps silent of conflicts; and how many of the
--- workspaces have a newer catalog than the turn reckons with.
-WITH opened AS (
-    INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at, dwelt_at, left_at, closed_by,
-                       enter_decision, dwell_decision, exit_decision)
-    SELECT id, workspace, user_id, device, fence, version, 'epoch'::timestamptz + entered * interval '1 us',
-           'epoch'::timestamptz + dwelt * interval '1 us', 'epoch'::timestamptz + gone * interval '1 us',
-           CASE WHEN gone IS NOT NULL THEN 'exit' END, on_enter, on_dwell, on_exit
-    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text[], $6::text::bigint[],
-                $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::uuid[], $11::text::uuid[],
-                $12::text::uuid[])
-        q (id, workspace, user_id, device, fence, version, entered, dwelt, gone, on_enter, on_dwell, on_exit)
-    ON CONFLICT (id) DO NOTHING RETURNING 1),
-continued AS (
-    UPDATE visit v SET dwelt_at = COALESCE(v.dwelt_at, 'epoch'::timestamptz + q.dwelt * interval '1 us'),
-        dwell_decision = COALESCE(v.dwell_decision, q.on_dwell), left_at = 'epoch'::timestamptz + q.gone * interval '1 us',
-        exit_decision = q.on_exit, closed_by = CASE WHEN q.gone IS NOT NULL THEN 'exit' END
-    FROM unnest($13::text::uuid[], $14::text::bigint[], $15::text::bigint[], $16::text::uuid[], $17::text::uuid[])
-        q (id, dwelt, gone, on_dwell, on_exit)
-    WHERE v.id = q.id AND v.left_at IS NULL AND (v.dwelt_at IS NULL OR q.dwelt IS NULL) RETURNING 1),
-held AS MATERIALIZED (
-    SELECT id FROM device WHERE id = ANY ((SELECT $18::text::uuid[])::uuid[]) ORDER BY id FOR NO KEY UPDATE),
-seen AS (
-    UPDATE device d SET newest_at = 'epoch'::timestamptz + q.newest * interval '1 us', presence = q.presence,
-        received_at = 'epoch'::timestamptz + q.received * interval '1 us'
-    FROM unnest($18::text::uuid[], $19::text::bigint[], $20::bytea[], $21::text::bigint[])
-        q (id, newest, presence, received)
-    WHERE d.id = q.id AND (SELECT count(*) FROM held) > 0 RETURNING 1)  -- asked once and first: all are locked by then
-SELECT (SELECT count(*) FROM opened) AS opened, (SELECT count(*) FROM continued) AS continued,
-       (SELECT count(*) FROM seen) AS seen,
-       (SELECT count(*) FROM workspace w JOIN unnest($22::text::uuid[], $23::text::bigint[]) q (id, version) ON w.id = q.id
-        WHERE w.catalog_version > q.version) AS newer;
+-- name: turn_write
+-- The function of migration 0003. Columns travel as arrays, most of them as array literals, and instants as microseconds since
+-- 1970: whoever sends them makes them a good deal faster so. $1 workspaces, $2 users, $3 partitions, $4 owner, $5 the
+-- partitions' epochs, $6 workspaces reckoned with and $7 their catalogs' versions, $8 looked, $9 to $20 visits opened, $21 to
+-- $25 visits continued, $26 to $29 devices.
+SELECT turn_write($1, $2::text::uuid[], $3::text::smallint[], $4, $5::text::bigint[], $6::text::uuid[], $7::text::bigint[],
+    $8, $9::text::uuid[], $10::text::uuid[], $11::text::uuid[], $12::text::uuid[], $13::text[], $14::text::bigint[],
+    $15::text::bigint[], $16::text::bigint[], $17::text::bigint[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[],
+    $21::text::uuid[], $22::text::bigint[], $23::text::bigint[], $24::text::uuid[], $25::text::uuid[],
+    $26::text::uuid[], $27::text::bigint[], $28::bytea[], $29::text::bigint[]);
 
 -- name: turn_write_decisions
 -- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as

@@ -84,6 +84,10 @@ class Town:
             tz_version="1",
         )
 
+    async def read_catalog(self):
+        async with self.store.open([OWNER], "me", {}) as turn:
+            self.turn.catalog.renew(OWNER, await turn.policies(OWNER))
+
     async def phones(self, count, consents=CONSENTS):
         made = [Phone(uuid4(), uuid4(), dict(self.ownership.epochs)) for _ in range(count)]
         for phone in made:
@@ -132,14 +136,18 @@ class Town:
         return [tuple(visit) for visit in visits], device["newest_at"], device["received_at"], stays
 
 
-@pytest.fixture
-async def town(database):
+@pytest.fixture(params=["in steps", "alone"])
+async def town(request, database):
+    """Where the catalog is known and has no campaign a turn is one statement alone, unless that finds it otherwise."""
     async with open_pool(database.app_dsn, size=4) as pool:
         await create_key(pool, "w", "server", None, replay=False)
         ownership = Ownership(PostgresPartitions(pool), "me")
         await ownership.take_all()
         rows = await asyncpg.connect(database.superuser_dsn)
-        yield Town(pool, ownership, rows)
+        town = Town(pool, ownership, rows)
+        if request.param == "alone":
+            await town.read_catalog()
+        yield town
         await rows.close()
 
 
@@ -168,6 +176,7 @@ async def test_the_short_way_leaves_the_rows_that_the_long_way_leaves(town, monk
 
     monkeypatch.setattr(PostgresTurn, "read", counted)
     await town.campaign("enter", "another")
+    await town.read_catalog()
     short = await walked(town, at_us, cut)
     assert reads == []
     monkeypatch.setattr(Policies, "concerned", Always())
@@ -177,6 +186,26 @@ async def test_the_short_way_leaves_the_rows_that_the_long_way_leaves(town, monk
         assert await town.written(one) == await town.written(other), walk
     assert await town.rows.fetchval("SELECT count(*) FROM visit WHERE left_at IS NOT NULL AND dwelt_at IS NOT NULL") > 0
     assert await town.rows.fetchval("SELECT count(*) FROM decision") == 0
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_one_statement_alone_leaves_the_rows_that_a_transaction_leaves(town, monkeypatch, cut):
+    at_us, opened, open_ = now_us() - 7_200_000_000, [], PostgresTurns.open
+
+    def counted(*given):
+        opened.append(given)
+        return open_(*given)
+
+    await town.read_catalog()
+    monkeypatch.setattr(PostgresTurns, "open", counted)
+    alone = await walked(town, at_us, cut)
+    assert opened == []
+    assert await town.pool.fetchval("SELECT current_setting('app.workspaces', true)") == ""
+    await town.campaign("enter", "another")
+    in_steps = await walked(town, at_us, cut)
+    assert opened
+    for one, other, walk in zip(alone, in_steps, WALKS, strict=True):
+        assert await town.written(one) == await town.written(other), walk
 
 
 async def test_a_transition_that_is_known_is_told_to_nobody_again_and_its_turn_goes_through(town):
@@ -226,11 +255,14 @@ async def test_who_withdrew_or_is_gone_is_left_out_and_the_others_are_written(to
     (good,) = await town.phones(1)
     (withdrawn,) = await town.phones(1, CONSENTS.replace(b"true", b"false"))
     (unread,) = await town.phones(1, CONSENTS.replace(b"Z", b""))
+    (foreign,) = await town.phones(1)
+    await town.rows.execute("UPDATE app_user SET workspace = $2 WHERE id = $1", foreign.user, uuid4())
     gone = replace(good, user=uuid4(), device=uuid4())
-    parts = [phone.moves(at_us, True) for phone in (good, withdrawn, unread, gone)]
+    parts = [phone.moves(at_us, True) for phone in (good, withdrawn, unread, foreign, gone)]
     assert await town.turn(parts) == {
         withdrawn.user: "consent_required",
         unread.user: "consent_required",
+        foreign.user: "unknown_device",
         gone.user: "unknown_device",
     }
     assert [row["device"] for row in await town.rows.fetch("SELECT device FROM visit")] == [good.device]
@@ -257,6 +289,25 @@ async def test_a_campaign_that_appears_while_the_turn_waits_for_the_lock_is_aske
         await town.campaign("enter")
     await turn
     assert await town.rows.fetchval("SELECT count(*) FROM decision WHERE user_id = $1", phone.user) == 1
+
+
+async def test_the_turn_of_an_owner_who_was_deposed_is_refused_and_leaves_nothing(town):
+    (phone,) = await town.phones(1)
+    await town.rows.execute("UPDATE partition SET epoch = epoch + 1, owner = 'next'")
+    with pytest.raises(Unavailable, match="another process owns"):
+        await town.turn([phone.moves(now_us(), True)])
+    assert await town.written(phone) == ([], None, None, None)
+
+
+async def test_a_partition_is_not_taken_over_while_a_turn_of_it_waits_for_a_person(town):
+    (phone,) = await town.phones(1)
+    async with town.rows.transaction():
+        await town.rows.execute("SELECT FROM app_user FOR UPDATE")
+        turn = asyncio.create_task(town.turn([phone.moves(now_us(), True)]))
+        await asyncio.sleep(0.2)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await town.pool.execute("SELECT FROM partition WHERE id = $1 FOR UPDATE NOWAIT", partition_of(phone.user))
+    assert await turn == {}
 
 
 async def test_of_one_turn_only_what_a_campaign_is_about_is_decided(town):
@@ -297,6 +348,7 @@ class Broken(Exception):
 async def test_a_turn_that_breaks_between_lock_and_commit_leaves_nothing_and_is_good_again(town, monkeypatch, when):
     (phone,) = await town.phones(1)
     at_us = now_us()
+    town.turn.catalog = Catalog()
 
     class Breaking(PostgresTurns):
         @asynccontextmanager
@@ -310,7 +362,7 @@ async def test_a_turn_that_breaks_between_lock_and_commit_leaves_nothing_and_is_
                     monkeypatch.setattr(turn, "catalog_versions", failing)
                 if when == "before the write":
 
-                    async def no_write(_writes, *, looked, reckoned):
+                    async def no_write(_writes, *, looked):
                         raise Broken
 
                     monkeypatch.setattr(turn, "write", no_write)

@@ -91,7 +91,7 @@ class Database:
             await asyncio.sleep(0)
         return Read(devices={device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
 
-    async def write(self, writes, *, looked, reckoned):
+    async def write(self, writes, *, looked):
         self.reasons += [decision.reason for decision in writes.decisions]
         self.visits += writes.visits
 
