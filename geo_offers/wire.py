@@ -299,9 +299,14 @@ class Visit(Answer, frozen=True, kw_only=True):
     device: UUID
     fence: str
     entered_at: datetime
+    confirmed_at: datetime | None = None
     dwelt_at: datetime | None = None
     left_at: datetime | None = None
     closed_by: str | None = None
+    label: Literal["stopped", "walked_through", "drove_past"] | None = None
+    confidence: float | None = None
+    fixes: int | None = None
+    accuracy_m: float | None = None
 
 
 class ExportedDevice(Answer, frozen=True, kw_only=True):

@@ -56,6 +56,13 @@ class Course(msgspec.Struct, frozen=True, omit_defaults=True):
     way_m: float = 0.0
     stopped: bool = False
 
+    def label(self, entered_us: int, at_us: int) -> Label:
+        """What kind of visit it was between these instants."""
+        if self.stopped:
+            return "stopped"
+        took_s = (at_us - entered_us) / 1e6
+        return "drove_past" if self.way_m > DRIVING_MPS * took_s > 0 else "walked_through"
+
 
 class Stay(msgspec.Struct, frozen=True, omit_defaults=True):
     """An open visit: the device is inside `fence` since `entered_us`; `fence_version` is the one it entered.
@@ -117,10 +124,7 @@ class Transition(msgspec.Struct, frozen=True):
         """What kind of visit it was, so far; None where nothing tells."""
         if self.course is None or self.entered_us is None:
             return None
-        if self.course.stopped:
-            return "stopped"
-        took_s = (self.at_us - self.entered_us) / 1e6
-        return "drove_past" if self.course.way_m > DRIVING_MPS * took_s > 0 else "walked_through"
+        return self.course.label(self.entered_us, self.at_us)
 
 
 class PresenceState(msgspec.Struct, frozen=True):

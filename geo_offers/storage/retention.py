@@ -1,14 +1,14 @@
 """The sweep that keeps what is kept within its bounds, and ends the visits of phones that fell silent."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us
-from geo_offers.presence.states import NOWHERE
+from geo_offers.presence.states import NOWHERE, PresenceState
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
@@ -74,5 +74,23 @@ class PostgresRetention:
             visits = [stay.visit for _, state in inside for stay in state.inside.values()]
             unread = [user for user, state in inside if state is NOWHERE]
             await connection.execute(sql("retention_close"), visits, unread)
+            await connection.execute(sql("retention_courses"), *_courses(state for _, state in inside))
             await connection.execute(sql("retention_wipe"), users)
         return len(users)
+
+
+def _courses(states: Iterable[PresenceState]) -> tuple[list[Any], ...]:
+    """Of the open visits that have one: id, label, confidence, fixes, accuracy."""
+    told = [
+        (stay.visit, stay.course.label(stay.entered_us, state.newest_us), stay.course)
+        for state in states
+        for stay in state.inside.values()
+        if stay.course is not None and state.newest_us is not None
+    ]
+    return (
+        [visit for visit, _, _ in told],
+        [label for _, label, _ in told],
+        [course.confidence for *_, course in told],
+        [course.fixes for *_, course in told],
+        [course.accuracy_m for *_, course in told],
+    )

@@ -21,6 +21,7 @@ from geo_offers.pipeline.ports import (
     LockedUser,
     Read,
     Unforeseen,
+    VisitRow,
     Writes,
 )
 from geo_offers.places.fences import FenceId
@@ -180,16 +181,9 @@ async def _write_visits(connection: Connection, lock: Sequence[str | None], writ
             [visit.fence for visit in opened],
             _array([visit.fence_version for visit in opened]),
             _array([visit.entered_us for visit in opened]),
-            _array([visit.dwelt_us for visit in opened]),
-            _array([visit.left_us for visit in opened]),
-            _array([visit.enter_decision for visit in opened]),
-            _array([visit.dwell_decision for visit in opened]),
-            _array([visit.exit_decision for visit in opened]),
+            *_course(opened),
             _array([visit.id for visit in continued]),
-            _array([visit.dwelt_us for visit in continued]),
-            _array([visit.left_us for visit in continued]),
-            _array([visit.dwell_decision for visit in continued]),
-            _array([visit.exit_decision for visit in continued]),
+            *_course(continued),
             _array([seen.device for seen in writes.seen]),
             _array([seen.newest_us for seen in writes.seen]),
             [seen.kept for seen in writes.seen],
@@ -204,11 +198,26 @@ async def _write_visits(connection: Connection, lock: Sequence[str | None], writ
     return done
 
 
+def _course(visits: Sequence[VisitRow]) -> tuple[str, ...]:
+    return (
+        _array([visit.confirmed_us for visit in visits]),
+        _array([visit.dwelt_us for visit in visits]),
+        _array([visit.left_us for visit in visits]),
+        _array([visit.enter_decision for visit in visits]),
+        _array([visit.dwell_decision for visit in visits]),
+        _array([visit.exit_decision for visit in visits]),
+        _array([visit.label for visit in visits]),
+        _array([visit.confidence for visit in visits]),
+        _array([visit.fixes for visit in visits]),
+        _array([visit.accuracy_m for visit in visits]),
+    )
+
+
 def _owned(owner: str, epochs: Mapping[int, int]) -> tuple[str, str, str]:
     return _array(list(epochs)), owner, _array(list(epochs.values()))
 
 
-def _array(values: Collection[UUID | int | str | None]) -> str:
+def _array(values: Collection[UUID | int | float | str | None]) -> str:
     """As an array literal: what JSON makes of them, in other brackets; asyncpg looks at each value several times.
 
     Texts: words of ours, without control characters.

@@ -180,7 +180,8 @@ SELECT offer, type, at, reason FROM offer_event WHERE offer = ANY ($1::uuid[]) O
 -- null for all of the person's.
 
 -- name: export_visits
-SELECT id, device, fence, entered_at, dwelt_at, left_at, closed_by FROM visit
+SELECT id, device, fence, entered_at, confirmed_at, dwelt_at, left_at, closed_by, label, confidence, fixes, accuracy_m
+FROM visit
 WHERE user_id = $1 AND (entered_at, id) > ($2::timestamptz, $3::uuid) AND ($5::uuid IS NULL OR device = $5)
 ORDER BY entered_at, id LIMIT $4;
 

@@ -26,6 +26,12 @@ UPDATE visit v SET left_at = GREATEST(v.entered_at, COALESCE(d.newest_at, v.ente
 FROM device d WHERE (v.id = ANY ($1::uuid[]) OR v.user_id = ANY ($2::uuid[])) AND v.left_at IS NULL AND d.id = v.device
   AND d.received_at < clock_timestamp() - interval '24 hours';
 
+-- name: retention_courses
+-- $1 visits, $2 labels, $3 confidences, $4 fixes, $5 accuracies: how they went, as far as the devices' states tell.
+UPDATE visit v SET label = q.label, confidence = q.confidence, fixes = q.fixes, accuracy_m = q.accuracy
+FROM unnest($1::uuid[], $2::text[], $3::real[], $4::integer[], $5::real[]) q (id, label, confidence, fixes, accuracy)
+WHERE v.id = q.id AND v.closed_by = 'silence';
+
 -- name: retention_wipe
 -- $1 users.
 UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL

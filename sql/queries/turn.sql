@@ -32,7 +32,8 @@ CROSS JOIN LATERAL (
 
 -- name: turn_known_visits
 -- $1 visits of this turn's transitions: what an earlier attempt has already committed.
-SELECT id, dwelt_at IS NOT NULL AS dwelt, confirmed_at IS NOT NULL AS confirmed, left_at IS NOT NULL AS closed FROM visit WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
+SELECT id, dwelt_at IS NOT NULL AS dwelt, confirmed_at IS NOT NULL AS confirmed, left_at IS NOT NULL AS closed FROM visit
+WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_devices
 -- $1 users. All devices of theirs, the turn's own among them, and where each is; a turn of theirs waits for the user's lock.
@@ -40,15 +41,18 @@ SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, pres
 WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_write
--- The function of migration 0003. Columns travel as arrays, most of them as array literals, and instants as microseconds since
+-- The function of migration 0004. Columns travel as arrays, most of them as array literals, and instants as microseconds since
 -- 1970: whoever sends them makes them a good deal faster so. $1 workspaces, $2 users, $3 partitions, $4 owner, $5 the
--- partitions' epochs, $6 workspaces reckoned with and $7 their catalogs' versions, $8 looked, $9 to $20 visits opened, $21 to
--- $25 visits continued, $26 to $29 devices.
-SELECT turn_write($1, $2::text::uuid[], $3::text::smallint[], $4, $5::text::bigint[], $6::text::uuid[], $7::text::bigint[],
-    $8, $9::text::uuid[], $10::text::uuid[], $11::text::uuid[], $12::text::uuid[], $13::text[], $14::text::bigint[],
-    $15::text::bigint[], $16::text::bigint[], $17::text::bigint[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[],
-    $21::text::uuid[], $22::text::bigint[], $23::text::bigint[], $24::text::uuid[], $25::text::uuid[],
-    $26::text::uuid[], $27::text::bigint[], $28::bytea[], $29::text::bigint[]);
+-- partitions' epochs, $6 workspaces reckoned with and $7 their catalogs' versions, $8 looked, $9 to $25 visits opened, $26 to
+-- $36 visits continued, $37 to $40 devices.
+SELECT turn_write(
+    $1, $2::text::uuid[], $3::text::smallint[], $4, $5::text::bigint[], $6::text::uuid[], $7::text::bigint[], $8,
+    $9::text::uuid[], $10::text::uuid[], $11::text::uuid[], $12::text::uuid[], $13::text[], $14::text::bigint[],
+    $15::text::bigint[], $16::text::bigint[], $17::text::bigint[], $18::text::bigint[], $19::text::uuid[],
+    $20::text::uuid[], $21::text::uuid[], $22::text::text[], $23::text::real[], $24::text::integer[], $25::text::real[],
+    $26::text::uuid[], $27::text::bigint[], $28::text::bigint[], $29::text::bigint[], $30::text::uuid[],
+    $31::text::uuid[], $32::text::uuid[], $33::text::text[], $34::text::real[], $35::text::integer[], $36::text::real[],
+    $37::text::uuid[], $38::text::bigint[], $39::bytea[], $40::text::bigint[]);
 
 -- name: turn_write_decisions
 -- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as

@@ -56,9 +56,12 @@ CREATE FUNCTION turn_write(
     workspaces text, people uuid[], partitions smallint[], holder text, epochs bigint[], catalogs uuid[], versions bigint[],
     looked boolean,
     new_id uuid[], new_workspace uuid[], new_user uuid[], new_device uuid[], new_fence text[], new_version bigint[],
-    new_entered bigint[], new_dwelt bigint[], new_gone bigint[], new_on_enter uuid[], new_on_dwell uuid[],
-    new_on_exit uuid[],
-    old_id uuid[], old_dwelt bigint[], old_gone bigint[], old_on_dwell uuid[], old_on_exit uuid[],
+    new_entered bigint[], new_confirmed bigint[], new_dwelt bigint[], new_gone bigint[],
+    new_on_enter uuid[], new_on_dwell uuid[], new_on_exit uuid[],
+    new_label text[], new_confidence real[], new_fixes integer[], new_accuracy real[],
+    old_id uuid[], old_confirmed bigint[], old_dwelt bigint[], old_gone bigint[],
+    old_on_enter uuid[], old_on_dwell uuid[], old_on_exit uuid[],
+    old_label text[], old_confidence real[], old_fixes integer[], old_accuracy real[],
     seen_device uuid[], seen_newest bigint[], seen_presence bytea[], seen_received bigint[]
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -81,21 +84,30 @@ BEGIN
     END IF;
 
     WITH opened AS (
-        INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at, dwelt_at, left_at, closed_by,
-                           enter_decision, dwell_decision, exit_decision)
+        INSERT INTO visit (id, workspace, user_id, device, fence, fence_version, entered_at, confirmed_at, dwelt_at, left_at,
+                           closed_by, enter_decision, dwell_decision, exit_decision, label, confidence, fixes, accuracy_m)
         SELECT id, workspace, user_id, device, fence, version, 'epoch'::timestamptz + entered * interval '1 us',
-               'epoch'::timestamptz + dwelt * interval '1 us', 'epoch'::timestamptz + gone * interval '1 us',
-               CASE WHEN gone IS NOT NULL THEN 'exit' END, on_enter, on_dwell, on_exit
-        FROM unnest(new_id, new_workspace, new_user, new_device, new_fence, new_version, new_entered, new_dwelt, new_gone,
-                    new_on_enter, new_on_dwell, new_on_exit)
-            q (id, workspace, user_id, device, fence, version, entered, dwelt, gone, on_enter, on_dwell, on_exit)
+               'epoch'::timestamptz + confirmed * interval '1 us', 'epoch'::timestamptz + dwelt * interval '1 us',
+               'epoch'::timestamptz + gone * interval '1 us', CASE WHEN gone IS NOT NULL THEN 'exit' END,
+               on_enter, on_dwell, on_exit, label, confidence, fixes, accuracy
+        FROM unnest(new_id, new_workspace, new_user, new_device, new_fence, new_version, new_entered, new_confirmed,
+                    new_dwelt, new_gone, new_on_enter, new_on_dwell, new_on_exit, new_label, new_confidence, new_fixes,
+                    new_accuracy)
+            q (id, workspace, user_id, device, fence, version, entered, confirmed, dwelt, gone, on_enter, on_dwell, on_exit,
+               label, confidence, fixes, accuracy)
         ON CONFLICT (id) DO NOTHING RETURNING 1),
     continued AS (
-        UPDATE visit v SET dwelt_at = COALESCE(v.dwelt_at, 'epoch'::timestamptz + q.dwelt * interval '1 us'),
+        UPDATE visit v SET confirmed_at = COALESCE(v.confirmed_at, 'epoch'::timestamptz + q.confirmed * interval '1 us'),
+            enter_decision = COALESCE(v.enter_decision, q.on_enter),
+            dwelt_at = COALESCE(v.dwelt_at, 'epoch'::timestamptz + q.dwelt * interval '1 us'),
             dwell_decision = COALESCE(v.dwell_decision, q.on_dwell), left_at = 'epoch'::timestamptz + q.gone * interval '1 us',
-            exit_decision = q.on_exit, closed_by = CASE WHEN q.gone IS NOT NULL THEN 'exit' END
-        FROM unnest(old_id, old_dwelt, old_gone, old_on_dwell, old_on_exit) q (id, dwelt, gone, on_dwell, on_exit)
-        WHERE v.id = q.id AND v.left_at IS NULL AND (v.dwelt_at IS NULL OR q.dwelt IS NULL) RETURNING 1),
+            exit_decision = q.on_exit, closed_by = CASE WHEN q.gone IS NOT NULL THEN 'exit' END,
+            label = q.label, confidence = q.confidence, fixes = q.fixes, accuracy_m = q.accuracy
+        FROM unnest(old_id, old_confirmed, old_dwelt, old_gone, old_on_enter, old_on_dwell, old_on_exit, old_label,
+                    old_confidence, old_fixes, old_accuracy)
+            q (id, confirmed, dwelt, gone, on_enter, on_dwell, on_exit, label, confidence, fixes, accuracy)
+        WHERE v.id = q.id AND v.left_at IS NULL AND (v.dwelt_at IS NULL OR q.dwelt IS NULL)
+          AND (v.confirmed_at IS NULL OR q.confirmed IS NULL) RETURNING 1),
     held AS MATERIALIZED (
         SELECT id FROM device WHERE id = ANY (seen_device) ORDER BY id FOR NO KEY UPDATE),
     seen AS (
