@@ -112,7 +112,8 @@ async def test_a_feature_with_a_fault_is_refused_with_its_place(site):
         ({"geometry": None}, "/geometry"),
         ({"properties": {"radius_m": 0}}, "/properties/radius_m"),
         ({"properties": {"radius_m": 100, "shop": 1}}, "/properties/shop"),
-        ({"properties": {"radius_m": 100, "detect": {"mode": "calibrated"}}}, "/properties/detect/mode"),
+        ({"properties": {"radius_m": 100, "detect": {"mode": "guessed"}}}, "/properties/detect/mode"),
+        ({"properties": {"radius_m": 100, "detect": {"min_confidence": 1}}}, "/properties/detect/min_confidence"),
         ({"owner": "me"}, "/owner"),
         ({"type": "FeatureCollection"}, "/type"),
     ]

@@ -145,7 +145,7 @@ class Api:
         feature = {
             "type": "Feature",
             "geometry": {"type": "Point", "coordinates": [SHOP[1], SHOP[0]]},
-            "properties": {"name": "Main Street", "radius_m": 100},
+            "properties": {"name": "Main Street", "radius_m": 100, "detect": {"mode": "raw"}},
         }
         await self.good("PUT", "/v1/geofences/stores/main", "owner", feature)
         await self.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0})

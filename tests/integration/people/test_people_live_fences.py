@@ -17,7 +17,7 @@ FAR = (SHOP[0] + 1.0, SHOP[1])
 
 
 def circle(place=SHOP, radius_m=100.0, **properties):
-    said = {"name": "Main Street", "radius_m": radius_m} | properties
+    said = {"name": "Main Street", "radius_m": radius_m, "detect": {"mode": "raw"}} | properties
     return {"type": "Feature", "geometry": {"type": "Point", "coordinates": [place[1], place[0]]}, "properties": said}
 
 
