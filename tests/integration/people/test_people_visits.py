@@ -51,7 +51,7 @@ async def visit(api, phone):
 async def test_an_offer_comes_with_the_fix_that_makes_the_visit_certain_and_not_before(api, walk):
     await shop(api)
     phone, began = await api.buyer(), before(seconds=110)
-    outside = await walk(phone, *((second, -200.0) for second in range(0, 40, 10)), began=began)
+    outside = await walk(phone, *((second, -130.0) for second in range(0, 40, 10)), began=began)
     likely = await walk(phone, (70, -50.0), began=began)
     certain = await walk(phone, (80, -30.0), (100, 0.0), began=began)
     assert [types(answer) for answer in (outside, likely, certain)] == [[], ["enter"], []]
