@@ -52,8 +52,8 @@ async def test_an_offer_comes_with_the_fix_that_makes_the_visit_certain_and_not_
     await shop(api)
     phone, began = await api.buyer(), before(seconds=110)
     outside = await walk(phone, *((second, -130.0) for second in range(0, 40, 10)), began=began)
-    likely = await walk(phone, (70, -50.0), began=began)
-    certain = await walk(phone, (80, -30.0), (100, 0.0), began=began)
+    likely = await walk(phone, (70, -50.0), (80, -30.0), began=began)
+    certain = await walk(phone, (100, 0.0), began=began)
     assert [types(answer) for answer in (outside, likely, certain)] == [[], ["enter"], []]
     assert [len(answer["offers"]) for answer in (outside, likely, certain)] == [0, 0, 1]
     assert 0.38 <= likely["transitions"][0]["confidence"] < 0.73
