@@ -128,7 +128,7 @@ def of_fences(size: int, pings: int, repeats: int, seed: int) -> OfFences:
         for start in range(0, len(places), BATCH):
             ours.many(lat[start : start + BATCH], lon[start : start + BATCH])
         batch_ns.append((time.process_time_ns() - started) / len(places))
-        taken_us += lookup.each_us(ours, lat, lon)
+        taken_us += lookup.each_us(ours.one, lat, lon)
     tail = Tail.of("us", taken_us).values
     singles, batches = statistics.median(single_ns), statistics.median(batch_ns)
     return OfFences(size, tail["p50"], tail["p99"], singles, batches, built.index_bytes, built.wall_s, yardstick)

@@ -4,6 +4,7 @@ All indexes hold the same fences and answer the same pings. Each repeat takes fr
 take turns in another order, so that a neighbour's noise falls on all. A rate is the median of the repeats, by the CPU's
 clock (one core's work, nothing waits in it); a ratio is the median of the repeats' ratios. The tail of single calls is
 by the wall's clock. Each size runs in a process of its own, where memory can be told.
+The compiled borders tell of the same pings, one by one, what is near: by the wall's clock, and beside no others.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from geo_offers.places.cells import Cover
 from geo_offers.places.earth import FloatArray
 from geo_offers.places.fences import Geofence
 from geo_offers.places.geometry import border_distance_one
-from geo_offers.places.index import GeofenceIndex, prepare
+from geo_offers.places.index import AROUND_MOST, GeofenceIndex, prepare
 
 T = TypeVar("T")
 
@@ -37,6 +38,8 @@ DEVICES: Final = 5_000
 BORDER_M: Final = 0.01
 """Nearer to a border than this, contenders may disagree."""
 CHUNK: Final = 250
+CLEAR_M: Final = 2_000.0
+AROUND_M: Final = 60.0
 SHORT: Final = ("--build-s", "40")
 _STATM: Final = Path("/proc/self/statm")
 
@@ -109,6 +112,7 @@ def measure(size: int, options: Options) -> Report:
     inside, agreed = agree(contenders, fences, *rounds[0])
     gc.freeze()
     rows = [row for batch in (1, *BATCHES) for row in _rows(contenders, batch, rounds)]
+    rows += _border_rows(built.index, rounds)
     if options.peers:
         pairs = contenders[0].pairs(*rounds[0])
         rows += peers.rows(fences, rounds, pairs, devices=DEVICES, tile38=options.tile38, postgis=options.postgis)
@@ -252,7 +256,7 @@ def _rows(contenders: Sequence[Contender], batch: int, rounds: Sequence[Round]) 
             _, spent_s = _timed(work, time.process_time)
             rates[contender.name].append(len(lat) / spent_s)
             if batch == 1:
-                taken[contender.name] += each_us(contender, lat, lon)
+                taken[contender.name] += each_us(contender.one, lat, lon)
     first = contenders[0].name
     for contender in contenders:
         name = contender.name
@@ -293,9 +297,27 @@ def _batches(contender: Contender, batch: int, lat: FloatArray, lon: FloatArray)
     return work
 
 
-def each_us(contender: Contender, lat: FloatArray, lon: FloatArray) -> list[float]:
+def _border_rows(index: GeofenceIndex, rounds: Sequence[Round]) -> Iterator[Row]:
+    """What the compiled borders tell of a point; nothing where plain ones serve."""
+    borders, kernel = index.borders, index.kernel
+    if borders is None:
+        return
+    asked: dict[str, Callable[[float, float], object]] = {
+        f"clear radius, sought to {CLEAR_M:,.0f} m": lambda lat, lon: borders.clear_m(lat, lon, CLEAR_M),
+        f"borders within {AROUND_M:.0f} m": lambda lat, lon: borders.around(kernel, lat, lon, AROUND_M, AROUND_MOST),
+    }
+    for name, one in asked.items():
+        spins = Yardstick(time.process_time)
+        taken: list[float] = []
+        for lat, lon in rounds:
+            spins.spin()
+            taken += each_us(one, lat, lon)
+        yield Row(name, 1e6 / statistics.mean(taken), "points/s", spins, Tail.of("us a call", taken))
+
+
+def each_us(one: Callable[[float, float], object], lat: FloatArray, lon: FloatArray) -> list[float]:
     """Microseconds of each call, the clock's own reading (some 0.05) included."""
-    one, now = contender.one, time.perf_counter_ns
+    now = time.perf_counter_ns
     taken = []
     for a, b in zip(lat.tolist(), lon.tolist(), strict=True):
         started = now()

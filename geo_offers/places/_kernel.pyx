@@ -1069,9 +1069,7 @@ cdef class Table:
     cdef bint area_holds(self, int32_t number, double lat, double lon) noexcept nogil:
         """Whether an area holds a point off its border: where doubles cannot tell, a cut at 180 degrees runs there."""
         cdef const Shape* shape = &self.filed[number].shape
-        if area_holds(shape.border, shape.points, lon, lat):
-            return True
-        return fabs(lon) == 180 and area_holds(shape.border, shape.points, -lon, lat) != 0
+        return area_holds(shape.border, shape.points, lon, lat) != 0
 
     def near(self, double lat, double lon, squares):
         """Numbers of the fences filed under the cells about a point, and under these squares.
