@@ -122,6 +122,7 @@ def test_a_visit_is_found_when_the_phone_is_held_inside_and_kept_when_for_half_o
         ([("enter", 2_010)], 0, 0),
         ([("enter", 1_020), ("exit", 1_050)], 1, 0),
         ([("enter", 1_000), ("exit", 1_250), ("enter", 1_400), ("exit", 1_650)], 1, 1),
+        ([("enter", 1_000), ("exit", 1_499)], 1, 0),
         ([("enter", 900)], 1, 1),
     ):
         result = scored(stay, told)
