@@ -242,7 +242,7 @@ def plots(phones: Sequence[Played], measured: str) -> Mapping[str, Plot]:
     """By the name of their file."""
     return {
         f"detection-{group}": Plot(
-            f"{title}: what is told falsely, and what is missed",
+            f"{title}: false enters, missed visits",
             f"python -m bench detection --frontier; {measured}",
             "% of observable visits missed (less is better)",
             "false enters in 1,000 device-hours (fewer is better)",

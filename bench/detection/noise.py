@@ -7,6 +7,7 @@ gaps and tunnels. Two of a hundred phones report no accuracy; phones that share 
 a place on a grid of a hundredth of a degree.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -108,7 +109,7 @@ def draw_handset(random: np.random.Generator, *, hostile: bool) -> Handset:
         quality=random.lognormal(0.0, 0.3),
         stated=stated,
         indoor_m=random.uniform(*INDOOR_M) / RADIAL_68,
-        jumps=0.006 * random.lognormal(0.0, 0.7) * (5.0 if hostile else 1.0),
+        jumps=0.01 * random.lognormal(0.0, 0.7) * (5.0 if hostile else 1.0),
         false_share=0.9 if hostile else 0.4,
         coarse=random.uniform(0.0, 0.08),
         states_accuracy=random.random() >= 0.02,
@@ -197,7 +198,8 @@ def _wander(random: np.random.Generator, at_s: FloatArray, drift_s: float) -> Fl
             value = keep * value + new * step
             drifted.append(value)
         drift[axis] = drifted
-    return np.sqrt(1.0 - WHITE) * drift + np.sqrt(WHITE) * random.standard_normal((2, len(at_s)))
+    white = random.standard_normal(drift.shape)
+    return math.sqrt(1.0 - WHITE) * drift + math.sqrt(WHITE) * white
 
 
 def _coarse(random: np.random.Generator, handset: Handset, off_m: FloatArray, said_m: FloatArray) -> None:

@@ -157,9 +157,9 @@ def _terrace(route: Route, street: Street) -> None:
 
 SCENES: Final[Mapping[str, tuple[Callable[[Route, Street], None], float]]] = {
     "past": (_past, 0.22),
-    "in": (_in, 0.24),
+    "in": (_in, 0.22),
     "in and out": (_in_and_out, 0.05),
-    "next door": (_next_door, 0.14),
+    "next door": (_next_door, 0.16),
     "upstairs": (_upstairs, 0.04),
     "bus stop": (_bus, 0.11),
     "drive by": (_drive_by, 0.12),
@@ -194,7 +194,7 @@ def _drive(route: Route, street: Street, *, lights: bool = False) -> None:
 def _elsewhere(route: Route) -> None:
     """A while in a house at this end of the street."""
     route.go((route.here[0], route.random.uniform(-60.0, 60.0)), mps=_pace(route))
-    route.stay(_minutes(route, 12.0), 4.0, indoors=True)
+    route.stay(_minutes(route, 6.0), 4.0, indoors=True)
 
 
 def _end(random: np.random.Generator, street: Street, y: float) -> Spot:
