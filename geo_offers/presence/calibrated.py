@@ -8,7 +8,8 @@ confidence. A wrong push costs trust, a late one little. The rules, which `EDGES
   offer, the visit is confirmed at once, else by the first later fix that does: within the border, no faster than the
   fence's maximum speed, no sooner than its confirm time after the enter.
 - Inside, a fix beyond the border and the exit margin that makes presence unlikely is an exit. Whatever lies between the
-  two leaves things as they are: a phone that flutters at the border is where it was.
+  two leaves things as they are: a phone that flutters at the border is where it was. A fix within a narrow fence next
+  door is evidence of having gone there: people outside are not spread evenly, and the margin is not for them.
 - The first fix still inside at or after the dwell deadline is a dwell, once a visit.
 - A way between two sound fixes that runs through a fence of which the phone was clearly outside at both ends is a
   cross; it begins no visit.
@@ -34,8 +35,10 @@ from geo_offers.presence.fixes import DEFAULT_ACCURACY_M, Fix
 from geo_offers.presence.states import Course, PresenceState, Stay, Transition, TransitionType
 from geo_offers.presence.trail import SILENCE_S, STILL_S, Trail, Worth, distance_m, follow, judge
 
-PRESENT: Final = -0.5
-"""Log-odds beyond the fence's breadth term: a confidence of 0.38."""
+PRESENT: Final = 0.0
+"""Log-odds beyond the fence's breadth term: a confidence of 0.5."""
+PLAIN: Final = 1.0
+"""Log-odds of a visit that began when its fence took every fix at its word."""
 ABSENT: Final = -3.0
 """A confidence of 0.95 that the phone is not inside."""
 REGION: Final = evidence.HIGHEST - evidence.LOWEST
@@ -114,11 +117,11 @@ class _Sight(msgspec.Struct, frozen=True):
     doubt: float
     way_m: float
 
-    def weigh(self, log_odds: float, away_m: float, breadth_m: float) -> tuple[float, float]:
+    def weigh(self, log_odds: float, away_m: float, breadth_m: float, outside_m: float) -> tuple[float, float]:
         """Log-odds to decide by, and to keep."""
         if self.waited_s is not None:
             log_odds = evidence.predict(log_odds, self.waited_s)
-        news = evidence.likelihood(away_m, breadth_m, self.scale, self.doubt)
+        news = evidence.likelihood(away_m, breadth_m, self.scale, self.doubt, outside_m)
         now = log_odds + max(evidence.LEAST_WEIGHT, self.weight) * news
         return now, evidence.bounded(log_odds + self.weight * news)
 
@@ -163,6 +166,7 @@ def step(
     sight = _sight(state, fix, worth)
     if worth is Worth.SOUND:
         edges += _crosses(state, sight, [fence for fence in crossed if fence.id not in stays], view)
+    elsewhere_m = max(evidence.NARROW_M, min(map(view.breadth_m, within), default=evidence.OUTSIDE_M))
     after: dict[FenceId, Stay] = {}
     arriving: dict[FenceId, float] = {}
     for fence, away_m in _near(state, sight, within, stays, view):
@@ -172,7 +176,10 @@ def step(
         else:
             before, lowered_m = _log_odds(stay), fence.detect.exit_margin_m
         breadth_m = view.breadth_m(fence)
-        now, kept = sight.weigh(before, away_m - lowered_m, breadth_m)
+        outside_m = evidence.OUTSIDE_M
+        if stay is not None and away_m > 0.0 and elsewhere_m < outside_m:  # has gone next door
+            outside_m, lowered_m = elsewhere_m, 0.0
+        now, kept = sight.weigh(before, away_m - lowered_m, breadth_m, outside_m)
         look = _Look(away_m, now, now - evidence.breadth_term(breadth_m))
         stay, told = _looked(fence, stay, sight, look, who)
         edges += told
@@ -305,8 +312,7 @@ def _was(stay: Stay | None, fence: Geofence, at_us: int) -> _Was:
 
 
 def _log_odds(stay: Stay) -> float:
-    """Of a visit that began when the fence took every fix at its word: as much as one fix says."""
-    return -PRESENT if stay.log_odds is None else stay.log_odds
+    return PLAIN if stay.log_odds is None else stay.log_odds
 
 
 def _gone_on(stay: Stay, sight: _Sight, *, confidence: float, certain: bool, here: bool) -> Stay:

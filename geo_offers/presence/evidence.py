@@ -77,16 +77,17 @@ def weight(waited_s: float) -> float:
     return 1.0 - exp(-waited_s / ALIKE_S)
 
 
-def likelihood(away_m: float, breadth_m: float, scale: float, doubt: float) -> float:
+def likelihood(away_m: float, breadth_m: float, scale: float, doubt: float, outside_m: float = OUTSIDE_M) -> float:
     """Log-likelihood ratio, inside over outside, of a fix at this signed distance from a fence's border.
 
     away_m: metres, negative inside. breadth_m: of the fence. scale: of the fix. doubt: that it means nothing.
+    outside_m: over how much breadth people outside are spread where the fix is.
     """
     outside = beyond(away_m / scale)
     inside = beyond((away_m + breadth_m) / scale) - outside
     spread_m = min(BROAD_M, max(NARROW_M, breadth_m))
     floor = doubt / DOUBT_M
-    return log(((1.0 - doubt) * inside / spread_m + floor) / ((1.0 - doubt) * outside / OUTSIDE_M + floor))
+    return log(((1.0 - doubt) * inside / spread_m + floor) / ((1.0 - doubt) * outside / outside_m + floor))
 
 
 def far(doubt: float) -> float:

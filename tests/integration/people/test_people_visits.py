@@ -56,7 +56,7 @@ async def test_an_offer_comes_with_the_fix_that_makes_the_visit_certain_and_not_
     certain = await walk(phone, (100, 0.0), began=began)
     assert [types(answer) for answer in (outside, likely, certain)] == [[], ["enter"], []]
     assert [len(answer["offers"]) for answer in (outside, likely, certain)] == [0, 0, 1]
-    assert 0.38 <= likely["transitions"][0]["confidence"] < 0.73
+    assert 0.5 <= likely["transitions"][0]["confidence"] < 0.73
     row = await visit(api, phone)
     assert row["entered_at"] < row["confirmed_at"]
     assert row["enter_decision"] is not None
