@@ -5,9 +5,8 @@ an earlier attempt has already committed (a batch resent after a crash) is dropp
 reserves nothing twice.
 
 Most transitions concern no campaign. Of those nothing is read: their visits are written as if nothing was known of
-them; and where by what is held a workspace has no campaign at all, it is not asked for its catalog's version before
-the visits are written. Where something was known, or the catalog is newer, nothing of the turn is kept, and it is taken
-again with a look at everything.
+them; and where by what is held no workspace has a campaign at all, locks and write are one statement. Where something
+was known, or a catalog is newer, nothing of the turn is kept, and it is taken again with a look at everything.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
