@@ -2,6 +2,7 @@
 
 import pytest
 
+from geo_offers.presence.calibrated import in_doubt
 from geo_offers.presence.evidence import PRIOR, probability
 from geo_offers.presence.fixes import FUTURE_US, check, usable_accuracy_m
 from geo_offers.presence.states import load
@@ -315,3 +316,31 @@ def test_the_default_settings_are_those_that_are_documented():
     detect = fence("a", SHOP.geometry).detect
     assert (detect.mode, detect.dwell_s, detect.exit_margin_m) == ("calibrated", 300.0, 10.0)
     assert (detect.min_confidence, detect.confirm_s, detect.max_speed_mps) == (0.73, 0.0, 7.0)
+
+
+# ------------------------------------------------------------------------------------------------ the next fix
+def test_another_fix_is_wanted_soon_of_a_phone_that_comes_or_goes_and_not_of_one_that_keeps_still():
+    phone = Phone([SHOP])
+    wanted = {}
+    for second, east_m in (
+        *((20 * k, -130.0) for k in range(3)),
+        (80, -50.0),
+        *((100 + 20 * k, 0.0) for k in range(9)),
+    ):
+        phone.fix(second, east_m)
+        wanted[second] = in_doubt(phone.state)
+    assert [second for second, doubt in wanted.items() if doubt] == [80, 100]
+    phone.fix(320, 300.0)
+    assert in_doubt(phone.state) is True
+    phone.stand(range(340, 600, 20), 300.0)
+    assert in_doubt(phone.state) is False
+
+
+def test_a_phone_that_lives_at_the_border_is_not_kept_awake():
+    phone = Phone([SHOP])
+    doubts = []
+    for k in range(60):
+        phone.fix(60 * k, 63.0 + (5.0 if k % 2 else -5.0), accuracy_m=15.0)
+        doubts.append(in_doubt(phone.state))
+    assert any(doubts[:3])
+    assert not any(doubts[4:])
