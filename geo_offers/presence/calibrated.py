@@ -74,9 +74,15 @@ EDGES: Final[Mapping[tuple[_Was, _Says], TransitionType | None]] = {
 def in_doubt(state: PresenceState) -> bool:
     """Whether another fix, as soon as it is news, is likely to decide something: the phone is coming or going.
 
-    Of one that keeps still at a border more of the same would say nothing.
+    Of one that keeps still at a border more of the same would say nothing; whether one that has strayed did go there, the
+    next fix tells.
     """
-    if state.trail is None or state.trail.at_us - state.trail.still_us >= STILL_S * 1e6:
+    trail = state.trail
+    if trail is None or not (state.inside or state.arriving):
+        return False
+    if trail.stray_lat is not None:
+        return True
+    if trail.at_us - trail.still_us >= STILL_S * 1e6:
         return False
     courses = [(stay.course, _log_odds(stay)) for stay in state.inside.values() if stay.course is not None]
     return bool(state.arriving) or any(not course.confirmed or kept < -ABSENT for course, kept in courses)
