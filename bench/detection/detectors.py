@@ -17,13 +17,15 @@ from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 import numpy as np
+from msgspec.structs import replace
 
 from bench.detection.noise import Trace
 from bench.detection.sites import Fenced
 from geo_offers.places.earth import BoolArray, FloatArray
+from geo_offers.places.fences import Detect
 from geo_offers.presence.calibrated import View
 from geo_offers.presence.machine import breadth_of, step
-from geo_offers.presence.states import NOWHERE, TransitionType
+from geo_offers.presence.states import NOWHERE, Transition, TransitionType
 
 GATE_M: Final = 100.0
 MARGIN_M: Final = 25.0
@@ -97,28 +99,47 @@ def _reachable(trace: Trace, fenced: Fenced, most_mps: float) -> BoolArray:
     return taken
 
 
-def calibrated(trace: Trace, fenced: Fenced) -> list[Edge]:
-    """The product's own, as it runs in the server; distances are taken from the trace."""
-    number = {fence.id: place for place, fence in enumerate(fenced.fences)}
-    breadths = {fence.id: breadth_of(fence) for fence in fenced.fences}
-    state, edges, away_m = NOWHERE, [], [0.0]
-    view = View(
-        get={fence.id: fence for fence in fenced.fences}.get,
-        away_m=lambda fence, _lat, _lon: away_m[number[fence.id]],
-        around=lambda _lat, _lon, reach_m: [
-            (fence, away) for fence, away in zip(fenced.fences, away_m, strict=True) if abs(away) <= reach_m
-        ],
-        breadth_m=lambda fence: breadths[fence.id],
-    )
-    for fix, away_m in zip(trace.fixes(), trace.distance_m.tolist(), strict=True):
-        inside = [fence for fence, away in zip(fenced.fences, away_m, strict=True) if away <= 0]
-        state, told = step(state, fix, inside, (), workspace=NOBODY, device=NOBODY, view=view)
-        edges += [
-            Edge(edge.told, number[edge.fence], edge.at_us / 1e6)
-            for edge in told
-            if edge.type in (TransitionType.ENTER, TransitionType.EXIT)
-        ]
-    return edges
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The product's own, as it runs in the server; distances are taken from the trace.
+
+    offers: what a fence asks for an offer; its visits are told from when they are confirmed. 0: all visits are told.
+    """
+
+    offers: float = 0.0
+
+    def __call__(self, trace: Trace, fenced: Fenced) -> list[Edge]:
+        detect = Detect(min_confidence=self.offers or Detect().min_confidence)
+        fences = [replace(fence, detect=detect) for fence in fenced.fences]
+        number = {fence.id: place for place, fence in enumerate(fences)}
+        breadths = {fence.id: breadth_of(fence) for fence in fences}
+        state, edges, away_m = NOWHERE, [], [0.0]
+        view = View(
+            get={fence.id: fence for fence in fences}.get,
+            away_m=lambda fence, _lat, _lon: away_m[number[fence.id]],
+            around=lambda _lat, _lon, reach_m: [
+                (fence, away) for fence, away in zip(fences, away_m, strict=True) if abs(away) <= reach_m
+            ],
+            breadth_m=lambda fence: breadths[fence.id],
+        )
+        for fix, away_m in zip(trace.fixes(), trace.distance_m.tolist(), strict=True):
+            inside = [fence for fence, away in zip(fences, away_m, strict=True) if away <= 0]
+            state, told = step(state, fix, inside, (), workspace=NOBODY, device=NOBODY, view=view)
+            edges += [
+                Edge(kind, number[edge.fence], edge.at_us / 1e6)
+                for edge in told
+                if (kind := self._kind(edge)) is not None
+            ]
+        return edges
+
+    def _kind(self, edge: Transition) -> Literal["enter", "exit"] | None:
+        if not self.offers:
+            return (
+                "enter" if edge.type is TransitionType.ENTER else "exit" if edge.type is TransitionType.EXIT else None
+            )
+        if TransitionType.ENTER in edge.triggers:
+            return "enter"
+        return "exit" if TransitionType.EXIT in edge.triggers else None
 
 
 RAW: Final = "raw edges"
@@ -130,7 +151,8 @@ DETECTORS: Final[Mapping[str, Detector]] = {
     "accuracy gate": Stack(gate_m=GATE_M),
     "gate, 120 km/h": Stack(gate_m=GATE_M, most_mps=MOST_MPS),
     "gate, 2 fixes, margin": Stack(fixes=2, gate_m=GATE_M, margin_m=MARGIN_M),
-    "calibrated": calibrated,
+    "calibrated": Calibrated(),
+    "calibrated, offers": Calibrated(Detect().min_confidence),
 }
 """By the name under which it is reported. All others are compared with the first."""
 
@@ -139,6 +161,7 @@ FRONTIER: Final[Mapping[str, Mapping[str, Detector]]] = {
     "seconds": {f"{for_s:g}": Stack(for_s=for_s) for for_s in (10.0, 20.0, 30.0, 60.0, 120.0)},
     "gate": {f"{gate_m:g} m": Stack(gate_m=gate_m) for gate_m in (200.0, 100.0, 50.0, 30.0, 20.0, 10.0)},
     "gate+margin+s": {f"{for_s:g}": Stack(1, for_s, 50.0, MARGIN_M) for for_s in (0.0, 10.0, 20.0, 30.0, 60.0)},
+    "calibrated": {f"{offers:g}": Calibrated(offers) for offers in (0.5, 0.6, 0.73, 0.85, 0.95)},
 }
 """One line of the plot each: its points in this order, each by what was swept."""
 

@@ -39,8 +39,8 @@ PRESENT: Final = 0.0
 """Log-odds beyond the fence's breadth term: a confidence of 0.5."""
 PLAIN: Final = 1.0
 """Log-odds of a visit that began when its fence took every fix at its word."""
-ABSENT: Final = -3.0
-"""A confidence of 0.95 that the phone is not inside."""
+ABSENT: Final = -2.5
+"""A confidence of 0.92 that the phone is not inside."""
 REGION: Final = evidence.HIGHEST - evidence.LOWEST
 FRESH_S: Final = 120.0
 
@@ -74,8 +74,8 @@ EDGES: Final[Mapping[tuple[_Was, _Says], TransitionType | None]] = {
 def in_doubt(state: PresenceState) -> bool:
     """Whether another fix, as soon as it is news, is likely to decide something: the phone is coming or going.
 
-    Of one that keeps still at a border more of the same would say nothing; whether one that has strayed did go there, the
-    next fix tells.
+    Of one that keeps still at a border more of the same would say nothing. Whether one that has strayed did go there,
+    the next fix tells.
     """
     trail = state.trail
     if trail is None or not (state.inside or state.arriving):

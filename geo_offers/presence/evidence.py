@@ -45,7 +45,7 @@ DOUBT_M: Final = 400.0
 ALIKE_S: Final = 25.0
 LEAST_WEIGHT: Final = 0.4
 REACH: Final = 3.5
-BREADTH: Final = 0.6
+BREADTH: Final = 0.4
 BREADTH_M: Final = 80.0
 
 

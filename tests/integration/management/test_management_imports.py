@@ -170,7 +170,7 @@ async def test_a_query_with_a_fault_is_refused(site):
         ({"set": "a\u0000"}, "/set", "unsafe_text"),
         ({"radius_m": "1e9"}, "/radius_m", "invalid"),
         ({"radius_m": "nan"}, "/radius_m", "invalid"),
-        ({"mode": "calibrated"}, "", "unsupported"),
+        ({"mode": "guessed"}, "", "mode"),
         ({"dry_run": "perhaps"}, "/dry_run", "invalid"),
         ({"apply": "true"}, "/apply", "unknown_field"),
     ]

@@ -25,7 +25,7 @@ def square(place=SHOP, half=0.01):
     (lat, lon), ring = place, ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))
     corners = [[lon + x * half, lat + y * half] for x, y in ring]
     geometry = {"type": "Polygon", "coordinates": [corners]}
-    return {"type": "Feature", "geometry": geometry, "properties": {"name": "Square"}}
+    return {"type": "Feature", "geometry": geometry, "properties": {"name": "Square", "detect": {"mode": "raw"}}}
 
 
 async def put(api, feature, name="main"):
