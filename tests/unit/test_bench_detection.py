@@ -11,7 +11,8 @@ from bench.detection.detectors import Stack
 from bench.detection.recorded import inradius_m
 from bench.phones import NOBODY
 from geo_offers.places.geometry import Circle, border_distance, contains
-from geo_offers.presence.machine import NOWHERE, TransitionType, step
+from geo_offers.presence.machine import step
+from geo_offers.presence.states import NOWHERE, TransitionType
 
 PHONES = range(40)
 
