@@ -4,12 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from bench.detection import measure, noise, people, sites
 from bench.detection.corpus import make_phone, make_phones, phones_of
-from bench.detection.detectors import Stack
+from bench.detection.detectors import Calibrated, Stack
 from bench.detection.recorded import inradius_m
 from bench.phones import NOBODY
+from geo_offers.places.fences import Detect
 from geo_offers.places.geometry import Circle, border_distance, contains
 from geo_offers.presence.machine import step
 from geo_offers.presence.states import NOWHERE, TransitionType
@@ -69,7 +71,7 @@ def test_distances_in_the_plane_are_those_that_the_product_measures(phones):
 
 def test_plain_edges_on_the_corpus_are_those_of_the_product(phones):
     for phone in phones[:6]:
-        fences = phone.site.fenced.fences
+        fences = [replace(fence, detect=Detect("raw")) for fence in phone.site.fenced.fences]
         state, told = NOWHERE, []
         for fix in phone.trace.fixes():
             inside = [f for f in fences if contains(f.geometry, np.array([fix.lat]), np.array([fix.lon]))[0]]
@@ -327,3 +329,13 @@ def test_recorded_circles_and_areas_have_their_inradius():
         for shape, fence in zip(phone.site.shapes, phone.site.fenced.fences, strict=True):
             loose = 0.0 if isinstance(fence.geometry, Circle) else 1.0
             assert inradius_m(fence) == pytest.approx(shape.inradius_m, abs=loose + 1e-6)
+
+
+def test_calibrated_visits_on_the_corpus_are_those_of_the_product_and_offers_come_no_earlier(phones):
+    for phone in phones[:6]:
+        visits, offers = (one(phone.trace, phone.site.fenced) for one in (Calibrated(), Calibrated(0.9)))
+        began = {(edge.fence, edge.at_s) for edge in visits if edge.kind == "enter"}
+        for edge in offers:
+            if edge.kind == "enter":
+                assert any(fence == edge.fence and at_s <= edge.at_s for fence, at_s in began)
+        assert len(offers) <= len(visits)
