@@ -76,9 +76,8 @@ def test_a_stay_of_minutes_by_plain_edges_is_a_visit_by_evidence_too_where_fixes
         for trip, calibrated, raw in trips:
             begun = [(edge.fence, edge.at_us) for edge in calibrated.told if edge.type is TransitionType.ENTER]
             for edge in raw.told:
-                good = [
-                    fix for fix in trip if (edge.entered_us or 0) <= fix.at_us <= edge.at_us and fix.accuracy_m <= 30
-                ]
+                since_us = edge.entered_us or 0
+                good = [fix for fix in trip if since_us <= fix.at_us <= edge.at_us and fix.accuracy_m <= 30]
                 if edge.type is TransitionType.EXIT and edge.at_us - since_us >= 2 * SOON_US and len(good) >= 5:
                     long += 1
                     assert any(fence == edge.fence and since_us <= at_us <= edge.at_us for fence, at_us in begun)
