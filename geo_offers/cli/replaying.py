@@ -1,7 +1,8 @@
-"""`geo-offers replay`: recorded trips played as phones, one transition a line."""
+"""`geo-offers replay`: recorded trips played as phones, one transition a line; with --explain, why, fix by fix."""
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from geo_offers.settings import Settings
 
 def add(commands: Any) -> None:
     command = commands.add_parser("replay", help="play recorded trips as phones; prints device,at,type,fence")
-    command.add_argument("file", type=Path, metavar="FILE", help=".csv, also gzipped")
-    command.add_argument("--url", required=True, metavar="U", help="the server, such as http://127.0.0.1:8080")
-    command.add_argument("--key", required=True, metavar="pk_…", help="an app key made with --replay")
+    command.add_argument(
+        "file", type=Path, metavar="FILE", help=".csv; with --explain also a trace (.json); gzipped too"
+    )
+    command.add_argument("--url", metavar="U", help="the server, such as http://127.0.0.1:8080")
+    command.add_argument("--key", metavar="pk_…", help="an app key made with --replay")
     command.add_argument(
         "--speed", type=_speed, default=None, metavar="N|max", help="times as fast as recorded (default: max)"
     )
@@ -23,6 +26,13 @@ def add(commands: Any) -> None:
         "--transport", choices=["http", "stream"], default="http", help="how pings go up (default: http)"
     )
     command.add_argument("--batch", type=_batch, default=500, metavar="N", help="most pings a request (default: 500)")
+    offline = command.add_argument_group("without a server")
+    offline.add_argument("--explain", action="store_true", help="say of each fix why it made the transitions it did")
+    offline.add_argument("--fences", type=Path, metavar="F", help="the fences of a .csv: .geojson; a trace has its own")
+    offline.add_argument("--record", type=Path, metavar="T", help="write the trace T (.json), expecting what was told")
+    offline.add_argument(
+        "--away", action="store_true", help="recorded without its place, day and names: in the open ocean"
+    )
     command.set_defaults(run=run)
 
 
@@ -46,5 +56,31 @@ def _batch(text: str) -> int:
 
 
 async def run(given: argparse.Namespace, _settings: Settings) -> int:
+    if given.explain:
+        return _explain(given)
+    missing = [name for name in ("url", "key") if getattr(given, name) is None]
+    if missing:
+        given.command.error(f"the following arguments are required: {_flags(missing)}")
+    offline = [name for name in ("fences", "record", "away") if getattr(given, name)]
+    if offline:
+        given.command.error(f"only with --explain: {_flags(offline)}")
     options = Options(speed=given.speed, as_json=given.json, transport=given.transport, batch=given.batch)
     return await run_replay(given.file, options, url=given.url, key=given.key)
+
+
+def _explain(given: argparse.Namespace) -> int:
+    from geo_offers.traces import explaining  # noqa: PLC0415 - what looks places up takes half a second to load
+
+    online = [name for name in ("url", "key", "speed") if getattr(given, name) is not None]
+    if online:
+        given.command.error(f"--explain asks no server; leave out {_flags(online)}")
+    if explaining.is_trace(given.file) == (given.fences is not None):
+        given.command.error("--fences is for a .csv, which needs it; a trace (.json) has its own")
+    if given.away and given.record is None:
+        given.command.error("--away is for what --record writes")
+    options = explaining.Options(as_json=given.json, record=given.record, away=given.away)
+    return explaining.run_explain(given.file, given.fences, options)
+
+
+def _flags(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)

@@ -5,7 +5,7 @@ is shown cannot differ from what was decided. Positions go in and none comes out
 """
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -97,7 +97,7 @@ class Explained:
         inside = index.locate_one(fix.lat, fix.lon)
         view = view_of(index)
         after, edges = machine.step(state, fix, inside, crossed, workspace=NOBODY, device=NOBODY, view=view)
-        standings = tuple(_standings(state, after, fix, worth, edges, view))
+        standings = tuple(_standings(_Weighed(state, after, fix, worth), edges, view))
         self._state = after
         return Step(fix, taken, worth, _speed_mps(after, fix, worth), standings, edges)
 
@@ -120,15 +120,21 @@ class Explained:
         return Step(event, "accepted", None, None, (standing,), edges)
 
 
-def _standings(
-    before: PresenceState, after: PresenceState, fix: Fix, worth: Worth, edges: tuple[Transition, ...], view: View
-) -> Iterator[Standing]:
+class _Weighed(NamedTuple):
+    before: PresenceState
+    after: PresenceState
+    fix: Fix
+    worth: Worth
+
+
+def _standings(weighed: _Weighed, edges: tuple[Transition, ...], view: View) -> Iterator[Standing]:
+    before, after, fix, _ = weighed
     named = {*before.inside, *after.inside, *before.arriving, *after.arriving, *(edge.fence for edge in edges)}
     near = [(fence, view.away_m(fence, fix.lat, fix.lon)) for fence in map(view.get, named) if fence is not None]
     near += [(fence, away_m) for fence, away_m in view.around(fix.lat, fix.lon, NEAR_M) if fence.id not in named]
     near.sort(key=lambda found: (found[1], found[0].id))
     for fence, away_m in near:
-        yield _standing(after, fence, away_m, _decided_by(before, after, fence.id, fix, worth))
+        yield _standing(after, fence, away_m, _decided_by(weighed, fence.id))
 
 
 def _standing(state: PresenceState, fence: Geofence, away_m: float | None, log_odds: float) -> Standing:
@@ -141,11 +147,12 @@ def _standing(state: PresenceState, fence: Geofence, away_m: float | None, log_o
     return Standing(fence.id, away_m, probability, stay is not None, confirmed)
 
 
-def _decided_by(before: PresenceState, after: PresenceState, fence: FenceId, fix: Fix, worth: Worth) -> float:
+def _decided_by(weighed: _Weighed, fence: FenceId) -> float:
     """The log-odds that a fence's edge was decided by: the newest fix counts harder in them than in what is kept.
 
     Where what is kept met its bounds they are as far beyond them as can be told, on the right side of every threshold.
     """
+    before, after, fix, worth = weighed
     kept = _log_odds(after, fence)
     if worth not in {Worth.SOUND, Worth.STRAY} or before.trail is None:
         return kept
