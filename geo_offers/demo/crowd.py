@@ -23,6 +23,8 @@ from geo_offers.demo.private import read_private, write_private
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.town import Archetype
 from geo_offers.demo.walking import StreetMap, Walker
+from geo_offers.demo.witness import Witness
+from geo_offers.presence.fixes import Fix
 
 PING_EVERY_S = 2.0
 TICK_S = 0.5
@@ -85,6 +87,7 @@ class Crowd:
         *,
         stage: Stage,
         tokens: TokenFile,
+        witness: Witness,
         seed: int,
     ) -> None:
         self._client = client
@@ -92,6 +95,7 @@ class Crowd:
         self._kinds = kinds
         self._stage = stage
         self._tokens = tokens
+        self._witness = witness
         self._chance = Random(seed)  # noqa: S311 - where invented people go; nothing secret comes of it
         self._names = pseudonyms(self._chance)
         self._people: dict[int, Person] = {}
@@ -175,6 +179,7 @@ class Crowd:
         self._tokens.earlier[device.device_id] = device.refresh_token  # if this run cannot erase it, the next one does
         del self._people[person.n]
         self._stage.leave(person.n, device.device_id)
+        self._witness.forget(person.n)
         with suppress(ClientError):
             await device.erase()
             del self._tokens.earlier[device.device_id]
@@ -210,15 +215,14 @@ class Crowd:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while not person.walker.gone:
-            lat, lon = person.walker.seen
+            lat, lon = (round(degrees, 7) for degrees in person.walker.seen)
+            speed_mps = round(person.walker.speed_mps, 1) if person.walker.moving else 0.0
+            fix = Fix(now_us(), lat, lon, person.walker.accuracy_m, speed_mps)
             ping = Ping(
-                at=instants.text(now_us()),
-                lat=round(lat, 7),
-                lon=round(lon, 7),
-                accuracy_m=person.walker.accuracy_m,
-                speed_mps=round(person.walker.speed_mps, 1) if person.walker.moving else 0.0,
+                at=instants.text(fix.at_us), lat=lat, lon=lon, accuracy_m=fix.accuracy_m, speed_mps=fix.speed_mps
             )
             await stream.send([ping])
+            self._witness.saw(person.n, fix)
             due_s = max(due_s + PING_EVERY_S, loop.time())
             await asyncio.sleep(due_s - loop.time())
 

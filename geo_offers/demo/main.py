@@ -23,6 +23,7 @@ from geo_offers.demo.keys import keys_of
 from geo_offers.demo.service import Service, running
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.walking import StreetMap
+from geo_offers.demo.witness import Witness
 from geo_offers.errors import GeoOffersError, Misconfigured, Unavailable
 from geo_offers.storage.datafolder import make_root
 from geo_offers.storage.files import store_data_folder
@@ -74,8 +75,15 @@ async def _show(folder: Path, phones: int) -> None:
         stage = Stage(feed, plan.map["name"], tuple(plan.map["view"]))
         tokens = TokenFile(folder / "demo-crowd.json")
         streets = StreetMap(plan.streets, plan.shops, plan.walks)
-        crowd = Crowd(client, streets, plan.people, stage=stage, tokens=tokens, seed=_seed())
-        url = await stack.enter_async_context(_site(feed, stage, manager, crowd, await _picture(manager, plan)))
+        picture = await _picture(manager, plan)
+        witness = Witness(picture["fences"]["features"])
+        crowd = Crowd(client, streets, plan.people, stage=stage, tokens=tokens, witness=witness, seed=_seed())
+
+        async def about(n: int) -> Mapping[str, Any] | None:
+            return await _about(crowd.about(n), stage.last_decision(n), manager)
+
+        page = site.build(feed, stage, picture, about, witness.tell)
+        url = await stack.enter_async_context(_site(page, feed))
         await crowd.gather(phones)
         print(f"geo-offers demo: open {url}", flush=True)  # noqa: T201 - the one line that the command prints
         async with asyncio.TaskGroup() as group:
@@ -111,15 +119,9 @@ async def _picture(manager: Manager, plan: town.Town) -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def _site(
-    feed: Feed, stage: Stage, manager: Manager, crowd: Crowd, picture: Mapping[str, Any]
-) -> AsyncIterator[str]:
+async def _site(page: web.Application, feed: Feed) -> AsyncIterator[str]:
     """Serve the page on a free port of the loopback address; answers its address."""
-
-    async def about(n: int) -> Mapping[str, Any] | None:
-        return await _about(crowd.about(n), stage.last_decision(n), manager)
-
-    runner = web.AppRunner(site.build(feed, stage, picture, about), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(page, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         listener = web.TCPSite(runner, "127.0.0.1", 0)

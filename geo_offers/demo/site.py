@@ -14,6 +14,7 @@ from geo_offers.demo.stage import Stage
 from geo_offers.errors import Misconfigured
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Presence = Callable[[int | None], Mapping[str, Any] | None]
 About = Callable[[int], Awaitable[Mapping[str, Any] | None]]
 
 _HEADERS = {
@@ -31,6 +32,7 @@ FEED: web.AppKey[Feed] = web.AppKey("feed", Feed)
 STAGE: web.AppKey[Stage] = web.AppKey("stage", Stage)
 TOWN: web.AppKey[bytes] = web.AppKey("town", bytes)
 ABOUT: web.AppKey[About] = web.AppKey("about")
+PRESENCE: web.AppKey[Presence] = web.AppKey("presence")
 
 
 def console() -> Path:
@@ -44,15 +46,22 @@ def check() -> None:
         raise Misconfigured("the page's browser libraries are missing: run `make setup`, which fetches them")
 
 
-def build(feed: Feed, stage: Stage, town: Mapping[str, Any], about: About) -> web.Application:
-    """Build the site; `town` is what the page draws once, `about` answers what is known of one person."""
+def build(feed: Feed, stage: Stage, town: Mapping[str, Any], about: About, presence: Presence) -> web.Application:
+    """Build the site.
+
+    town: what the page draws once. about: answers what is known of one person. presence: what one phone's last minutes
+    were like, or those of one that is about to arrive.
+    """
     app = web.Application(middlewares=[_guard])
     app[FEED], app[STAGE], app[TOWN], app[ABOUT] = feed, stage, msgspec.json.encode(town), about
+    app[PRESENCE] = presence
     app.router.add_get("/", _index)
     app.router.add_get("/favicon.ico", _favicon)
     app.router.add_get("/demo/town", _town)
     app.router.add_get("/demo/feed", _feed, allow_head=False)
     app.router.add_get(r"/demo/people/{n:\d{1,9}}", _person)
+    app.router.add_get("/demo/presence", _presence)
+    app.router.add_get(r"/demo/presence/{n:\d{1,9}}", _presence)
     app.router.add_static("/pages", console() / "pages")
     app.router.add_static("/static", console() / "static")
     return app
@@ -89,6 +98,13 @@ async def _person(request: web.Request) -> web.Response:
     told = await request.app[ABOUT](int(request.match_info["n"]))
     if told is None:
         raise web.HTTPNotFound(text="this person has left the town\n")
+    return web.Response(body=msgspec.json.encode(told), content_type="application/json")
+
+
+async def _presence(request: web.Request) -> web.Response:
+    """`null` where nobody is about to arrive, or the phone has told nothing."""
+    n = request.match_info.get("n")
+    told = request.app[PRESENCE](None if n is None else int(n))
     return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
 

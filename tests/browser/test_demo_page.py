@@ -34,6 +34,7 @@ A_NUMBER = re.compile(r"^[\d.,]+$")
 PHONES = 240
 START_S = 120
 OFFER_S = 60
+ARRIVAL_S = 75
 END_S = 5
 
 if CHROMIUM is None and os.environ.get("GEO_OFFERS_REQUIRE_ALL") != "1":
@@ -205,6 +206,34 @@ def test_a_silence_says_its_reason_in_plain_words(page):
     expect(silence).to_be_visible(timeout=OFFER_S * 1000)
     assert "_" not in silence.inner_text()
     expect(page.locator("#feed li:visible .is-offer")).to_have_count(0)
+
+
+def test_a_phone_that_walks_in_is_seen_to_become_likely_inside_and_what_came_of_it(page, complaints):
+    chart, standings = page.locator("#chart"), page.locator("#standings")
+    expect(chart.locator("polyline").first).to_be_attached(timeout=OFFER_S * 1000)
+    for words in ("a visit begins", "an offer may be made", "0.38", "0.73"):
+        expect(chart).to_contain_text(words)
+    phone = page.locator("#presence").get_attribute("data-n")
+    before = chart.locator("polyline").first.get_attribute("points")
+    expect(chart.locator("[data-type=enter]").first).to_be_attached(timeout=ARRIVAL_S * 1000)
+    expect(chart.locator("[data-type=confirm]").first).to_be_attached(timeout=ARRIVAL_S * 1000)
+    assert chart.locator("polyline").first.get_attribute("points") != before
+    assert page.locator("#presence").get_attribute("data-n") == phone, "it stays with the phone until it has arrived"
+    assert "visit begins" in chart.get_attribute("aria-label")
+    assert re.search(r"(0\.\d\d|1\.00)$", standings.locator("li").first.inner_text()), "as text, too"
+    assert complaints == []
+
+
+def test_the_chart_is_that_of_the_person_who_was_chosen(page, complaints):
+    row = page.locator(".row.is-offer").first
+    expect(row).to_be_visible(timeout=OFFER_S * 1000)
+    name = row.locator("b").inner_text()
+    row.evaluate("row => row.click()")
+    expect(page.locator("#presence-who")).to_have_text(name)
+    expect(page.locator("#standings")).to_contain_text("on a visit", timeout=OFFER_S * 1000)
+    page.keyboard.press("Escape")
+    expect(page.locator("#presence-who")).to_contain_text("is about to arrive", timeout=OFFER_S * 1000)
+    assert complaints == []
 
 
 def test_on_a_phone_nothing_is_wider_than_the_window(page):

@@ -16,6 +16,7 @@ from geo_offers.demo.private import read_private
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.town import Archetype, Habits, Node, Streets
 from geo_offers.demo.walking import StreetMap
+from geo_offers.demo.witness import Witness
 from tests.support.loopback import answering
 
 STREETS = Streets([Node("a", 46.2, -30.5), Node("b", 46.2001, -30.5)], [("a", "b", "Short Street")])
@@ -131,7 +132,9 @@ async def _until(true) -> None:
 async def _walking(service, kind, tokens, count=2):
     async with Client(service.url, "sk_test") as client:
         stage = Shown()
-        crowd = Crowd(client, StreetMap(STREETS, [], []), [kind], stage=stage, tokens=tokens, seed=1)
+        crowd = Crowd(
+            client, StreetMap(STREETS, [], []), [kind], stage=stage, tokens=tokens, witness=Witness([]), seed=1
+        )
         await crowd.gather(count)
         walking = asyncio.create_task(crowd.walk())
         try:

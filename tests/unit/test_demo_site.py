@@ -27,13 +27,18 @@ async def site(monkeypatch, tmp_path):
     async def about(n):
         return {"n": n, "name": "Amber Heron"} if n == 7 else None
 
-    app = build(feed, stage, {"title": "Pellhaven"}, about)
+    def presence(n):
+        return {None: {"n": 7}, 7: {"n": 7}}.get(n)
+
+    app = build(feed, stage, {"title": "Pellhaven"}, about, presence)
     async with answering(app) as url, ClientSession(url) as session:
         yield session, feed, stage
         feed.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/pages/main.js", "/demo/town", "/demo/people/7"])
+@pytest.mark.parametrize(
+    "path", ["/", "/pages/main.js", "/demo/town", "/demo/people/7", "/demo/presence", "/demo/presence/7"]
+)
 async def test_everything_is_served_under_the_content_policy(site, path):
     async with site[0].get(path) as answer:
         assert answer.status == 200
@@ -66,6 +71,12 @@ async def test_a_person_who_has_left_is_not_found(site):
     async with site[0].get("/demo/people/8") as answer:
         assert answer.status == 404
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(("path", "told"), [("", {"n": 7}), ("/7", {"n": 7}), ("/8", None)])
+async def test_the_last_minutes_of_a_phone_are_told_and_of_one_that_told_nothing_null(site, path, told):
+    async with site[0].get(f"/demo/presence{path}") as answer:
+        assert (answer.status, await answer.json()) == (200, told)
 
 
 def test_a_page_without_its_libraries_says_how_to_get_them(monkeypatch, tmp_path):

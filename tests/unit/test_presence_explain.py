@@ -56,7 +56,7 @@ def test_the_probability_of_a_fix_is_the_one_that_its_edge_was_told_with(every_s
     ]
     for step, edge in told:
         standing = _standing(step, SHOP)
-        assert standing.away_m == edge.distance_m
+        assert standing.away_m == pytest.approx(edge.distance_m)
         if edge.type is TransitionType.EXIT:
             # an exit asks how sure it is that the phone is outside, whatever the fence's breadth
             assert standing.probability is not None

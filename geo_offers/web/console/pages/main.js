@@ -5,6 +5,7 @@ import { listen } from "./feed.js";
 import { Fences, createMap, shortName } from "./map.js";
 import { Bars, Figures, Latest, Person, make } from "./panels.js";
 import { Phones } from "./phones.js";
+import { Presence } from "./presence.js";
 import { shortReason } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
@@ -25,10 +26,15 @@ async function start() {
   cards = new Cards(byId("cards"), (n) => phones.where(n));
   const figures = new Figures();
   const bars = new Bars();
-  const person = new Person({ placeName, onClose: () => phones.choose(undefined) });
+  const presence = new Presence(map, fences, { name: (n) => phones.get(n)?.name ?? "", placeName });
+  const follow = (n) => {
+    phones.choose(n);
+    presence.choose(n);
+  };
+  const person = new Person({ placeName, onClose: () => follow(undefined) });
   const choose = (n) => {
     if (!phones.get(n)) return;
-    phones.choose(n);
+    follow(n);
     const at = phones.latLng(n);
     if (at && !map.getBounds().pad(-0.1).contains(at)) map.panTo(at);
     person.open(n);

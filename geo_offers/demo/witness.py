@@ -1,0 +1,141 @@
+"""What presence looks like for each phone of the crowd, from the simulator's own memory: path and probabilities.
+
+The simulator knows where its invented people are. It runs presence over the very fixes that it sends, so that the page
+can show why an enter came when it came; the service is asked nothing, and no call of it gives a position out.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from geo_offers.places.fences import FenceId, Geofence
+from geo_offers.places.importing.geojson import FenceDraft, parse_feature
+from geo_offers.places.index import GeofenceIndex
+from geo_offers.presence.explain import PRESENCE, Explained, Step
+from geo_offers.presence.fixes import Fix
+from geo_offers.presence.states import TransitionType
+
+WINDOW_S: Final = 180.0
+FENCES: Final = 3
+"""More lines in a small chart nobody tells apart."""
+HOLD_S: Final = 75.0
+"""So long the page stays with a phone that it has chosen by itself: an arrival takes about as long."""
+
+
+class _Seen(NamedTuple):
+    fix: Fix
+    step: Step
+
+
+class _Phone:
+    def __init__(self, index: GeofenceIndex) -> None:
+        self.explained = Explained(index)
+        self.seen: deque[_Seen] = deque()
+
+    def take(self, fix: Fix) -> None:
+        self.seen.append(_Seen(fix, self.explained.take(fix)))
+        while self.seen[0].fix.at_us < fix.at_us - WINDOW_S * 1e6:
+            self.seen.popleft()
+
+    def arriving_m(self) -> float | None:
+        """How near the next border is to which the phone comes nearer; None where it is inside, or comes to none."""
+        newest = self.seen[-1].step.standings
+        if any(standing.inside for standing in newest):
+            return None
+        then = {standing.fence: standing.away_m for standing in self.seen[max(0, len(self.seen) - 4)].step.standings}
+        coming = [
+            standing.away_m
+            for standing in newest
+            if standing.probability is not None
+            and standing.away_m is not None
+            and 0.0 < standing.away_m < (then.get(standing.fence) or 0.0) - 1.0
+        ]
+        return min(coming, default=None)
+
+
+class Witness:
+    """Remembers the last minutes of every phone. features: the fences as the service has them, by whole ids."""
+
+    def __init__(self, features: Iterable[Mapping[str, Any]]) -> None:
+        self._index = GeofenceIndex(map(_fence, features))
+        self._phones: dict[int, _Phone] = {}
+        self._chosen: int | None = None
+        self._chosen_us = 0
+
+    def saw(self, n: int, fix: Fix) -> None:
+        """A fix that person n's phone has sent."""
+        if n not in self._phones:
+            self._phones[n] = _Phone(self._index)
+        self._phones[n].take(fix)
+
+    def forget(self, n: int) -> None:
+        self._phones.pop(n, None)
+
+    def tell(self, n: int | None) -> Mapping[str, Any] | None:
+        """The last minutes of one phone, or of one that is about to arrive; None where there is nothing to tell."""
+        n = self._arriving() if n is None else n
+        phone = None if n is None else self._phones.get(n)
+        return None if phone is None else {"n": n, **self._told(phone)}
+
+    def _arriving(self) -> int | None:
+        """The phone nearest to a border that it comes nearer to: another one only after a while."""
+        newest_us = max((phone.seen[-1].fix.at_us for phone in self._phones.values()), default=0)
+        if self._chosen in self._phones and newest_us - self._chosen_us < HOLD_S * 1e6:
+            return self._chosen
+        found = [(away_m, n) for n, phone in self._phones.items() if (away_m := phone.arriving_m()) is not None]
+        if found:
+            self._chosen, self._chosen_us = min(found)[1], newest_us
+        return self._chosen
+
+    def _told(self, phone: _Phone) -> Mapping[str, Any]:
+        lines = self._lines(phone)
+        return {
+            "window_s": WINDOW_S,
+            "presence": PRESENCE,
+            "path": [[seen.fix.at_us // 1000, seen.fix.lat, seen.fix.lon] for seen in phone.seen],
+            "fences": [{"id": fence, **self._standing(phone, fence), "line": line} for fence, line in lines.items()],
+            "marks": [
+                {"at": edge.at_us // 1000, "fence": edge.fence, "type": kind, "probability": edge.confidence}
+                for seen in phone.seen
+                for edge in seen.step.edges
+                if edge.fence in lines
+                for kind in _kinds(edge.type, confirmed=edge.course is not None and edge.course.confirmed)
+            ],
+        }
+
+    def _lines(self, phone: _Phone) -> dict[FenceId, list[tuple[int, float]]]:
+        """The probabilities at the fences that were likeliest of late, each as (ms, probability)."""
+        lines: dict[FenceId, list[tuple[int, float]]] = {}
+        for fix, step in phone.seen:
+            for standing in step.standings:
+                if standing.probability is not None:
+                    lines.setdefault(standing.fence, []).append((fix.at_us // 1000, round(standing.probability, 3)))
+        nearest = {standing.fence: place for place, standing in enumerate(phone.seen[-1].step.standings)}
+        likeliest = sorted(
+            lines, key=lambda fence: (-max(p for _, p in lines[fence]), nearest.get(fence, len(nearest)), fence)
+        )
+        return {fence: lines[fence] for fence in likeliest[:FENCES]}
+
+    def _standing(self, phone: _Phone, fence: FenceId) -> Mapping[str, Any]:
+        """How the phone stands to the fence now; far from it nothing is known but that."""
+        known = self._index.get(fence)
+        now = next((one for one in phone.seen[-1].step.standings if one.fence == fence), None)
+        return {
+            "offer": None if known is None else known.detect.min_confidence,
+            "away_m": None if now is None or now.away_m is None else round(now.away_m, 1),
+            "probability": None if now is None or now.probability is None else round(now.probability, 3),
+            "inside": now is not None and now.inside,
+            "confirmed": now is not None and now.confirmed,
+        }
+
+
+def _kinds(kind: TransitionType, *, confirmed: bool) -> tuple[str, ...]:
+    return ("enter", "confirm") if kind is TransitionType.ENTER and confirmed else (kind.value,)
+
+
+def _fence(feature: Mapping[str, Any]) -> Geofence:
+    draft = parse_feature(feature, strict=False)
+    assert isinstance(draft, FenceDraft)  # the service has taken it
+    return Geofence(
+        FenceId(draft.external_id), 1, draft.name, draft.geometry, draft.store, draft.tags, draft.active, draft.detect
+    )
