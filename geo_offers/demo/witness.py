@@ -18,8 +18,9 @@ from geo_offers.presence.states import TransitionType
 WINDOW_S: Final = 180.0
 FENCES: Final = 3
 """More lines in a small chart nobody tells apart."""
-HOLD_S: Final = 75.0
-"""So long the page stays with a phone that it has chosen by itself: an arrival takes about as long."""
+COMING_S: Final = 20.0
+ARRIVED_S: Final = 75.0
+"""So long the page stays with a phone that it has chosen by itself: one that comes, and one that is inside."""
 
 
 class _Seen(NamedTuple):
@@ -37,20 +38,14 @@ class _Phone:
         while self.seen[0].fix.at_us < fix.at_us - WINDOW_S * 1e6:
             self.seen.popleft()
 
-    def arriving_m(self) -> float | None:
-        """How near the next border is to which the phone comes nearer; None where it is inside, or comes to none."""
-        newest = self.seen[-1].step.standings
-        if any(standing.inside for standing in newest):
-            return None
-        then = {standing.fence: standing.away_m for standing in self.seen[max(0, len(self.seen) - 4)].step.standings}
-        coming = [
-            standing.away_m
-            for standing in newest
-            if standing.probability is not None
-            and standing.away_m is not None
-            and 0.0 < standing.away_m < (then.get(standing.fence) or 0.0) - 1.0
-        ]
-        return min(coming, default=None)
+    @property
+    def inside(self) -> bool:
+        return any(standing.inside for standing in self.seen[-1].step.standings)
+
+    @property
+    def likeliest(self) -> float:
+        """The highest probability of being inside of a fence; 0 where there is none."""
+        return max((one.probability or 0.0 for one in self.seen[-1].step.standings), default=0.0)
 
 
 class Witness:
@@ -78,13 +73,14 @@ class Witness:
         return None if phone is None else {"n": n, **self._told(phone)}
 
     def _arriving(self) -> int | None:
-        """The phone nearest to a border that it comes nearer to: another one only after a while."""
+        """The likeliest to be inside of those who are on no visit yet, and then the same one until it has arrived."""
         newest_us = max((phone.seen[-1].fix.at_us for phone in self._phones.values()), default=0)
-        if self._chosen in self._phones and newest_us - self._chosen_us < HOLD_S * 1e6:
+        chosen = None if self._chosen is None else self._phones.get(self._chosen)
+        if chosen is not None and newest_us - self._chosen_us < (ARRIVED_S if chosen.inside else COMING_S) * 1e6:
             return self._chosen
-        found = [(away_m, n) for n, phone in self._phones.items() if (away_m := phone.arriving_m()) is not None]
-        if found:
-            self._chosen, self._chosen_us = min(found)[1], newest_us
+        coming = [(phone.likeliest, n) for n, phone in self._phones.items() if not phone.inside]
+        if coming:
+            self._chosen, self._chosen_us = max(coming)[1], newest_us
         return self._chosen
 
     def _told(self, phone: _Phone) -> Mapping[str, Any]:
@@ -112,7 +108,8 @@ class Witness:
                     lines.setdefault(standing.fence, []).append((fix.at_us // 1000, round(standing.probability, 3)))
         nearest = {standing.fence: place for place, standing in enumerate(phone.seen[-1].step.standings)}
         likeliest = sorted(
-            lines, key=lambda fence: (-max(p for _, p in lines[fence]), nearest.get(fence, len(nearest)), fence)
+            lines,
+            key=lambda fence: (-round(max(p for _, p in lines[fence]), 1), nearest.get(fence, len(nearest)), fence),
         )
         return {fence: lines[fence] for fence in likeliest[:FENCES]}
 

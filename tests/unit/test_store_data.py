@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -18,10 +19,13 @@ from shapely.geometry.base import BaseGeometry
 
 from geo_offers import wire
 from geo_offers.demo import town as town_files
-from geo_offers.demo.walking import StreetMap
+from geo_offers.demo.walking import StreetMap, Walker, named_walk
 from geo_offers.offers.rendering import FIELDS, Text, faults, render
 from geo_offers.places import geometry
 from geo_offers.places.importing.geojson import FenceDraft, parse_collection, parse_feature
+from geo_offers.presence.explain import Explained
+from geo_offers.presence.fixes import Fix
+from geo_offers.traces.trace import index_of
 
 FOLDER = Path(__file__).parents[2] / "store_data"
 TOWN = town_files.read(FOLDER)
@@ -30,6 +34,7 @@ KINDS = ("land", "beach", "park", "square", "river", "railway", "bridge", "stree
 SHOP_KINDS = {"bakery", "cafe", "grocer", "books", "flowers", "home", "toys", "ices", "kiosk"}
 QUARTERS = {"old-town", "grid", "harbour", "bay", "station", "seagate", "east"}
 BRAND = "Kittiwell"
+AT_THEIR_WORD = {"old-pier", "station-square"}
 STEP_M = 0.5
 NEAR_M = 60.0  # a walk that passes a fence comes so near
 
@@ -42,6 +47,7 @@ def _draft(feature: dict[str, Any]) -> FenceDraft:
 
 DRAFTS = {feature["id"]: _draft(feature) for feature in TOWN.fences["features"]}
 NODES = {node.id: node for node in TOWN.streets.nodes}
+INDEX = index_of(DRAFTS.values())
 MAP = StreetMap(TOWN.streets, TOWN.shops, TOWN.walks)
 
 
@@ -275,7 +281,7 @@ def test_fences_are_a_shop_or_a_place_wide_and_tagged_with_kind_and_quarter() ->
         kind, quarter = draft.tags
         assert quarter in QUARTERS, name
         assert kind in (SHOP_KINDS if draft.store else {"place"}), name
-        assert draft.detect.mode == "raw"
+        assert draft.detect.mode == ("raw" if name in AT_THEIR_WORD else "calibrated")
         assert draft.detect.dwell_s in {60, 300}
 
 
@@ -405,6 +411,29 @@ def test_a_walk_shows_what_it_says(walk: town_files.Walk) -> None:
         assert away[0] > 0, "it starts outside"
         assert away[-1] > 0, "it ends outside"
         assert inside_s >= 120 if walk.shows == "dwell" else 0 < inside_s < 120
+
+
+def _visited(walk: town_files.Walk, chance: Random) -> bool:
+    """Whether the phone of somebody on this walk comes to have a visit that is certain enough for an offer."""
+    assert walk.fence is not None
+    start = walk.stops[0].node
+    walker = Walker(MAP, TOWN.people[0].habits, 1.4, chance, start=start)
+    walker._goals.extend(named_walk(MAP, start, walk).goals)
+    walker._leaving = True
+    explained = Explained(INDEX)
+    for at_s in itertools.count(step=2):
+        walker.step(2.0)
+        if walker.gone:
+            break
+        step = explained.take(Fix(at_s * 1_000_000, *walker.seen, walker.accuracy_m, 1.4 if walker.moving else 0.0))
+        if any(standing.fence == walk.fence and standing.confirmed for standing in step.standings):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("walk", TOWN.walks, ids=lambda walk: walk.key)
+def test_a_phone_on_a_walk_has_its_visit_and_one_that_passes_has_none(walk: town_files.Walk) -> None:
+    assert [_visited(walk, Random(seed)) for seed in range(3)] == [walk.shows != "pass"] * 3
 
 
 def test_walks_pass_enter_and_dwell_and_each_is_somebodys() -> None:

@@ -10,6 +10,7 @@ const LINES = ["#0f8a7e", "#6a5aa8", "#b0730c"];
 const WIDTH = 344;
 const HEIGHT = 118;
 const LEFT = 30;
+const RIGHT = 8;
 const TOP = 12;
 const BOTTOM = 16;
 const WORDS = { enter: "visit begins", confirm: "certain enough for an offer", dwell: "stays", exit: "visit ends", cross: "passes through" };
@@ -55,7 +56,7 @@ export class Presence {
     this._marked = [];
     this._element.hidden = !told && this._chosen === undefined;
     this._element.dataset.n = told?.n ?? "";
-    this._who.textContent = told ? `${this._name(told.n)}${this._chosen === undefined ? " is about to arrive" : ""}` : "";
+    this._who.textContent = told ? this._name(told.n) + (this._chosen === undefined ? arrival(told) : "") : "";
     if (!told) {
       this._chart.replaceChildren();
       this._list.replaceChildren(make("li", "none", "This phone has told nothing."));
@@ -91,7 +92,7 @@ export class Presence {
 
   _draw(told, fences) {
     const end = told.path.at(-1)[0];
-    const x = (at) => LEFT + ((at - end) / 1000 / told.window_s + 1) * (WIDTH - LEFT - 2);
+    const x = (at) => LEFT + ((at - end) / 1000 / told.window_s + 1) * (WIDTH - LEFT - RIGHT);
     const y = (probability) => TOP + (1 - probability) * (HEIGHT - TOP - BOTTOM);
     const offer = fences[0]?.offer ?? null;
     const parts = [...level(y, 0, "0"), ...level(y, 1, "1"), ...level(y, told.presence, told.presence.toFixed(2), "threshold")];
@@ -109,12 +110,14 @@ export class Presence {
     for (const { at, fence, type } of told.marks) {
       const { colour } = fences.find((one) => one.id === fence);
       parts.push(svg("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, stroke: colour, "stroke-dasharray": "2 2" }));
-      parts.push(svg("text", { class: "mark", x: x(at), y: type === "confirm" ? TOP - 2 : HEIGHT - BOTTOM - 3, fill: colour, "text-anchor": "middle", "data-type": type }, SIGNS[type]));
+      parts.push(svg("text", { class: "mark", x: x(at), y: type === "confirm" ? TOP - 2 : HEIGHT - BOTTOM - 3, style: `fill: ${colour}`, "text-anchor": "middle", "data-type": type }, SIGNS[type]));
     }
     this._chart.setAttribute("aria-label", summary(told, fences));
     this._chart.replaceChildren(...parts);
   }
 }
+
+const arrival = (told) => (told.fences.some((fence) => fence.inside) ? ", arrived" : ", about to arrive");
 
 /** One fence in words: how likely the phone is inside, how far from the border, and what that means. */
 function standing({ name, colour, probability, away_m: away, inside, confirmed }) {
@@ -146,7 +149,7 @@ function unbroken(line) {
 
 function level(y, probability, words, name = "level") {
   return [
-    svg("line", { class: name, x1: LEFT, x2: WIDTH, y1: y(probability), y2: y(probability) }),
+    svg("line", { class: name, x1: LEFT, x2: WIDTH - RIGHT, y1: y(probability), y2: y(probability) }),
     svg("text", { class: "number", x: LEFT - 5, y: y(probability) + 3.5, "text-anchor": "end" }, words),
   ];
 }
