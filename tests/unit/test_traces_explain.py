@@ -96,8 +96,8 @@ def test_a_region_event_of_the_phone_is_told_as_its_own(changed: Callable[..., P
 
 
 def test_the_bar_marks_where_a_visit_begins_and_where_an_offer_may_be_made() -> None:
-    assert printing.bar(0.0, 0.73) == "........:......:...."
-    assert printing.bar(0.5, 0.95) == "##########.........:"
+    assert printing.bar(0.0, 0.73) == "..........:....:...."
+    assert printing.bar(0.6, 0.95) == "############.......:"
     assert printing.bar(1.0, 0.73) == "#" * 20
 
 
