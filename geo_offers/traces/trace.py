@@ -15,6 +15,7 @@ import msgspec
 from geo_offers import instants, wire
 from geo_offers.client.http import given
 from geo_offers.client.importing import UnreadableFileError, read_document
+from geo_offers.client.terminal import printable
 from geo_offers.documents import values
 from geo_offers.errors import Fault, Invalid, Malformed
 from geo_offers.places.fences import FenceId, Geofence
@@ -55,7 +56,7 @@ def read_trace(file: Path) -> Trace:
     except msgspec.ValidationError as error:
         what, place = str(error), _PLACE.search(str(error))
         pointer = "/" if place is None else _INDEX.sub(r"/\1", place[1]).replace(".", "/") or "/"
-        raise Invalid(f"{file}: {pointer} {_PLACE.sub('', what)}") from error
+        raise Invalid(printable(f"{file}: {pointer} {_PLACE.sub('', what)}")) from error
     if not 1 <= len(trace.pings) <= MAX_PINGS:
         raise Invalid(f"{file}: /pings holds {len(trace.pings)} pings; a trace has 1 to {MAX_PINGS}")
     for number, told in enumerate(trace.expected or ()):

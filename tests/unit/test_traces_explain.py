@@ -101,6 +101,13 @@ def test_the_bar_marks_where_a_visit_begins_and_where_an_offer_may_be_made() -> 
     assert printing.bar(1.0, 0.73) == "#" * 20
 
 
+def test_the_lines_in_the_documents_are_those_that_are_printed() -> None:
+    text = (WALK.parents[2] / "docs" / "complaints.md").read_text()
+    shown = next(block for block in text.split("```") if block.startswith("\nat  ")).strip().splitlines()
+    assert set(shown) <= set(told(WALK)[1])
+    assert len(shown) == 6
+
+
 def test_json_is_an_object_a_fix_and_holds_no_position() -> None:
     code, out, _ = told(WALK, as_json=True)
     *rows, compared = map(json.loads, out)
@@ -249,6 +256,7 @@ def _distances(trace: Trace) -> list[float]:
         (lambda t: t["pings"].clear(), f"/pings holds 0 pings; a trace has 1 to {MAX_PINGS}"),
         (lambda t: t.update(pings=t["pings"] * 500), f"pings; a trace has 1 to {MAX_PINGS}"),
         (lambda t: t["expected"][1].update(type="arrive"), "/expected/1/type Invalid enum value 'arrive'"),
+        (lambda t: t["expected"][1].update(type="\x1b[2J"), "/expected/1/type Invalid enum value '\\x1b[2J'"),
         (lambda t: t["expected"][1].update(at="noon"), "/expected/1/at is no RFC 3339 time"),
         (lambda t: t.pop("fences"), "/ Object missing required field `fences`"),
         (lambda t: t["fences"].update(features=[]), "/fences: there is no fence in it"),
