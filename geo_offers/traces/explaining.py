@@ -29,6 +29,7 @@ from geo_offers.traces.trace import (
     collection_of,
     differences,
     explained,
+    fences_of,
     index_of,
     read_fences,
     read_file,
@@ -102,7 +103,7 @@ def run_explain(
 
 def _trace(file: Path) -> _Found:
     trace = read_trace(file)
-    drafts = read_fences(trace.fences, f"{file}: /fences", strict=True)
+    drafts = fences_of(trace, str(file))
     pings = [Ping(sent, seen) for sent, seen in zip(trace.pings, sightings(trace, str(file)), strict=True)]
     return _Found(drafts, {"trace": pings}, trace)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiohttp import WSMsgType, web
 
-from geo_offers import wire
+from geo_offers import instants, wire
 from geo_offers.client import Client
 from geo_offers.demo.crowd import Crowd, TokenFile
 from geo_offers.demo.feed import Feed
@@ -17,6 +17,7 @@ from geo_offers.demo.stage import Stage
 from geo_offers.demo.town import Archetype, Habits, Node, Streets
 from geo_offers.demo.walking import StreetMap
 from geo_offers.demo.witness import Witness
+from geo_offers.presence.fixes import Fix
 from tests.support.loopback import answering
 
 STREETS = Streets([Node("a", 46.2, -30.5), Node("b", 46.2001, -30.5)], [("a", "b", "Short Street")])
@@ -115,6 +116,21 @@ class Shown(Stage):
         self.landed.append({"n": n, **offer})
 
 
+class Seen(Witness):
+    def __init__(self) -> None:
+        super().__init__([])
+        self.fixes: list[Fix] = []
+        self.forgotten: list[int] = []
+
+    def saw(self, n, fix):
+        super().saw(n, fix)
+        self.fixes.append(fix)
+
+    def forget(self, n):
+        super().forget(n)
+        self.forgotten.append(n)
+
+
 @pytest.fixture
 async def service():
     played = PlayedService()
@@ -129,11 +145,17 @@ async def _until(true) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _walking(service, kind, tokens, count=2):
+async def _walking(service, kind, tokens, count=2, witness=None):
     async with Client(service.url, "sk_test") as client:
         stage = Shown()
         crowd = Crowd(
-            client, StreetMap(STREETS, [], []), [kind], stage=stage, tokens=tokens, witness=Witness([]), seed=1
+            client,
+            StreetMap(STREETS, [], []),
+            [kind],
+            stage=stage,
+            tokens=tokens,
+            witness=witness or Witness([]),
+            seed=1,
         )
         await crowd.gather(count)
         walking = asyncio.create_task(crowd.walk())
@@ -153,6 +175,17 @@ async def test_somebody_comes_for_each_who_leaves_and_who_left_is_erased(service
     assert service.rhythms[0].max == 9
     assert all(abs(ping.lat - 46.2) < 0.001 and abs(ping.lon + 30.5) < 0.001 for ping in service.pings)
     assert {offer["title"] for offer in stage.landed} == {"Buns"}
+
+
+async def test_the_witness_sees_every_fix_that_is_sent_and_forgets_who_has_left(service, tmp_path):
+    seen = Seen()
+    async with _walking(service, _kind(["locate"]), TokenFile(tmp_path / "crowd.json"), witness=seen):
+        await _until(lambda: {1, 2} <= set(seen.forgotten))
+        sent = {(ping.at, ping.lat, ping.lon, ping.accuracy_m, ping.speed_mps) for ping in service.pings}
+    fixes = [(instants.text(fix.at_us), fix.lat, fix.lon, fix.accuracy_m, fix.speed_mps) for fix in seen.fixes]
+    assert fixes
+    assert set(fixes) <= sent
+    assert seen.tell(1) is None
 
 
 async def test_a_phone_without_consent_to_be_located_sends_nothing(service, tmp_path):
