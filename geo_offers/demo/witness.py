@@ -19,7 +19,7 @@ WINDOW_S: Final = 180.0
 FENCES: Final = 3
 """More lines in a small chart nobody tells apart."""
 COMING_S: Final = 20.0
-ARRIVED_S: Final = 40.0
+ARRIVED_S: Final = 30.0
 """So long the page stays with a phone that it has chosen by itself: one that comes, and one that is inside."""
 
 

@@ -26,7 +26,11 @@ async function start() {
   cards = new Cards(byId("cards"), (n) => phones.where(n));
   const figures = new Figures();
   const bars = new Bars();
-  const presence = new Presence(map, fences, { name: (n) => phones.get(n)?.name ?? "", placeName });
+  const presence = new Presence(map, fences, {
+    name: (n) => phones.get(n)?.name ?? "",
+    placeName,
+    onShow: (n) => phones.choose(n),
+  });
   const follow = (n) => {
     phones.choose(n);
     presence.choose(n);

@@ -17,11 +17,12 @@ const WORDS = { enter: "visit begins", confirm: "certain enough for an offer", d
 const SIGNS = { enter: "●", confirm: "✓", dwell: "■", exit: "○", cross: "×" };
 
 export class Presence {
-  /** name(n) and placeName(fence) say what is shown; fences are those of the map. */
-  constructor(map, fences, { name, placeName }) {
+  /** name(n) and placeName(fence) say what is shown, onShow(n) is told whom; fences are those of the map. */
+  constructor(map, fences, { name, placeName, onShow }) {
     this._fences = fences;
     this._name = name;
     this._placeName = placeName;
+    this._onShow = onShow;
     this._element = document.getElementById("presence");
     this._chart = document.getElementById("chart");
     this._who = document.getElementById("presence-who");
@@ -56,6 +57,7 @@ export class Presence {
     this._marked = [];
     this._element.hidden = !told && this._chosen === undefined;
     this._element.dataset.n = told?.n ?? "";
+    this._onShow(told?.n ?? this._chosen);
     this._who.textContent = told ? this._name(told.n) + (this._chosen === undefined ? arrival(told) : "") : "";
     if (!told) {
       this._chart.replaceChildren();
@@ -78,7 +80,7 @@ export class Presence {
       const colour = fences.find((fence) => fence.id === mark.fence).colour;
       if (!place) continue;
       const filled = mark.type === "exit" ? "#ffffff" : colour;
-      const radius = mark.type === "confirm" ? 6.5 : 4.5;
+      const radius = mark.type === "confirm" ? 5.5 : 4;
       this._way.addLayer(L.circleMarker(place.latLng, { ...line, radius, color: colour, weight: 2, fillColor: filled, fillOpacity: 1 }));
     }
     for (const { id, colour } of fences) {
