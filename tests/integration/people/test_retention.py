@@ -67,6 +67,22 @@ async def test_a_phone_silent_for_a_day_is_forgotten_and_its_visit_ends_where_it
     assert await count(api, "decision") == decisions
 
 
+async def test_a_visit_that_ends_in_silence_keeps_how_it_had_gone(api, sweep):
+    await api.shop()
+    feature = (await api.good("GET", "/v1/geofences/stores/main", "owner"))["feature"]
+    feature["properties"]["detect"] = {"dwell_s": 60}
+    await api.good("PUT", "/v1/geofences/stores/main", "owner", feature)
+    phone, began = await api.buyer(), before(minutes=5)
+    told = [await phone.at(SHOP, at=began + timedelta(seconds=second)) for second in range(0, 240, 40)]
+    assert [edge["type"] for answer in told for edge in answer.body["transitions"]] == ["enter", "dwell"]
+    await silent_for(api, phone, hours=24, minutes=1)
+    await sweep()
+    closed = await visit(api, phone)
+    assert (closed["closed_by"], closed["label"], closed["fixes"]) == ("silence", "walked_through", 3)
+    assert closed["confidence"] > 0.9
+    assert closed["accuracy_m"] == 5.0
+
+
 async def test_a_phone_heard_of_within_a_day_is_left_alone(api, sweep):
     phone = await inside(api)
     await silent_for(api, phone, hours=23, minutes=59)
