@@ -41,6 +41,8 @@ PLAIN: Final = 1.0
 """Log-odds of a visit that began when its fence took every fix at its word."""
 ABSENT: Final = -2.5
 """A confidence of 0.92 that the phone is not inside."""
+SETTLED: Final = 5.0
+"""So sure of a visit, the newest fix did not speak against it."""
 REGION: Final = evidence.HIGHEST - evidence.LOWEST
 FRESH_S: Final = 120.0
 
@@ -85,7 +87,7 @@ def in_doubt(state: PresenceState) -> bool:
     if trail.at_us - trail.still_us >= STILL_S * 1e6:
         return False
     courses = [(stay.course, _log_odds(stay)) for stay in state.inside.values() if stay.course is not None]
-    return bool(state.arriving) or any(not course.confirmed or kept < -ABSENT for course, kept in courses)
+    return bool(state.arriving) or any(not course.confirmed or kept < SETTLED for course, kept in courses)
 
 
 class View(NamedTuple):
