@@ -329,7 +329,7 @@ def test_another_fix_is_wanted_soon_of_a_phone_that_comes_or_goes_and_not_of_one
     ):
         phone.fix(second, east_m)
         wanted[second] = in_doubt(phone.state)
-    assert [second for second, doubt in wanted.items() if doubt] == [80, 100]
+    assert [second for second, doubt in wanted.items() if doubt] == [80, 100, 120]
     phone.fix(320, 300.0)
     assert in_doubt(phone.state) is True
     phone.stand(range(340, 600, 20), 300.0)
