@@ -12,7 +12,7 @@ it is (tests/property/test_quick.py); where a case is rare it leaves all of them
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.math cimport NAN, fabs, isfinite, isnan
+from libc.math cimport NAN, fabs, isnan
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -27,10 +27,18 @@ from geo_offers.pipeline.requests import Arrival
 from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
-from geo_offers.presence.fixes import DEFAULT_ACCURACY_M as DEFAULT_ACCURACY
+from geo_offers.places._nearest cimport Borders
+from geo_offers.places.index import AROUND_MOST
+from geo_offers.presence import calibrated, evidence, trail
+from geo_offers.presence._evidence cimport (
+    NO_TRAIL, SOUND, STRAY, WORTHS, Fix, Judged, Sight, Trail, Weighed, follow, judged, probability, reach_m, sight_of,
+    usable_accuracy_m, usable_speed_mps, weigh,
+)
 from geo_offers.presence.fixes import FUTURE_US as FUTURE
 from geo_offers.presence.fixes import LATEST_US as LATEST
 from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
+from geo_offers.presence.machine import breadth_of
+from geo_offers.presence.states import Course as CourseValue
 from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, in_order
 
 cdef extern from *:
@@ -49,10 +57,16 @@ cdef enum:
     OF_AGE = 4
     PROVEN = 8
     HELD = 16
+    WAITS = 32  # a ping of the request that is looked at waits for the look-up
     KEY = 3  # bytes of a mark
     MARKS = 64
     LINE = 64
     FEW = 64  # points of a part, fences around a point, stays, edges: of more the machine takes care
+    LOOKS = 256  # calibrated fences of which one fix may say something
+    EXITS = 1  # what a fix makes at one of them
+    ENTERS = 2
+    CONFIRMS = 4
+    DWELLS = 8
 
 # What became of a ping; the same numbers as in tracks.py.
 cdef enum Code:
@@ -75,11 +89,30 @@ cdef int64_t FUTURE_US = FUTURE
 cdef int64_t LATEST_US = LATEST
 cdef int64_t TOO_OLD_US = TOO_OLD
 cdef double LEAP_DEG = LEAP
-cdef double DEFAULT_ACCURACY_M = DEFAULT_ACCURACY
+cdef int32_t MOST_AROUND = AROUND_MOST
+cdef double PRIOR = evidence.PRIOR, LOWEST = evidence.LOWEST
+cdef double PRESENT = calibrated.PRESENT, ABSENT_AT = calibrated.ABSENT
+cdef double STILL_S = trail.STILL_S
+cdef double STRETCH = 1.02  # a distance on the plane is never so much too short
+cdef double SLACK_M = 1.0
+cdef double STRAIGHT_M = 2000.0  # of a longer way the straight line of degrees may stray by metres
+cdef double FLAT_DEG = 85.0  # nearer to a pole a shorter one may
+cdef double WIDE_M = 100000.0
 cdef object EXIT = TransitionType.EXIT
 cdef object CROSS = TransitionType.CROSS
 cdef object ENTER = TransitionType.ENTER
 cdef object DWELL = TransitionType.DWELL
+
+cdef struct Course:  # `Stay.log_odds` and `Stay.course`
+    double log_odds  # NaN for None
+    double confidence
+    double accuracy_m
+    double way_m
+    int32_t fixes
+    int32_t number  # of its fence, where that is calibrated and this is its filing; else -1
+    bint told  # there is one
+    bint confirmed
+    bint stopped
 
 cdef struct OpenStay:
     PyObject* fence
@@ -87,8 +120,62 @@ cdef struct OpenStay:
     int64_t entered_us
     uint64_t visit_high
     uint64_t visit_low
+    Course* course  # NULL: its fence takes every fix at its word, and always did
     int32_t version
     bint dwelt
+
+cdef struct Arriving:
+    PyObject* fence
+    uint64_t serial
+    double log_odds
+    int32_t number  # as a course's
+
+cdef struct Aside:  # what few trails have
+    int64_t placed_us
+    double stray_lat
+    double stray_lon
+    int32_t count
+    int32_t room
+    Arriving[1] arriving
+
+cdef struct Past:
+    # What calibrated fences remember of a device: its trail, `elsewhere`, `arriving`.
+    int64_t at_us
+    double lat
+    double lon
+    double accuracy_m
+    double speed_mps
+    double still_lat
+    double still_lon
+    int64_t still_us
+    double elsewhere
+    Aside* aside
+    float clear_m  # so far around where it kept still there is no border, and nothing to weigh; 0: that is not known
+    uint32_t clear_at  # the last change of the fences then
+
+cdef struct Rule:
+    uint64_t serial  # of the filing of which it is
+    double breadth_m
+    double term  # `breadth_term`
+    int32_t detect
+
+cdef struct Detect:
+    double margin_m
+    double min_confidence
+    double max_speed_mps
+    int64_t confirm_us
+    int64_t dwell_us
+
+cdef struct Look:  # what a fix says of one fence
+    int32_t number
+    int32_t stay  # of the device there, or -1
+    int32_t arriving  # where the fence stands there, or -1
+    int32_t makes
+    double away_m
+    double now
+    double kept
+    double confidence
+    bint certain
 
 cdef struct Record:
     uint64_t high  # of the device's id; both halves 0: a free record
@@ -109,7 +196,7 @@ cdef struct Record:
     uint32_t request  # the last one that it was in, and its time there
     int64_t request_us
     OpenStay* stays
-    PyObject* state  # where calibrated fences have moved it: the whole of it
+    Past* past
     uint8_t* marks
     uint16_t n_stays
     uint8_t n_marks
@@ -181,7 +268,7 @@ cdef class Moved:
     def __dealloc__(self):
         cdef int k
         for k in range(self.n_stays):
-            Py_DECREF(<object>self.stays[k].fence)
+            drop_stay(self.stays + k)
 
     def kept(self):
         """As `PresenceState.kept`."""
@@ -195,27 +282,27 @@ cdef class Moved:
         Py_INCREF(name)
         stay.fence, stay.serial, stay.entered_us = <PyObject*>name, serial, entered_us
         stay.visit_high, stay.visit_low, stay.version, stay.dwelt = high, low, fence.version, False
+        stay.course = NULL
         self.n_stays += 1
 
     cdef object remove(self, int at):
-        fence = <object>self.stays[at].fence
+        drop_stay(self.stays + at)
         self.n_stays -= 1
         if at != self.n_stays:
             self.stays[at] = self.stays[self.n_stays]
-        Py_DECREF(fence)
 
     cdef object tell(self, device, kind, OpenStay* stay, Ping* ping, fence, away_m):
         """An edge of an open visit."""
         self._tell(
             device, kind, <object>stay.fence, stay.version, ping, uuid_of(stay.visit_high, stay.visit_low),
-            stay.entered_us, fence, away_m,
+            stay.entered_us, fence, away_m, course_of(stay.course),
         )
 
-    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, away_m):
-        cdef double accuracy_m = ping.accuracy_m
-        if not isfinite(accuracy_m) or accuracy_m <= 0:
-            accuracy_m = DEFAULT_ACCURACY_M
-        edge = Transition(kind, name, version, ping.at_us, visit, entered_us, accuracy_m, away_m)
+    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, away_m, course):
+        edge = Transition(
+            kind, name, version, ping.at_us, visit, entered_us, usable_accuracy_m(ping.accuracy_m), away_m,
+            course=course,
+        )
         self.arrivals.append(Arrival(device, edge, fence))
 
 
@@ -230,8 +317,175 @@ cdef dict stays_of(OpenStay* stays, int count):
             uuid_of(stays[k].visit_high, stays[k].visit_low),
             stays[k].entered_us,
             bool(stays[k].dwelt),
+            None if stays[k].course == NULL or isnan(stays[k].course.log_odds) else stays[k].course.log_odds,
+            course_of(stays[k].course),
         )
     return inside
+
+
+cdef object course_of(const Course* course):
+    if course == NULL or not course.told:
+        return None
+    return CourseValue(
+        bool(course.confirmed), course.confidence, course.fixes, course.accuracy_m, course.way_m, bool(course.stopped)
+    )
+
+
+cdef void drop_stay(OpenStay* stay):
+    Py_DECREF(<object>stay.fence)
+    free(stay.course)
+
+
+# ---------------------------------------------------------------------------------------------- the past of a device
+cdef Trail trail_of(const Past* past) noexcept nogil:
+    cdef Trail trail
+    if past == NULL:
+        memset(&trail, 0, sizeof(Trail))
+        trail.at_us, trail.lat, trail.stray_lat = NO_TRAIL, NAN, NAN
+        return trail
+    trail.at_us, trail.lat, trail.lon = past.at_us, past.lat, past.lon
+    trail.accuracy_m, trail.speed_mps = past.accuracy_m, past.speed_mps
+    trail.still_lat, trail.still_lon, trail.still_us = past.still_lat, past.still_lon, past.still_us
+    trail.placed_us, trail.stray_lat, trail.stray_lon = usual_placed_us(&trail), NAN, NAN
+    if past.aside != NULL:
+        trail.placed_us = past.aside.placed_us
+        trail.stray_lat, trail.stray_lon = past.aside.stray_lat, past.aside.stray_lon
+    return trail
+
+
+cdef inline int64_t usual_placed_us(const Trail* trail) noexcept nogil:
+    """Of a trail that has nothing aside."""
+    return 0 if isnan(trail.lat) else trail.at_us
+
+
+cdef void keep(Past** where, const Trail* trail, double elsewhere, const Arriving* arriving, int count) noexcept:
+    """Takes a trail, `elsewhere` and `arriving` in the place of what was there; the names are its own from now on."""
+    cdef Past* past = where[0]
+    cdef Aside* aside
+    cdef int room = 1
+    if past == NULL:
+        past = where[0] = <Past*>calloc(1, sizeof(Past))
+    past.at_us, past.lat, past.lon = trail.at_us, trail.lat, trail.lon
+    past.accuracy_m, past.speed_mps = trail.accuracy_m, trail.speed_mps
+    past.still_lat, past.still_lon, past.still_us = trail.still_lat, trail.still_lon, trail.still_us
+    past.elsewhere, past.clear_m = elsewhere, 0
+    if count == 0 and isnan(trail.stray_lat) and trail.placed_us == usual_placed_us(trail):
+        free(past.aside)
+        past.aside = NULL
+        return
+    if past.aside == NULL or past.aside.room < count:
+        while room < count:
+            room *= 2
+        past.aside = <Aside*>realloc(past.aside, sizeof(Aside) + (room - 1) * sizeof(Arriving))
+        past.aside.room = room
+    aside = past.aside
+    aside.placed_us, aside.stray_lat, aside.stray_lon = trail.placed_us, trail.stray_lat, trail.stray_lon
+    aside.count = count
+    memcpy(aside.arriving, arriving, count * sizeof(Arriving))
+
+
+cdef void forget(Past** where):
+    cdef Past* past = where[0]
+    cdef int k
+    if past == NULL:
+        return
+    if past.aside != NULL:
+        for k in range(past.aside.count):
+            Py_DECREF(<object>past.aside.arriving[k].fence)
+        free(past.aside)
+    free(past)
+    where[0] = NULL
+
+
+cdef object trail_value(const Past* past):
+    cdef Trail one = trail_of(past)
+    if one.at_us == NO_TRAIL:
+        return None
+    return trail.Trail(
+        one.at_us,
+        one.placed_us,
+        None if isnan(one.lat) else one.lat,
+        None if isnan(one.lat) else one.lon,
+        one.accuracy_m,
+        one.speed_mps,
+        None if isnan(one.stray_lat) else one.stray_lat,
+        None if isnan(one.stray_lat) else one.stray_lon,
+        one.still_lat,
+        one.still_lon,
+        one.still_us,
+    )
+
+
+cdef Trail trail_from(value) except *:
+    cdef Trail one
+    memset(&one, 0, sizeof(Trail))
+    one.at_us, one.lat, one.stray_lat = NO_TRAIL, NAN, NAN
+    if value is not None:
+        one.at_us, one.placed_us = value.at_us, value.placed_us
+        one.lat, one.lon = (NAN, NAN) if value.lat is None else (value.lat, value.lon)
+        one.accuracy_m, one.speed_mps = value.accuracy_m, value.speed_mps
+        one.stray_lat, one.stray_lon = (NAN, NAN) if value.stray_lat is None else (value.stray_lat, value.stray_lon)
+        one.still_lat, one.still_lon, one.still_us = value.still_lat, value.still_lon, value.still_us
+    return one
+
+
+cdef inline bint is_current(Table table, int32_t number, uint64_t serial) noexcept nogil:
+    """Whether this is still how a calibrated fence is filed."""
+    return 0 <= number < table.filed_room and table.filed[number].serial == serial
+
+
+cdef (int32_t, uint64_t) filing_of(fences, fence):
+    """Number and serial of a calibrated fence; of any other -1 and its serial."""
+    cdef Table table = fences.kernel
+    cdef uint64_t serial = fences.serial(fence)
+    cdef int32_t number
+    if serial == 0:
+        return -1, 0
+    number = fences.numbers[fence]
+    return number if table.filed[number].calibrated else -1, serial
+
+
+cdef class Rules:
+    """What is to be known of a workspace's calibrated fences, by number; each is asked for once."""
+
+    cdef Rule* rules
+    cdef Detect* detects
+    cdef int32_t room
+    cdef dict seen  # number of a `fences.Detect`
+
+    def __cinit__(self):
+        self.seen = {}
+
+    def __dealloc__(self):
+        free(self.rules)
+        free(self.detects)
+
+    cdef const Rule* find(self, Table table, int32_t number, index) except NULL:
+        cdef int32_t room
+        if number >= self.room:
+            room = number + number // 8 + 16
+            self.rules = <Rule*>realloc(self.rules, room * sizeof(Rule))
+            memset(self.rules + self.room, 0, (room - self.room) * sizeof(Rule))
+            self.room = room
+        if self.rules[number].serial != table.filed[number].serial:
+            self._ask(self.rules + number, index.by_number[number])
+            self.rules[number].serial = table.filed[number].serial
+        return self.rules + number
+
+    cdef object _ask(self, Rule* rule, fence):
+        cdef Detect* detect
+        rule.breadth_m = breadth_of(fence)
+        rule.term = evidence.breadth_term(rule.breadth_m)
+        known = self.seen.get(fence.detect)
+        if known is None:
+            known = self.seen[fence.detect] = len(self.seen)
+            self.detects = <Detect*>realloc(self.detects, len(self.seen) * sizeof(Detect))
+            detect = self.detects + <int>known
+            detect.margin_m, detect.min_confidence = fence.detect.exit_margin_m, fence.detect.min_confidence
+            detect.max_speed_mps = fence.detect.max_speed_mps
+            detect.confirm_us = round(fence.detect.confirm_s * 1e6)
+            detect.dwell_us = round(fence.detect.dwell_s * 1e6)
+        rule.detect = known
 
 
 cdef (uint64_t, uint64_t) visit_of(bytes workspace, bytes device, fence, int64_t entered_us):
@@ -298,6 +552,15 @@ cdef class Tracks:
     cdef double* lat
     cdef double* lon
     cdef Py_ssize_t scratch
+    cdef Look[LOOKS] looks  # of the fix that is looked at: what it says
+    cdef int n_looks
+    cdef bint edges  # it makes some
+    cdef Fix fix
+    cdef Judged judged
+    cdef Sight sight
+    cdef Trail trail  # before it
+    cdef double clear_m  # no border is nearer
+    cdef int64_t[<int>WORTHS] worths
 
     def __cinit__(self, double rate_per_s, double burst):
         self.rate_per_s, self.burst = rate_per_s, burst
@@ -313,7 +576,7 @@ cdef class Tracks:
     def __dealloc__(self):
         cdef int32_t k
         for k in range(self.used):
-            self._clear_stays(self.records + k)
+            self._clear(self.records + k)
             free(self.records[k].marks)
         free(self.records)
         free(self.by_device)
@@ -461,22 +724,21 @@ cdef class Tracks:
         else:
             self._take_out(self.by_user, <uint64_t>of_user, True)
         self._take_out(self.by_device, at, False)
-        self._clear_stays(one)
+        self._clear(one)
         free(one.marks)
         memset(one, 0, sizeof(Record))
         one.next_of_user = self.spare
         self.spare = slot
         self.live -= 1
 
-    cdef void _clear_stays(self, Record* one):
+    cdef void _clear(self, Record* one):
+        """Forgets stays and past."""
         cdef int k
         for k in range(one.n_stays):
-            Py_DECREF(<object>one.stays[k].fence)
+            drop_stay(one.stays + k)
         free(one.stays)
         one.stays, one.n_stays = NULL, 0
-        if one.state != NULL:
-            Py_DECREF(<object>one.state)
-            one.state = NULL
+        forget(&one.past)
 
     def of_user(self, user):
         """Ids of the user's devices that are held."""
@@ -570,14 +832,21 @@ cdef class Tracks:
         return found.values()
 
     cdef object _state(self, Record* one):
-        if one.state != NULL:
-            return <object>one.state
+        cdef Past* past = one.past
+        cdef dict arriving = {}
+        cdef int k
+        if past != NULL and past.aside != NULL:
+            for k in range(past.aside.count):
+                arriving[<object>past.aside.arriving[k].fence] = past.aside.arriving[k].log_odds
         return PresenceState(
             None if one.newest_us == NEVER else one.newest_us,
             None if isnan(one.lat) else one.lat,
             None if isnan(one.lon) else one.lon,
             stays_of(one.stays, one.n_stays),
             self._marks(one),
+            trail_value(past),
+            PRIOR if past == NULL else past.elsewhere,
+            arriving,
         )
 
     def gate(self, device, epochs):
@@ -621,7 +890,7 @@ cdef class Tracks:
         one.newest_us, one.lat, one.lon, one.due_us = moved.newest_us, moved.lat, moved.lon, moved.due_us
         for k in range(moved.n_marks):
             self._push_mark(one, moved.marks[k])
-        self._clear_stays(one)
+        self._clear(one)
         if moved.n_stays:
             one.stays = <OpenStay*>malloc(moved.n_stays * sizeof(OpenStay))
             memcpy(one.stays, moved.stays, moved.n_stays * sizeof(OpenStay))
@@ -640,10 +909,7 @@ cdef class Tracks:
         memcpy(one.marks, PyBytes_AS_STRING(recent), count * KEY)
         one.n_marks = count
         one.next_mark = count % MARKS
-        self._clear_stays(one)
-        if state.trail is not None:
-            Py_INCREF(state)
-            one.state = <PyObject*>state
+        self._clear(one)
         one.due_us = INT64_MAX
         if state.inside:
             one.stays = <OpenStay*>calloc(len(state.inside), sizeof(OpenStay))
@@ -652,15 +918,41 @@ cdef class Tracks:
                 name = sys.intern(value.fence)
                 Py_INCREF(name)
                 stay.fence = <PyObject*>name
-                stay.serial = fences.serial(value.fence)
-                stay.entered_us, stay.version, stay.dwelt = value.entered_us, value.fence_version, value.dwelt
-                stay.visit_high, stay.visit_low = halves(value.visit)
                 k += 1
                 one.n_stays = k
+                stay.entered_us, stay.version, stay.dwelt = value.entered_us, value.fence_version, value.dwelt
+                stay.visit_high, stay.visit_low = halves(value.visit)
+                number, stay.serial = filing_of(fences, value.fence)
+                if number >= 0 or value.log_odds is not None or value.course is not None:
+                    self._install_course(stay, value, number)
                 if not value.dwelt:
                     fence = fences.get(value.fence)
                     if fence is not None:
-                        one.due_us = min(one.due_us, stay.entered_us + <int64_t>round(fence.detect.dwell_s * 1000000))
+                        one.due_us = min(one.due_us, due_us(stay, fence))
+        if state.trail is not None or state.arriving or state.elsewhere != PRIOR:
+            self._install_past(one, state, fences)
+
+    cdef object _install_course(self, OpenStay* stay, value, int32_t number):
+        cdef Course* course = <Course*>calloc(1, sizeof(Course))
+        stay.course = course
+        course.number, course.log_odds = number, NAN if value.log_odds is None else value.log_odds
+        if value.course is not None:
+            course.told, course.confirmed, course.stopped = True, value.course.confirmed, value.course.stopped
+            course.confidence, course.accuracy_m = value.course.confidence, value.course.accuracy_m
+            course.fixes, course.way_m = value.course.fixes, value.course.way_m
+
+    cdef object _install_past(self, Record* one, state, fences):
+        cdef Trail trail = trail_from(state.trail)
+        cdef int count = <int>len(state.arriving), k = 0
+        cdef Arriving* arriving = <Arriving*>malloc(max(count, 1) * sizeof(Arriving))
+        for fence, log_odds in state.arriving.items():
+            name = sys.intern(fence)
+            arriving[k].number, arriving[k].serial = filing_of(fences, fence)
+            arriving[k].log_odds, arriving[k].fence = log_odds, <PyObject*>name
+            Py_INCREF(name)
+            k += 1
+        keep(&one.past, &trail, state.elsewhere, arriving, count)
+        free(arriving)
 
     cdef void _make_room(self, Record* one, int count) noexcept:
         cdef int room = 4
@@ -691,7 +983,7 @@ cdef class Tracks:
         return False
 
     # ------------------------------------------------------------------------------------------ pings
-    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, *, epochs, Table kernel):
+    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, *, epochs, index):
         """Tell what becomes of each ping whose code is ABSENT. True where some are absent or to be stepped.
 
         Of one device the pings up to the first that is to be stepped are taken, all after it are to be stepped too.
@@ -702,7 +994,8 @@ cdef class Tracks:
         cdef Record* one
         cdef Ping* ping
         cdef bint left = False
-        cdef Table table = kernel
+        cdef Table table = None if index is None else index.kernel
+        cdef Borders borders = None if table is None else index.borders
         cdef timespec began, ended
         if epochs is not self.epochs_seen:
             self._see(epochs)
@@ -725,14 +1018,25 @@ cdef class Tracks:
                 GO_PREFETCH(self.records[slot].marks + self.records[slot].next_mark * KEY)
                 if self.records[slot].n_stays:
                     GO_PREFETCH(self.records[slot].stays)
+                if self.records[slot].past != NULL:
+                    GO_PREFETCH(self.records[slot].past)
+                    GO_PREFETCH(&self.records[slot].past.elsewhere)
                 code[k] = self._admit(self.records + slot, batch.pings + k, number, received_us)
         many = 0
         for k in range(n):
-            if self.slots[k] >= 0 and code[k] == STEP:
-                self.placed[many] = k
-                self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
-                many += 1
-        if many and table is not None and not table.calibrated:
+            if self.slots[k] < 0 or code[k] != STEP or table is None:
+                continue
+            one = self.records + self.slots[k]
+            if one.code != ACCEPTED:
+                continue
+            if not one.flags & WAITS and one.past != NULL and self._takes_far_off(one, batch.pings + k, table):
+                code[k] = ACCEPTED
+                continue
+            one.flags |= WAITS
+            self.placed[many] = k
+            self.lat[many], self.lon[many] = batch.pings[k].lat, batch.pings[k].lon
+            many += 1
+        if many:
             self.looked = many
             clock_gettime(CLOCK_MONOTONIC, &began)
             table.find(self.lat, self.lon, many, self.counts)
@@ -740,8 +1044,11 @@ cdef class Tracks:
             self.looked_s = ended.tv_sec - began.tv_sec + (ended.tv_nsec - began.tv_nsec) * 1e-9
             for k in range(many):
                 one = self.records + self.slots[self.placed[k]]
+                one.flags &= ~WAITS
                 if one.code == ACCEPTED:
-                    code[self.placed[k]] = self._take(one, batch.pings + self.placed[k], table, first, self.counts[k])
+                    code[self.placed[k]] = self._take(
+                        one, batch.pings + self.placed[k], table, borders, index, table.hits + first, self.counts[k]
+                    )
                     if code[self.placed[k]] == STEP:
                         one.code = STEP
                 first += self.counts[k]
@@ -801,33 +1108,257 @@ cdef class Tracks:
             one.tokens = have - 1
         return STEP if one.flags & HELD or one.epoch < 0 or one.epoch != self.epochs[one.partition] else ACCEPTED
 
-    cdef int _take(self, Record* one, Ping* ping, Table table, int64_t first, int32_t count) noexcept:
+    cdef bint _takes_far_off(self, Record* one, Ping* ping, Table table) noexcept:
+        """Takes a ping that stays where no border is near, by what is remembered of there: no fence is looked up.
+
+        The fences that hold it are those that held the last one, no way in there crosses any, and of calibrated ones
+        it has nothing to say: at the lowest they are, and a sound fix leaves them there (`evidence.reach_m`).
+        """
+        cdef Past* past = one.past
+        cdef double left_m
+        if past.clear_m == 0 or past.clear_at != <uint32_t>table.changed:
+            return False
+        if ping.at_us <= one.newest_us or ping.at_us >= one.due_us or one.lat != past.lat or one.lon != past.lon:
+            return False
+        self._judge(past, ping)
+        left_m = past.clear_m - self.judged.still_m * STRETCH
+        if (
+            self.judged.worth != SOUND or self.judged.way_m > STRAIGHT_M or fabs(ping.lat) > FLAT_DEG
+            or reach_m(self.fix.accuracy_m) > left_m
+        ):
+            return False
+        follow(&self.trail, &self.fix, &self.judged)
+        keep(&one.past, &self.trail, LOWEST, NULL, 0)
+        past.clear_m = <float>(left_m if past.still_us == ping.at_us else left_m + self.judged.still_m * STRETCH)
+        self._accept(one, ping, mark_of(ping.at_us, ping.lat, ping.lon))
+        self.worths[<int>SOUND] += 1
+        return True
+
+    cdef inline void _accept(self, Record* one, Ping* ping, uint32_t mark) noexcept:
+        one.newest_us = ping.at_us
+        one.lat, one.lon = ping.lat, ping.lon
+        self._push_mark(one, mark)
+
+    cdef int _take(
+        self, Record* one, Ping* ping, Table table, Borders borders, index, const int32_t* hits, int32_t count
+    ) except -1:
         """Takes a ping that causes nothing."""
         cdef uint32_t mark = mark_of(ping.at_us, ping.lat, ping.lon)
-        cdef int k, j
-        cdef int32_t hit
+        cdef int32_t[FEW] within
+        cdef int k, j, plain = 0, inside = 0, worth
         if one.newest_us != NEVER and ping.at_us <= one.newest_us:
             if self._is_marked(one, mark):
                 return DUPLICATE
             return LATE if ping.at_us < one.newest_us else STEP
-        if one.state != NULL or count != one.n_stays or ping.at_us >= one.due_us:
+        if ping.at_us >= one.due_us or count > FEW:
             return STEP
         for k in range(count):
-            hit = table.hits[first + k]
-            if hit < 0:
+            if hits[k] < 0:
                 return STEP
+            if table.filed[hits[k]].calibrated:
+                within[inside] = hits[k]
+                inside += 1
+                continue
+            plain += 1
             for j in range(one.n_stays):
-                if one.stays[j].serial == table.filed[hit].serial:
+                if one.stays[j].serial == table.filed[hits[k]].serial:
                     break
             else:
                 return STEP
+        for j in range(one.n_stays):
+            if one.stays[j].course == NULL or one.stays[j].course.number < 0:
+                plain -= 1
+            elif not is_current(table, one.stays[j].course.number, one.stays[j].serial):
+                return STEP
+        if plain:
+            return STEP
         if not isnan(one.lat) and (one.lat != ping.lat or one.lon != ping.lon):
             if table.may_cross(one.lat, one.lon, ping.lat, ping.lon):
                 return STEP
-        one.newest_us = ping.at_us
-        one.lat, one.lon = ping.lat, ping.lon
-        self._push_mark(one, mark)
+        if not table.calibrated:
+            forget(&one.past)
+        else:
+            worth = self._look(one.past, one.stays, one.n_stays, ping, table, borders, index, within, inside)
+            if worth == WORTHS or self.edges:
+                return STEP
+            self.worths[worth] += 1
+            if worth >= STRAY:
+                self._follow(&one.past, one.stays, table, index)
+        self._accept(one, ping, mark)
         return ACCEPTED
+
+    # ------------------------------------------------------------------------------------------ evidence
+    cdef void _judge(self, const Past* past, Ping* ping) noexcept:
+        self.fix.at_us, self.fix.lat, self.fix.lon, self.fix.mock = ping.at_us, ping.lat, ping.lon, ping.mock
+        self.fix.accuracy_m, self.fix.speed_mps = usable_accuracy_m(ping.accuracy_m), usable_speed_mps(ping.speed_mps)
+        self.trail = trail_of(past)
+        self.judged = judged(&self.trail, &self.fix)
+
+    cdef int _look(
+        self, const Past* past, const OpenStay* stays, int n_stays, Ping* ping, Table table, Borders borders, index,
+        const int32_t* within, int inside,
+    ) except -1:
+        """What a fix is worth, and what it says of each calibrated fence (`calibrated.step`); nothing is changed.
+
+        WORTHS where the machine has to look. within: the calibrated fences that hold the fix.
+        """
+        cdef int32_t[FEW + 1] numbers
+        cdef double[FEW + 1] away_m
+        cdef const Aside* aside = NULL if past == NULL else past.aside
+        cdef int k, at, found
+        self.n_looks, self.edges = 0, False
+        self._judge(past, ping)
+        if self.judged.worth < STRAY:
+            return self.judged.worth
+        if self.judged.silent:
+            return WORTHS
+        self.sight = sight_of(&self.trail, PRIOR if past == NULL else past.elsewhere, &self.fix, &self.judged)
+        found = borders.find_around(
+            table, ping.lat, ping.lon, reach_m(self.fix.accuracy_m), numbers, away_m, MOST_AROUND + 1, &self.clear_m
+        )
+        if found > MOST_AROUND:
+            return WORTHS
+        if found:
+            self.clear_m = 0.0
+        for k in range(found):
+            if table.filed[numbers[k]].calibrated:
+                self._add_look(numbers[k], away_m[k])
+        for k in range(inside):
+            if self._look_at(within[k], table) < 0:
+                return WORTHS
+        for k in range(n_stays):
+            if stays[k].course != NULL and stays[k].course.number >= 0:
+                at = self._look_at(stays[k].course.number, table)
+                if at < 0:
+                    return WORTHS
+                self.looks[at].stay = k
+        for k in range(0 if aside == NULL else aside.count):
+            if not is_current(table, aside.arriving[k].number, aside.arriving[k].serial):
+                return WORTHS
+            at = self._look_at(aside.arriving[k].number, table)
+            if at < 0:
+                return WORTHS
+            self.looks[at].arriving = k
+        if self.n_looks and table.memo is None:
+            table.memo = Rules()
+        for k in range(self.n_looks):
+            self._weigh(self.looks + k, past, stays, table, index)
+        return self.judged.worth
+
+    cdef int _look_at(self, int32_t number, Table table) noexcept:
+        """Where a fence stands among those looked at; less than 0 where it cannot."""
+        cdef int k
+        cdef double away_m
+        for k in range(self.n_looks):
+            if self.looks[k].number == number:
+                return k
+        away_m = table.away_m(number, self.fix.lat, self.fix.lon)
+        if isnan(away_m) or self.n_looks == LOOKS:
+            return -1
+        self._add_look(number, away_m)
+        return self.n_looks - 1
+
+    cdef inline void _add_look(self, int32_t number, double away_m) noexcept:
+        cdef Look* look = self.looks + self.n_looks
+        look.number, look.away_m, look.stay, look.arriving, look.makes = number, away_m, -1, -1, 0
+        self.n_looks += 1
+
+    cdef object _weigh(self, Look* look, const Past* past, const OpenStay* stays, Table table, index):
+        """As `calibrated._looked`: what a fix makes at one fence."""
+        cdef const Rule* rule = (<Rules>table.memo).find(table, look.number, index)
+        cdef const Detect* detect = (<Rules>table.memo).detects + rule.detect
+        cdef const OpenStay* stay = <const OpenStay*>NULL if look.stay < 0 else stays + look.stay
+        cdef double before = PRIOR if past == NULL else past.elsewhere, lowered_m = 0.0, standing
+        cdef Weighed weighed
+        cdef bint present
+        if stay != NULL:
+            before = -PRESENT if isnan(stay.course.log_odds) else stay.course.log_odds
+            lowered_m = detect.margin_m
+        elif look.arriving >= 0:
+            before = past.aside.arriving[look.arriving].log_odds
+        weighed = weigh(&self.sight, before, look.away_m - lowered_m, rule.breadth_m)
+        look.now, look.kept = weighed.now, weighed.kept
+        standing = weighed.now - rule.term
+        present = look.away_m <= 0.0 and standing >= PRESENT
+        if stay == NULL:
+            if not present:
+                return
+            look.makes = ENTERS
+        elif not present and look.away_m > detect.margin_m and look.now <= ABSENT_AT:
+            look.makes = EXITS
+            self.edges = True
+            return
+        elif not stay.dwelt and self.fix.at_us >= stay.entered_us + detect.dwell_us:
+            look.makes = DWELLS
+        look.confidence = probability(standing)
+        look.certain = (
+            present and look.confidence >= detect.min_confidence
+            and self._speed_mps() <= detect.max_speed_mps
+            and self.fix.at_us >= (self.fix.at_us if stay == NULL else stay.entered_us) + detect.confirm_us
+        )
+        if stay != NULL and look.certain and stay.course.told and not stay.course.confirmed:
+            look.makes |= CONFIRMS
+        if look.makes:
+            self.edges = True
+
+    cdef double _speed_mps(self) noexcept:
+        """After the fix."""
+        cdef Trail trail = self.trail
+        follow(&trail, &self.fix, &self.judged)
+        return trail.speed_mps
+
+    cdef object _follow(self, Past** past, OpenStay* stays, Table table, index):
+        """Takes the fix that was looked at last, where it makes no edge."""
+        cdef Arriving[LOOKS] arriving
+        cdef Aside* aside = NULL if past[0] == NULL else past[0].aside
+        cdef double way_m = self.judged.way_m if self.judged.worth == SOUND else 0.0
+        cdef int k, count = 0
+        cdef Look* look
+        follow(&self.trail, &self.fix, &self.judged)
+        for k in range(self.n_looks):
+            look = self.looks + k
+            if look.stay >= 0:
+                self._go_on(stays + look.stay, look, way_m)
+            elif look.kept != self.sight.elsewhere:
+                if look.arriving >= 0:
+                    arriving[count] = aside.arriving[look.arriving]
+                    aside.arriving[look.arriving].fence = NULL
+                else:
+                    name = sys.intern(index.by_number[look.number].id)
+                    Py_INCREF(name)
+                    arriving[count].fence, arriving[count].number = <PyObject*>name, look.number
+                    arriving[count].serial = table.filed[look.number].serial
+                arriving[count].log_odds = look.kept
+                count += 1
+        if aside != NULL:
+            for k in range(aside.count):
+                if aside.arriving[k].fence != NULL:
+                    Py_DECREF(<object>aside.arriving[k].fence)
+        keep(past, &self.trail, self.sight.elsewhere, arriving, count)
+        if self.n_looks == 0 and self.judged.worth == SOUND and self.sight.elsewhere == LOWEST:
+            self._remember_clear(past[0], table)
+
+    cdef void _remember_clear(self, Past* past, Table table) noexcept:
+        """Where the phone kept still is the middle of what is clear around it."""
+        cdef double moved_m = 0.0 if past.still_us == past.at_us else self.judged.still_m * STRETCH
+        cdef double clear_m = min(self.clear_m, WIDE_M) - moved_m - SLACK_M
+        past.clear_m, past.clear_at = <float>(clear_m if clear_m > 0 else 0.0), <uint32_t>table.changed
+
+    cdef void _go_on(self, OpenStay* stay, const Look* look, double way_m) noexcept:
+        """As `calibrated._gone_on`, of a fix that does not end the stay; `trail` is after the fix."""
+        cdef Course* course = stay.course
+        cdef bint begun = stay.entered_us == self.fix.at_us
+        cdef int64_t since_us = stay.entered_us if stay.entered_us > self.trail.still_us else self.trail.still_us
+        if not course.told:
+            course.confidence, course.fixes, course.accuracy_m, course.way_m = 0.0, 0, 0.0, 0.0
+            course.told, course.confirmed, course.stopped = True, not begun, False
+        course.fixes += 1
+        course.accuracy_m += (self.fix.accuracy_m - course.accuracy_m) / course.fixes
+        course.confirmed = course.confirmed or look.certain
+        course.confidence = look.confidence if look.confidence > course.confidence else course.confidence
+        course.way_m = course.way_m if begun else course.way_m + way_m
+        course.stopped = course.stopped or (self.fix.at_us - since_us) / 1e6 >= STILL_S
+        course.log_odds = look.kept
 
     # ------------------------------------------------------------------------------------------ steps
     def step(self, device, Batch batch, list numbers, bytearray codes, index):
@@ -855,7 +1386,7 @@ cdef class Tracks:
                 order[at] = order[at - 1]
                 at -= 1
             order[at] = number
-        moved = None if self.records[slot].state != NULL else self._moved(self.records + slot)
+        moved = None if self.records[slot].past != NULL else self._moved(self.records + slot)
         if moved is None:
             return None
         for k in range(count):
@@ -875,9 +1406,12 @@ cdef class Tracks:
         moved = Moved.__new__(Moved)
         moved.newest_us, moved.lat, moved.lon, moved.due_us = one.newest_us, one.lat, one.lon, one.due_us
         for k in range(one.n_stays):
-            Py_INCREF(<object>one.stays[k].fence)
             moved.stays[k] = one.stays[k]
-        moved.n_stays = one.n_stays
+            Py_INCREF(<object>one.stays[k].fence)
+            if one.stays[k].course != NULL:
+                moved.stays[k].course = <Course*>malloc(sizeof(Course))
+                moved.stays[k].course[0] = one.stays[k].course[0]
+            moved.n_stays += 1
         return moved
 
     cdef int _step(self, Moved moved, Record* one, Ping* ping, Table table, device, index) except -1:
@@ -963,7 +1497,7 @@ cdef class Tracks:
         for fence in crossed:
             if fence.id not in known:
                 away_m = index.border_distance(fence, ping.lat, ping.lon)
-                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, away_m)
+                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, away_m, None)
         if len(moved.arrivals) > told + 1:
             moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
         if changed:

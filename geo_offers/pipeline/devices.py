@@ -93,7 +93,7 @@ class Devices:
             request.workspace,
             request.received_us,
             epochs=self._ownership.epochs,
-            kernel=self._catalog.index(request.workspace).kernel,
+            index=self._catalog.index(request.workspace),
         )
 
     def step(self, part: Part, index: GeofenceIndex) -> Moved | None:

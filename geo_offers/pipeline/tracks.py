@@ -6,7 +6,7 @@ the plain one leaves every ping to the machine.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -105,12 +105,12 @@ class Tracks(Protocol):
         received_us: int,
         *,
         epochs: Mapping[int, int],
-        kernel: Any,
+        index: GeofenceIndex | None,
     ) -> bool:
         """Tell what becomes of each point whose code is ABSENT. True where some are absent still, or to be stepped.
 
         Of one device the points up to the first that is to be stepped are taken, all after it are to be stepped too.
-        epochs: of the partitions that are ours. kernel: of the workspace's index.
+        epochs: of the partitions that are ours. index: of the workspace; without one nothing is taken.
         """
         ...
 
@@ -238,7 +238,7 @@ class PlainTracks:
         received_us: int,
         *,
         epochs: Mapping[int, int],  # noqa: ARG002 - whoever steps a point asks for them
-        kernel: Any,  # noqa: ARG002 - every point is stepped
+        index: GeofenceIndex | None,  # noqa: ARG002 - every point is stepped
     ) -> bool:
         gates: dict[UUID, Code] = {}
         for number in range(len(points)):

@@ -28,14 +28,18 @@ cdef struct Segment:
 cdef struct Filed:
     # places: their names; or, where count is negative, the first one's name and the others' steps from it in q and r,
     # a byte each: nearly always they are that near. serial: another number each time that a fence is put.
+    # calibrated: it weighs the evidence.
     Shape shape
     uint64_t* places
     int32_t count
+    bint calibrated
     uint64_t serial
 
 @cython.final
 cdef class Table:
-    cdef public int32_t calibrated  # so many of its fences weigh the evidence
+    cdef readonly int32_t calibrated  # so many of its fences weigh the evidence
+    cdef public object memo  # for whoever asks it much: what they know of its fences
+    cdef uint64_t changed  # another number, of all tables, after each change
     cdef Segment** segments  # by the first `depth` bits of a name's hash; neighbours may be the same one
     cdef int depth
     cdef uint64_t mask
@@ -49,10 +53,10 @@ cdef class Table:
     cdef int32_t* hits
     cdef int64_t hits_room
     cdef int hint
-    cdef uint64_t puts
     cdef int32_t* touched  # of the last `crossing`
     cdef int64_t n_touched, touched_room
 
+    cdef void _change(self) noexcept
     cdef void _count_level(self, uint64_t name, int64_t more) noexcept
     cdef Segment* _segment(self, uint64_t hashed) noexcept nogil
     cdef Place* _find(self, uint64_t name) noexcept nogil
@@ -69,6 +73,7 @@ cdef class Table:
         self, Place* fine, int face, Vector v, double lat, double lon, int64_t count
     ) noexcept nogil
     cpdef distance(self, int32_t number, double lat, double lon)
+    cdef double away_m(self, int32_t number, double lat, double lon) noexcept nogil
     cdef bint area_holds(self, int32_t number, double lat, double lon) noexcept nogil
     cdef int64_t find(self, const double* lat, const double* lon, int64_t n, int32_t* counted) noexcept nogil
     cdef bint may_cross(self, double lat0, double lon0, double lat1, double lon1) noexcept nogil

@@ -16,7 +16,7 @@ import numpy as np
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.math cimport asin, atan2, ceil, cos, fabs, sin, sqrt
+from libc.math cimport NAN, asin, atan2, ceil, cos, fabs, sin, sqrt
 from libc.stdint cimport int8_t, int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -57,6 +57,7 @@ cdef int32_t MOST_PIECES = 64  # of an edge that strays
 cdef double CURVATURE_M = 6399594.0 * 1.001  # the largest radius of a curve on the ground, as there
 
 cdef double EQUATOR_M, ECCENTRICITY2
+cdef uint64_t CHANGES = 0  # of all tables
 cdef double SURE  # the cosine of the radius of the circle inside a face
 cdef Vector MIDDLE[FACES]
 # Of each level and face: what a direction is multiplied with to get q and r, and a step of q and r on the face's plane.
@@ -720,23 +721,35 @@ cdef class Table:
             self.outlines += [None] * (k - self.filed_room)
             self.filed_room = k
         one = self.filed + number
-        self.puts += 1
-        one.serial = self.puts
+        self._change()
+        one.serial = self.changed
         fill(&one.shape, outline)
         if one.shape.chord2_m2 < 0:
             self.outlines[number] = outline
         for k in range(keep_places(one, places, <int32_t>(PyBytes_GET_SIZE(names) // sizeof(uint64_t)))):
             self._file(places[k] & ~WHOLE, 2 * number + (places[k] & WHOLE != 0))
 
+    def calibrate(self, int32_t number):
+        """Take note that a fence that is there weighs the evidence."""
+        self.filed[number].calibrated = True
+        self.calibrated += 1
+
     def remove(self, int32_t number):
         """Take a fence out that is there."""
         cdef Filed* one = self.filed + number
         cdef int32_t k
+        self._change()
+        self.calibrated -= one.calibrated
         for k in range(abs(one.count)):
             self._unfile(place_of(one, k), number)
         free(one.places)
         memset(one, 0, sizeof(Filed))
         self.outlines[number] = None
+
+    cdef void _change(self) noexcept:
+        global CHANGES
+        CHANGES += 1
+        self.changed = CHANGES
 
     def places(self, int32_t number):
         """The names of the places under which a fence is filed."""
@@ -1051,6 +1064,11 @@ cdef class Table:
 
         None where exact arithmetic has to look: on the border, at 180 degrees, for an edge of many kilometres.
         """
+        cdef double away_m = self.away_m(number, lat, lon)
+        return None if away_m != away_m else away_m
+
+    cdef double away_m(self, int32_t number, double lat, double lon) noexcept nogil:
+        """As `distance`; NaN for None."""
         cdef const Shape* shape = &self.filed[number].shape
         cdef Vector ground = on_ground(direction(lat, lon))
         cdef double away_m, earth_m
@@ -1059,10 +1077,10 @@ cdef class Table:
             earth_m = radius_m(shape.centre)
             return arc_m(distance(ground, shape.centre), earth_m) - arc_m(sqrt(shape.chord2_m2), earth_m)
         if inside < 0:
-            return None
+            return NAN
         away_m = area_away_m(shape, ground)
         if away_m < 0:
-            return None
+            return NAN
         away_m = arc_m(away_m, radius_m(ground))
         return -away_m if inside else away_m
 

@@ -108,7 +108,10 @@ class GeofenceIndex:
             self._table.put(number, fence.outline, covered)
             self._borders.put(number, fence.outline)
             self.filed += len(covered)
-            self._count_calibrated(fence, 1)
+            if fence.detect.mode == "calibrated":
+                self.calibrated += 1
+                if self.kernel is not None:
+                    self.kernel.calibrate(number)
 
     def _number(self, fence: Geofence) -> int:
         if self._spare:
@@ -130,16 +133,10 @@ class GeofenceIndex:
             self.filed -= len(self._table.places(number))
             self._table.remove(number)
             self._borders.remove(number)
-            self._count_calibrated(held, -1)
+            self.calibrated -= held.detect.mode == "calibrated"
         self.by_number[number] = _GONE
         self._spare.append(number)
         return True
-
-    def _count_calibrated(self, fence: Geofence, more: int) -> None:
-        if fence.detect.mode == "calibrated":
-            self.calibrated += more
-            if self.kernel is not None:
-                self.kernel.calibrated = self.calibrated
 
     def places_of(self, fence: FenceId) -> Sequence[int]:
         """Tell where a fence is filed; nowhere when there is none of that id."""

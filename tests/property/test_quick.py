@@ -23,8 +23,9 @@ from geo_offers.places.geometry import Area, Circle, border_distance_one, enclos
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.plain import PlainTable
 from geo_offers.presence import machine
-from geo_offers.presence.machine import REMEMBERED
-from geo_offers.presence.states import NOWHERE, PresenceState, Stay
+from geo_offers.presence.calibrated import View
+from geo_offers.presence.machine import REMEMBERED, breadth_of
+from geo_offers.presence.states import NOWHERE, PresenceState, Stay, load
 from geo_offers.web import pings
 from tests.property.test_places_table import geometries, places, turned
 
@@ -232,9 +233,10 @@ def test_of_a_short_way_all_fences_that_it_crosses_are_proposed(drawn, at, seed,
 LAT, LON = 48.2, 11.6
 STEP_DEG = 0.0004  # some 40 m
 PLACES = [(LAT + STEP_DEG * row, LON + STEP_DEG * column) for row in range(5) for column in range(5)]
+FAR_PLACES = [(LAT + 0.05, LON), (LAT + 0.05, LON + STEP_DEG), (LAT - 3.0, LON + 20.0)]
 
 
-def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, area=False):
+def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, area=False, mode="raw", **detect):
     lat, lon = LAT + STEP_DEG * row, LON + STEP_DEG * column
     reach = radius_m / 111_300
     shape = Circle(lat, lon, radius_m)
@@ -246,9 +248,8 @@ def fence(name, row, column, radius_m, *, version=1, dwell_s=60.0, active=True, 
             (lon - reach, lat + reach),
         ]
         shape = Area(shapely.Polygon(ring))
-    return Geofence(
-        FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=Detect("raw", dwell_s=dwell_s)
-    )
+    found = Detect(mode, dwell_s=dwell_s, **detect)
+    return Geofence(FenceId(f"s/{name}"), version, name, shape, None, (), active=active, detect=found)
 
 
 fence_changes = st.builds(
@@ -261,11 +262,33 @@ fence_changes = st.builds(
     dwell_s=st.sampled_from([0.0, 30.0, 60.0]),
     active=st.integers(0, 5).map(bool),
     area=st.booleans(),
+    mode=st.sampled_from(["calibrated", "calibrated", "raw"]),
+    exit_margin_m=st.sampled_from([0.0, 10.0, 60.0]),
+    min_confidence=st.sampled_from([0.0, 0.73, 0.99]),
+    confirm_s=st.sampled_from([0.0, 0.0, 45.0]),
+    max_speed_mps=st.sampled_from([1.0, 7.0]),
 )
-points_drawn = st.tuples(st.integers(0, 3), st.integers(-3, 90), st.sampled_from(PLACES))
+regions = st.tuples(st.sampled_from("abcde"), st.booleans())
+# Device, seconds from the last request on, place, accuracy, speed, whether it is mocked.
+points_drawn = st.tuples(
+    st.integers(0, 3),
+    st.integers(-3, 90),
+    st.one_of(st.sampled_from([*PLACES, *FAR_PLACES]), st.sampled_from(PLACES), regions),
+    st.sampled_from([None, 3.0, 8.0, 8.0, 8.0, 30.0, 90.0, 250.0, 3_000.0, -1.0]),
+    st.sampled_from([None, None, 0.0, 1.2, 15.0, -1.0]),
+    st.sampled_from([False] * 9 + [True]),
+)
 requests_drawn = st.lists(points_drawn, min_size=1, max_size=12)
 plays = st.lists(
-    st.one_of(requests_drawn, requests_drawn, fence_changes, st.sampled_from(["drop a", "drop b"])), max_size=14
+    st.one_of(
+        requests_drawn,
+        requests_drawn,
+        requests_drawn,
+        fence_changes,
+        fence_changes,
+        st.sampled_from(["drop a", "drop b", "restart", "wait 700", "wait 90000"]),
+    ),
+    max_size=14,
 )
 
 
@@ -293,7 +316,7 @@ class World:
     def send(self, points):
         batch = quick.batch_of(points) if isinstance(self.tracks, type(quick.tracks(1, 1))) else points
         codes = bytearray([Code.ABSENT] * len(points))
-        self.tracks.settle(batch, codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=self.index.kernel)
+        self.tracks.settle(batch, codes, WORKSPACE, NOW_US, epochs=EPOCHS, index=self.index)
         edges = []
         for _, device, _, numbers in sorted(self.tracks.shares(batch, codes, range(len(points)))):
             edges += self.step_together(device, batch, numbers, codes)
@@ -315,30 +338,44 @@ class World:
         assert bytes(codes) == before[1]
         edges = []
         points = [(batch[number], number) for number in numbers]
-        for point, number in sorted(points, key=lambda pair: (pair[0].at_us, pair[0].lat, pair[0].lon, pair[1])):
+        for point, number in sorted(points, key=lambda pair: (pair[0].at_us, pair[0].lat or 0, pair[0].lon or 0, pair[1])):
             state, told, codes[number] = self.step(point)
             edges += [(device, edge) for edge in told]
             self.tracks.install(device, state, self.index)
         return edges
 
     def step(self, point):
-        state, fix = self.tracks.get(point.device).device.state, point.fix()
+        state, index = self.tracks.get(point.device).device.state, self.index
+        view = View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
+        if point.region is not None:
+            return self.step_region(point, state, view)
+        fix = point.fix()
         received = machine.receive(state, fix)
         if received != "accepted":
             return state, (), Code[received.upper()]
-        inside = self.index.locate_one(fix.lat, fix.lon)
+        inside = index.locate_one(fix.lat, fix.lon)
         moved = state.lat is not None and (state.lat, state.lon) != (fix.lat, fix.lon)
-        crossed = self.index.crossed(state.lat, state.lon, fix.lat, fix.lon) if moved else ()
-        state, told = machine.step(
-            state,
-            fix,
-            inside,
-            crossed,
-            workspace=WORKSPACE,
-            device=point.device,
-            view=machine.NO_FENCES._replace(get=self.index.get, away_m=self.index.border_distance),
+        crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon) if moved else ()
+        state, told = machine.step(state, fix, inside, crossed, workspace=WORKSPACE, device=point.device, view=view)
+        return state, told, Code.ACCEPTED
+
+    def step_region(self, point, state, view):
+        of = self.index.get(FenceId(point.region))
+        if of is None or not of.active:
+            return state, (), Code.UNKNOWN_REGION
+        if machine.is_late(state, point.at_us):
+            return state, (), Code.LATE
+        state, told = machine.step_region(
+            state, point.at_us, of, entered=point.entered, workspace=WORKSPACE, device=point.device, view=view
         )
         return state, told, Code.ACCEPTED
+
+    def restart(self):
+        """What is kept of each device is all that is left."""
+        for number, state in enumerate(self.states()):
+            self.tracks.drop(UUID(int=100 + number))
+            kept = load(state.kept())
+            self.tracks.add(known(number, number // 2, state=kept), 3, 0, self.index, held=False)
 
     def states(self):
         return [self.tracks.get(UUID(int=100 + number)).device.state for number in range(4)]
@@ -363,40 +400,97 @@ def test_the_kernel_measures_to_a_border_as_geometry_does(shape, seed):
 @settings(max_examples=200, deadline=None)
 @given(play=plays)
 def test_whatever_is_sent_and_however_fences_change_the_quick_way_and_the_machine_say_the_same(play):
-    quickly, plainly = World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))
+    worlds = World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))
     at_us = NOW_US
     for act in play:
-        for world in (quickly, plainly):
-            if isinstance(act, str):
-                world.index.remove(FenceId(f"s/{act[-1]}"))
-            elif isinstance(act, Geofence):
-                world.index.put(act)
         if isinstance(act, list):
-            points, then_us = [], at_us
-            for device, later_s, where in act:
-                then_us = max(then_us, at_us + later_s * 1_000_000)
-                points.append(Point(UUID(int=100 + device), at_us + later_s * 1_000_000, *where))
-            at_us = then_us
-            assert quickly.send(points) == plainly.send(points)
-            assert quickly.states() == plainly.states()
+            points = [point_drawn(at_us, *drawn) for drawn in act]
+            at_us = max(at_us, *(point.at_us for point in points))
+            alike([world.send(points) for world in worlds])
+        elif isinstance(act, str) and act.startswith("wait"):
+            at_us += int(act.split()[1]) * 1_000_000
+        else:
+            for world in worlds:
+                change(world, act)
+        alike([world.states() for world in worlds])
 
 
 @compiled
-@given(play=st.lists(requests_drawn, min_size=2, max_size=6))
-def test_a_ping_that_causes_nothing_is_taken_without_the_machine(play):
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_on_long_ways_among_calibrated_fences_the_quick_way_and_the_machine_say_the_same(seed):
+    """People who stop and go, whose phones err, drift, fall silent and lie."""
+    rng = random.Random(seed)
+    worlds = World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))
+    for name in "abcdefgh":
+        put = fence(
+            name,
+            rng.uniform(0, 40),
+            rng.uniform(0, 40),
+            rng.choice([15.0, 40.0, 90.0, 300.0]),
+            dwell_s=rng.choice([30.0, 300.0]),
+            area=rng.random() < 0.5,
+            mode=rng.choice(["raw", "calibrated", "calibrated", "calibrated"]),
+            exit_margin_m=rng.choice([0.0, 10.0]),
+            confirm_s=rng.choice([0.0, 30.0]),
+        )
+        for world in worlds:
+            world.index.put(put)
+    at_us, place, goal = NOW_US, [LAT, LON], [LAT, LON]
+    for _ in range(150):
+        wait_s = rng.choice([1.0, 5.0, 10.0, 30.0, 60.0])
+        at_us += int(wait_s * 1e6)
+        way = [there - here for here, there in zip(place, goal, strict=True)]
+        if max(map(abs, way)) < STEP_DEG / 4 and rng.random() < 0.2:
+            goal = [LAT + STEP_DEG * rng.uniform(-5, 45), LON + STEP_DEG * rng.uniform(-5, 45)]
+        share = min(1.0, 1.4e-5 * wait_s * rng.choice([1, 1, 8]) / max(1e-9, *map(abs, way)))
+        place = [here + share * by for here, by in zip(place, way, strict=True)]
+        accuracy_m = rng.choice([4.0, 8.0, 8.0, 20.0, 60.0, 150.0, 400.0])
+        error = accuracy_m / 111_300 * (1 if rng.random() < 0.95 else 30)
+        lat, lon = (where + rng.gauss(0, 0.66) * error for where in place)
+        speed_mps, mock = rng.choice([None, None, 0.0, 1.4]), rng.random() < 0.03
+        points = [Point(UUID(int=100), at_us, lat, lon, accuracy_m, speed_mps, mock)]
+        alike([world.send(points) for world in worlds])
+        alike([world.states() for world in worlds])
+
+
+def point_drawn(at_us, device, later_s, where, accuracy_m, speed_mps, mock):
+    device, at_us = UUID(int=100 + device), at_us + later_s * 1_000_000
+    if isinstance(where[0], str):
+        return Point(device, at_us, None, None, region=f"s/{where[0]}", entered=where[1])
+    return Point(device, at_us, *where, accuracy_m, speed_mps, mock)
+
+
+def change(world, act):
+    if isinstance(act, Geofence):
+        world.index.put(act)
+    elif act == "restart":
+        world.restart()
+    else:
+        world.index.remove(FenceId(f"s/{act[-1]}"))
+
+
+def alike(found):
+    assert found[0] == found[1]
+
+
+@compiled
+@given(play=st.lists(requests_drawn, min_size=2, max_size=6), mode=st.sampled_from(["raw", "calibrated"]))
+def test_a_ping_that_causes_nothing_is_taken_without_the_machine(play, mode):
     """The quick way is not only right, it is taken: far from all fences nothing is left to step."""
     world, at_us = World(quick.tracks(1.0, 20.0)), NOW_US
-    world.index.put(fence("far", 4000, 0, 50.0))
+    world.index.put(fence("far", 4000, 0, 50.0, mode=mode))
     for request in play:
         newest: dict[int, int] = {}
         points = []
-        for device, _, where in request:
+        for device, _, where, *more in request:
             at_us += 1_000_000
             newest[device] = at_us
-            points.append(Point(UUID(int=100 + device), at_us, *where))
+            near = where if where in PLACES else PLACES[0]  # a leap may cross the fence, a region is not quiet
+            points.append(Point(UUID(int=100 + device), at_us, *near, *more))
         codes = bytearray([Code.ABSENT] * len(points))
         assert not world.tracks.settle(
-            quick.batch_of(points), codes, WORKSPACE, NOW_US, epochs=EPOCHS, kernel=world.index.kernel
+            quick.batch_of(points), codes, WORKSPACE, NOW_US, epochs=EPOCHS, index=world.index
         )
         assert set(codes) == {Code.ACCEPTED}
 
@@ -527,7 +621,7 @@ def refusals(both, numbers, later_s):
         for memory in both.memories:
             codes = bytearray([Code.ABSENT] * len(points))
             batch = points if isinstance(memory, PlainTracks) else quick.batch_of(points)
-            memory.settle(batch, codes, WORKSPACE, NOW_US + later_s * 1_000_000, epochs=EPOCHS, kernel=None)
+            memory.settle(batch, codes, WORKSPACE, NOW_US + later_s * 1_000_000, epochs=EPOCHS, index=None)
             found.append(list(codes))
         assert found[0] == found[1]
 
