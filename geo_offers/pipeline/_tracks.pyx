@@ -101,6 +101,7 @@ cdef double WIDE_M = 100000.0
 cdef object EXIT = TransitionType.EXIT
 cdef object CROSS = TransitionType.CROSS
 cdef object ENTER = TransitionType.ENTER
+cdef object CONFIRM = TransitionType.CONFIRM
 cdef object DWELL = TransitionType.DWELL
 
 cdef struct Course:  # `Stay.log_odds` and `Stay.course`
@@ -260,6 +261,8 @@ cdef class Moved:
     cdef int64_t due_us
     cdef readonly int64_t newest_us
     cdef double lat, lon
+    cdef Past* past
+    cdef int64_t[<int>WORTHS] worths  # of the fixes taken, how many
     cdef readonly list arrivals
 
     def __cinit__(self):
@@ -269,21 +272,23 @@ cdef class Moved:
         cdef int k
         for k in range(self.n_stays):
             drop_stay(self.stays + k)
+        forget(&self.past)
 
     def kept(self):
         """As `PresenceState.kept`."""
-        return PresenceState(
-            None if self.newest_us == NEVER else self.newest_us, None, None, stays_of(self.stays, self.n_stays), b""
-        ).kept()
+        newest_us = None if self.newest_us == NEVER else self.newest_us
+        inside = stays_of(self.stays, self.n_stays)
+        return PresenceState(newest_us, None, None, inside, b"", trail_value(self.past)).kept()
 
-    cdef object add(self, fence, uint64_t serial, int64_t entered_us, uint64_t high, uint64_t low):
+    cdef OpenStay* add(self, fence, uint64_t serial, int64_t entered_us, bytes workspace, bytes device) except NULL:
         cdef OpenStay* stay = self.stays + self.n_stays
         name = sys.intern(fence.id)
+        stay.visit_high, stay.visit_low = visit_of(workspace, device, name, entered_us)
         Py_INCREF(name)
         stay.fence, stay.serial, stay.entered_us = <PyObject*>name, serial, entered_us
-        stay.visit_high, stay.visit_low, stay.version, stay.dwelt = high, low, fence.version, False
-        stay.course = NULL
+        stay.version, stay.dwelt, stay.course = fence.version, False, NULL
         self.n_stays += 1
+        return stay
 
     cdef object remove(self, int at):
         drop_stay(self.stays + at)
@@ -291,17 +296,19 @@ cdef class Moved:
         if at != self.n_stays:
             self.stays[at] = self.stays[self.n_stays]
 
-    cdef object tell(self, device, kind, OpenStay* stay, Ping* ping, fence, away_m):
+    cdef object tell(
+        self, device, kind, OpenStay* stay, Ping* ping, fence, away_m, double confidence=1.0, bint dwelt=False
+    ):
         """An edge of an open visit."""
-        self._tell(
-            device, kind, <object>stay.fence, stay.version, ping, uuid_of(stay.visit_high, stay.visit_low),
-            stay.entered_us, fence, away_m, course_of(stay.course),
-        )
-
-    cdef object _tell(self, device, kind, name, version, Ping* ping, visit, entered_us, fence, away_m, course):
         edge = Transition(
-            kind, name, version, ping.at_us, visit, entered_us, usable_accuracy_m(ping.accuracy_m), away_m,
-            course=course,
+            kind, <object>stay.fence, stay.version, ping.at_us, uuid_of(stay.visit_high, stay.visit_low),
+            stay.entered_us, usable_accuracy_m(ping.accuracy_m), away_m, confidence, course_of(stay.course), bool(dwelt),
+        )
+        self.arrivals.append(Arrival(device, edge, fence))
+
+    cdef object tell_cross(self, device, fence, Ping* ping, away_m, confidence=1.0):
+        edge = Transition(
+            CROSS, fence.id, fence.version, ping.at_us, None, None, usable_accuracy_m(ping.accuracy_m), away_m, confidence
         )
         self.arrivals.append(Arrival(device, edge, fence))
 
@@ -329,6 +336,16 @@ cdef object course_of(const Course* course):
     return CourseValue(
         bool(course.confirmed), course.confidence, course.fixes, course.accuracy_m, course.way_m, bool(course.stopped)
     )
+
+
+cdef Course* copied(const Course* course) noexcept:
+    """A copy; of none one that nothing is told of."""
+    cdef Course* copy = <Course*>calloc(1, sizeof(Course))
+    if course == NULL:
+        copy.log_odds = NAN
+    else:
+        copy[0] = course[0]
+    return copy
 
 
 cdef void drop_stay(OpenStay* stay):
@@ -397,7 +414,26 @@ cdef void forget(Past** where):
     where[0] = NULL
 
 
+cdef Past* copy_of(const Past* past):
+    cdef Past* copy
+    cdef int k
+    cdef size_t size
+    if past == NULL:
+        return NULL
+    copy = <Past*>malloc(sizeof(Past))
+    copy[0] = past[0]
+    if past.aside != NULL:
+        size = sizeof(Aside) + (past.aside.room - 1) * sizeof(Arriving)
+        copy.aside = <Aside*>malloc(size)
+        memcpy(copy.aside, past.aside, size)
+        for k in range(copy.aside.count):
+            Py_INCREF(<object>copy.aside.arriving[k].fence)
+    return copy
+
+
 cdef object trail_value(const Past* past):
+    if past == NULL:
+        return None
     cdef Trail one = trail_of(past)
     if one.at_us == NO_TRAIL:
         return None
@@ -887,6 +923,8 @@ cdef class Tracks:
 
     cdef object _move(self, Record* one, Moved moved):
         cdef int k
+        for k in range(<int>WORTHS):
+            self.worths[k] += moved.worths[k]
         one.newest_us, one.lat, one.lon, one.due_us = moved.newest_us, moved.lat, moved.lon, moved.due_us
         for k in range(moved.n_marks):
             self._push_mark(one, moved.marks[k])
@@ -896,6 +934,7 @@ cdef class Tracks:
             memcpy(one.stays, moved.stays, moved.n_stays * sizeof(OpenStay))
             one.n_stays = moved.n_stays
             moved.n_stays = 0  # the names are the record's now
+        one.past, moved.past = moved.past, NULL
 
     cdef object _install(self, int32_t slot, state, fences):
         cdef Record* one = self.records + slot
@@ -933,7 +972,7 @@ cdef class Tracks:
             self._install_past(one, state, fences)
 
     cdef object _install_course(self, OpenStay* stay, value, int32_t number):
-        cdef Course* course = <Course*>calloc(1, sizeof(Course))
+        cdef Course* course = copied(NULL)
         stay.course = course
         course.number, course.log_odds = number, NAN if value.log_odds is None else value.log_odds
         if value.course is not None:
@@ -1115,13 +1154,13 @@ cdef class Tracks:
         it has nothing to say: at the lowest they are, and a sound fix leaves them there (`evidence.reach_m`).
         """
         cdef Past* past = one.past
-        cdef double left_m
+        cdef double left_m, clear_m = past.clear_m
         if past.clear_m == 0 or past.clear_at != <uint32_t>table.changed:
             return False
         if ping.at_us <= one.newest_us or ping.at_us >= one.due_us or one.lat != past.lat or one.lon != past.lon:
             return False
         self._judge(past, ping)
-        left_m = past.clear_m - self.judged.still_m * STRETCH
+        left_m = clear_m - self.judged.still_m * STRETCH
         if (
             self.judged.worth != SOUND or self.judged.way_m > STRAIGHT_M or fabs(ping.lat) > FLAT_DEG
             or reach_m(self.fix.accuracy_m) > left_m
@@ -1129,7 +1168,7 @@ cdef class Tracks:
             return False
         follow(&self.trail, &self.fix, &self.judged)
         keep(&one.past, &self.trail, LOWEST, NULL, 0)
-        past.clear_m = <float>(left_m if past.still_us == ping.at_us else left_m + self.judged.still_m * STRETCH)
+        past.clear_m = <float>(left_m if past.still_us == ping.at_us else clear_m)
         self._accept(one, ping, mark_of(ping.at_us, ping.lat, ping.lon))
         self.worths[<int>SOUND] += 1
         return True
@@ -1196,15 +1235,17 @@ cdef class Tracks:
 
     cdef int _look(
         self, const Past* past, const OpenStay* stays, int n_stays, Ping* ping, Table table, Borders borders, index,
-        const int32_t* within, int inside,
+        const int32_t* within, int inside, bint filed_anew=False,
     ) except -1:
         """What a fix is worth, and what it says of each calibrated fence (`calibrated.step`); nothing is changed.
 
-        WORTHS where the machine has to look. within: the calibrated fences that hold the fix.
+        WORTHS where the machine has to look. within: the calibrated fences that hold the fix. filed_anew: what is known
+        of fences is of how they are filed now.
         """
         cdef int32_t[FEW + 1] numbers
         cdef double[FEW + 1] away_m
         cdef const Aside* aside = NULL if past == NULL else past.aside
+        cdef const Arriving* arriving
         cdef int k, at, found
         self.n_looks, self.edges = 0, False
         self._judge(past, ping)
@@ -1233,9 +1274,12 @@ cdef class Tracks:
                     return WORTHS
                 self.looks[at].stay = k
         for k in range(0 if aside == NULL else aside.count):
-            if not is_current(table, aside.arriving[k].number, aside.arriving[k].serial):
+            arriving = aside.arriving + k
+            if not is_current(table, arriving.number, arriving.serial):
+                if filed_anew and arriving.number < 0:
+                    continue  # the fence is none that weighs evidence by now
                 return WORTHS
-            at = self._look_at(aside.arriving[k].number, table)
+            at = self._look_at(arriving.number, table)
             if at < 0:
                 return WORTHS
             self.looks[at].arriving = k
@@ -1285,7 +1329,7 @@ cdef class Tracks:
                 return
             look.makes = ENTERS
         elif not present and look.away_m > detect.margin_m and look.now <= ABSENT_AT:
-            look.makes = EXITS
+            look.makes, look.confidence, look.certain = EXITS, 0.0, False
             self.edges = True
             return
         elif not stay.dwelt and self.fix.at_us >= stay.entered_us + detect.dwell_us:
@@ -1308,7 +1352,7 @@ cdef class Tracks:
         return trail.speed_mps
 
     cdef object _follow(self, Past** past, OpenStay* stays, Table table, index):
-        """Takes the fix that was looked at last, where it makes no edge."""
+        """Takes the fix that was looked at last; its edges are another's to tell, whose the stays are until then."""
         cdef Arriving[LOOKS] arriving
         cdef Aside* aside = NULL if past[0] == NULL else past[0].aside
         cdef double way_m = self.judged.way_m if self.judged.worth == SOUND else 0.0
@@ -1319,7 +1363,7 @@ cdef class Tracks:
             look = self.looks + k
             if look.stay >= 0:
                 self._go_on(stays + look.stay, look, way_m)
-            elif look.kept != self.sight.elsewhere:
+            if (look.stay < 0 or look.makes & EXITS) and not look.makes & ENTERS and look.kept != self.sight.elsewhere:
                 if look.arriving >= 0:
                     arriving[count] = aside.arriving[look.arriving]
                     aside.arriving[look.arriving].fence = NULL
@@ -1345,19 +1389,20 @@ cdef class Tracks:
         past.clear_m, past.clear_at = <float>(clear_m if clear_m > 0 else 0.0), <uint32_t>table.changed
 
     cdef void _go_on(self, OpenStay* stay, const Look* look, double way_m) noexcept:
-        """As `calibrated._gone_on`, of a fix that does not end the stay; `trail` is after the fix."""
+        """As `calibrated._gone_on`; `trail` is after the fix."""
         cdef Course* course = stay.course
         cdef bint begun = stay.entered_us == self.fix.at_us
         cdef int64_t since_us = stay.entered_us if stay.entered_us > self.trail.still_us else self.trail.still_us
         if not course.told:
             course.confidence, course.fixes, course.accuracy_m, course.way_m = 0.0, 0, 0.0, 0.0
             course.told, course.confirmed, course.stopped = True, not begun, False
-        course.fixes += 1
-        course.accuracy_m += (self.fix.accuracy_m - course.accuracy_m) / course.fixes
         course.confirmed = course.confirmed or look.certain
         course.confidence = look.confidence if look.confidence > course.confidence else course.confidence
         course.way_m = course.way_m if begun else course.way_m + way_m
-        course.stopped = course.stopped or (self.fix.at_us - since_us) / 1e6 >= STILL_S
+        if not look.makes & EXITS:
+            course.fixes += 1
+            course.accuracy_m += (self.fix.accuracy_m - course.accuracy_m) / course.fixes
+            course.stopped = course.stopped or (self.fix.at_us - since_us) / 1e6 >= STILL_S
         course.log_odds = look.kept
 
     # ------------------------------------------------------------------------------------------ steps
@@ -1375,7 +1420,7 @@ cdef class Tracks:
         cdef Moved moved
         high, low = halves(device)
         slot = self._find(high, low)
-        if table is None or table.calibrated or slot < 0 or count > FEW:
+        if table is None or slot < 0 or count > FEW:
             return None
         for k in range(count):
             number = numbers[k]
@@ -1386,7 +1431,7 @@ cdef class Tracks:
                 order[at] = order[at - 1]
                 at -= 1
             order[at] = number
-        moved = None if self.records[slot].past != NULL else self._moved(self.records + slot)
+        moved = self._moved(self.records + slot, index)
         if moved is None:
             return None
         for k in range(count):
@@ -1398,29 +1443,58 @@ cdef class Tracks:
             codes[order[k]] = became[k]
         return moved
 
-    cdef Moved _moved(self, Record* one):
+    cdef Moved _moved(self, Record* one, index):
+        """What it knows of fences is of how they are filed now."""
         cdef Moved moved
+        cdef OpenStay* stay
+        cdef Arriving* arriving
+        cdef int32_t number
+        cdef uint64_t serial
         cdef int k
         if one.n_stays > FEW:
             return None
         moved = Moved.__new__(Moved)
         moved.newest_us, moved.lat, moved.lon, moved.due_us = one.newest_us, one.lat, one.lon, one.due_us
         for k in range(one.n_stays):
-            moved.stays[k] = one.stays[k]
-            Py_INCREF(<object>one.stays[k].fence)
-            if one.stays[k].course != NULL:
-                moved.stays[k].course = <Course*>malloc(sizeof(Course))
-                moved.stays[k].course[0] = one.stays[k].course[0]
+            stay = moved.stays + k
+            stay[0] = one.stays[k]
+            Py_INCREF(<object>stay.fence)
+            number, serial = filing_of(index, <object>stay.fence)
+            if stay.course != NULL or number >= 0:
+                stay.course = copied(one.stays[k].course)
+                stay.course.number = number
             moved.n_stays += 1
+            if serial != stay.serial:
+                stay.serial, moved.due_us = serial, NEVER  # another deadline, perhaps
+        moved.past = copy_of(one.past)
+        if moved.past != NULL and moved.past.aside != NULL:
+            for k in range(moved.past.aside.count):
+                arriving = moved.past.aside.arriving + k
+                arriving.number, arriving.serial = filing_of(index, <object>arriving.fence)
+        if moved.due_us == NEVER:
+            self._find_due(moved, index)
         return moved
+
+    cdef object _find_due(self, Moved moved, index):
+        cdef OpenStay* stay
+        cdef int j
+        moved.due_us = INT64_MAX
+        for j in range(moved.n_stays):
+            stay = moved.stays + j
+            fence = None if stay.dwelt else index.get(<object>stay.fence)
+            if fence is not None:
+                moved.due_us = min(moved.due_us, due_us(stay, fence))
 
     cdef int _step(self, Moved moved, Record* one, Ping* ping, Table table, device, index) except -1:
         """As `machine.receive` and `machine.step`; STEP where the machine has to look."""
         cdef uint32_t mark = mark_of(ping.at_us, ping.lat, ping.lon)
         cdef int32_t count
-        cdef int32_t[FEW] hits
-        cdef int k
+        cdef int32_t[FEW] hits, within
+        cdef int k, plain = 0, inside = 0, worth, told = <int>len(moved.arrivals)
+        cdef Borders borders = index.borders
         cdef tuple crossed = ()
+        cdef bint changed = False
+        cdef bytes workspace = self.workspaces[one.workspace].bytes
         if moved.newest_us != NEVER and ping.at_us <= moved.newest_us:
             if self._is_marked(one, mark, moved.n_marks):
                 return DUPLICATE
@@ -1430,82 +1504,136 @@ cdef class Tracks:
             if ping.at_us < moved.newest_us:
                 return LATE
         table.find(&ping.lat, &ping.lon, 1, &count)
-        if count + moved.n_stays > FEW or len(moved.arrivals) >= FEW:
+        if count + moved.n_stays > FEW or told >= FEW:
             return STEP
         for k in range(count):
-            hits[k] = table.hits[k]
-            if hits[k] < 0:
+            if table.hits[k] < 0:
                 return STEP
+            if table.filed[table.hits[k]].calibrated:
+                within[inside] = table.hits[k]
+                inside += 1
+            else:
+                hits[plain] = table.hits[k]
+                plain += 1
         if not isnan(moved.lat) and (moved.lat != ping.lat or moved.lon != ping.lon):
             if max(fabs(moved.lat - ping.lat), turned_deg(moved.lon - ping.lon)) > LEAP_DEG:
                 return STEP
             if table.may_cross(moved.lat, moved.lon, ping.lat, ping.lon):
                 crossed = index.crossed(moved.lat, moved.lon, ping.lat, ping.lon)
-        self._edges(moved, ping, table, hits, count, crossed, device, index, self.workspaces[one.workspace])
+        known = {<object>moved.stays[k].fence for k in range(moved.n_stays)} if crossed else None
+        if table.calibrated:
+            worth = self._look(
+                moved.past, moved.stays, moved.n_stays, ping, table, borders, index, within, inside, filed_anew=True
+            )
+            if worth == WORTHS or self.n_looks + moved.n_stays + plain > FEW:
+                return STEP
+            moved.worths[worth] += 1
+            if worth == SOUND and crossed:
+                self._crosses(moved, ping, crossed, known, device, index)
+            if worth >= STRAY:
+                changed = self._weighed(moved, ping, table, device, index, workspace)
+        else:
+            forget(&moved.past)
+        changed = self._edges(moved, ping, table, hits, plain, device, index, workspace) or changed
+        for fence in crossed:
+            if fence.id not in known and fence.detect.mode == "raw":
+                moved.tell_cross(device, fence, ping, index.border_distance(fence, ping.lat, ping.lon))
+        if len(moved.arrivals) > told + 1:
+            moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
+        if changed:
+            self._find_due(moved, index)
         moved.newest_us, moved.lat, moved.lon = ping.at_us, ping.lat, ping.lon
         moved.marks[moved.n_marks] = mark
         moved.n_marks += 1
         return ACCEPTED
 
-    cdef object _edges(
-        self, Moved moved, Ping* ping, Table table, int32_t* hits, int count, tuple crossed, device, index, workspace
-    ):
+    cdef bint _edges(
+        self, Moved moved, Ping* ping, Table table, int32_t* hits, int count, device, index, bytes workspace
+    ) except -1:
+        """The edges at fences that take a fix at its word, save crosses; whether there are some."""
         cdef bint[FEW] within  # stays whose fence holds the point
-        cdef int stays = moved.n_stays, told = <int>len(moved.arrivals), entered = 0, k, j
+        cdef int stays = moved.n_stays, entered = 0, k, j
         cdef bint changed = False
         cdef OpenStay* stay
-        cdef uint64_t high, low
         cdef list fences = index.by_number
-        cdef dict numbers = index.numbers
         memset(within, 0, sizeof(within))
-        known = {<object>moved.stays[j].fence for j in range(stays)} if crossed else None
         for k in range(count):
             for j in range(stays):
                 if moved.stays[j].serial == table.filed[hits[k]].serial:
                     break
             else:
-                j = self._of_name(moved, fences[hits[k]].id, stays)
-                if j < stays:  # the fence was put anew
-                    moved.stays[j].serial = table.filed[hits[k]].serial
-                    changed = True
-            if j < stays:
-                within[j] = True
-                stay = moved.stays + j
-                if not stay.dwelt and (changed or ping.at_us >= moved.due_us):
-                    fence = fences[hits[k]]
-                    if ping.at_us >= due_us(stay, fence):
-                        moved.tell(device, DWELL, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
-                        stay.dwelt = changed = True
-            else:
                 hits[entered] = hits[k]
                 entered += 1
+                continue
+            within[j] = True
+            stay = moved.stays + j
+            if not stay.dwelt and ping.at_us >= moved.due_us:
+                fence = fences[hits[k]]
+                if ping.at_us >= due_us(stay, fence):
+                    moved.tell(device, DWELL, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
+                    stay.dwelt = changed = True
         for j in range(stays - 1, -1, -1):
-            if not within[j]:
-                stay = moved.stays + j
-                number = numbers.get(<object>stay.fence)
+            stay = moved.stays + j
+            if not within[j] and (stay.course == NULL or stay.course.number < 0):
+                number = index.numbers.get(<object>stay.fence)
                 fence = None if number is None else fences[number]
                 moved.tell(device, EXIT, stay, ping, fence, self._away_m(number, fence, ping, table, index))
                 moved.remove(j)
                 changed = True
         for k in range(entered):
             fence = fences[hits[k]]
-            high, low = visit_of(workspace.bytes, device.bytes, fence.id, ping.at_us)
-            moved.add(fence, table.filed[hits[k]].serial, ping.at_us, high, low)
-            away_m = self._away_m(hits[k], fence, ping, table, index)
-            moved.tell(device, ENTER, moved.stays + moved.n_stays - 1, ping, fence, away_m)
+            stay = moved.add(fence, table.filed[hits[k]].serial, ping.at_us, workspace, device.bytes)
+            moved.tell(device, ENTER, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
             changed = True
+        return changed
+
+    cdef bint _weighed(self, Moved moved, Ping* ping, Table table, device, index, bytes workspace) except -1:
+        """Takes the fix that was looked at last; its edges at calibrated fences; whether there are some."""
+        cdef bint[FEW] left
+        cdef int k, j
+        cdef Look* look
+        cdef OpenStay* stay
+        memset(left, 0, sizeof(left))
+        for k in range(self.n_looks):
+            look = self.looks + k
+            if look.makes & ENTERS:
+                fence = index.by_number[look.number]
+                stay = moved.add(fence, table.filed[look.number].serial, ping.at_us, workspace, device.bytes)
+                stay.course = copied(NULL)
+                stay.course.number, look.stay = look.number, moved.n_stays - 1
+        self._follow(&moved.past, moved.stays, table, index)
+        for k in range(self.n_looks if self.edges else 0):
+            look = self.looks + k
+            if not look.makes:
+                continue
+            fence, stay = index.by_number[look.number], moved.stays + look.stay
+            if look.makes & EXITS:
+                confidence = 1.0 - probability(look.now)
+                moved.tell(device, EXIT, stay, ping, fence, look.away_m, confidence, stay.dwelt)
+                left[look.stay] = True
+            if look.makes & ENTERS:
+                moved.tell(device, ENTER, stay, ping, fence, look.away_m, look.confidence)
+            if look.makes & CONFIRMS:
+                moved.tell(device, CONFIRM, stay, ping, fence, look.away_m, look.confidence, stay.dwelt)
+            if look.makes & DWELLS:
+                stay.dwelt = True
+                moved.tell(device, DWELL, stay, ping, fence, look.away_m, look.confidence, True)
+        for j in range(moved.n_stays - 1, -1, -1):
+            if left[j]:
+                moved.remove(j)
+        return self.edges
+
+    cdef object _crosses(self, Moved moved, Ping* ping, tuple crossed, set known, device, index):
+        """As `calibrated._crosses`. known: what the device was inside of."""
+        if self.trail.lat != moved.lat or self.trail.lon != moved.lon:
+            return
         for fence in crossed:
-            if fence.id not in known:
-                away_m = index.border_distance(fence, ping.lat, ping.lon)
-                moved._tell(device, CROSS, fence.id, fence.version, ping, None, None, fence, away_m, None)
-        if len(moved.arrivals) > told + 1:
-            moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
-        if changed:
-            moved.due_us = INT64_MAX
-            for j in range(moved.n_stays):
-                stay = moved.stays + j
-                if not stay.dwelt:
-                    moved.due_us = min(moved.due_us, due_us(stay, fences[numbers[<object>stay.fence]]))
+            if fence.detect.mode == "calibrated" and fence.id not in known:
+                before_m = index.border_distance(fence, moved.lat, moved.lon)
+                after_m = index.border_distance(fence, ping.lat, ping.lon)
+                sure = min(before_m / evidence.scale_m(self.trail.accuracy_m), after_m / self.sight.scale)
+                if sure >= 1.0:
+                    moved.tell_cross(device, fence, ping, after_m, evidence.beyond(sure))
 
     cdef object _away_m(self, number, fence, Ping* ping, Table table, index):
         """As `index.border_distance`, without its look for the fence's number; None of no fence."""
@@ -1513,13 +1641,6 @@ cdef class Tracks:
             return None
         away_m = table.distance(number, ping.lat, ping.lon) if fence.active else None
         return index.border_distance(fence, ping.lat, ping.lon) if away_m is None else away_m
-
-    cdef int _of_name(self, Moved moved, name, int stays):
-        cdef int j
-        for j in range(stays):
-            if <object>moved.stays[j].fence == name:
-                return j
-        return stays
 
     # ------------------------------------------------------------------------------------------ sweeps
     def sweep(self, int32_t start, int32_t count, int64_t idle_before_us, int64_t silent_before_us):
