@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
+from bench import calibrated, exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
 from bench.detection import measure as detection
 
 
@@ -25,6 +25,7 @@ class Bench(Protocol):
 
 
 BENCHES: Final[Mapping[str, Bench]] = {
+    "calibrated": calibrated,
     "detection": detection,
     "exactness": exactness,
     "growth": growth,

@@ -154,14 +154,14 @@ def _fences_row(found: OfFences) -> Row:
 
 
 # ------------------------------------------------------------------------------------------------ devices
-class _Store:
+class Store:
     """Each device its own person's, in no fence when it is first heard of."""
 
     async def load(self, workspace: UUID, devices: Collection[UUID]) -> Sequence[KnownDevice]:
-        return [_known(workspace, device) for device in devices]
+        return [known(workspace, device) for device in devices]
 
 
-def _known(workspace: UUID, device: UUID) -> KnownDevice:
+def known(workspace: UUID, device: UUID) -> KnownDevice:
     user = UUID(int=device.int + (1 << 64))
     return KnownDevice(
         id=device,
@@ -177,7 +177,7 @@ def _known(workspace: UUID, device: UUID) -> KnownDevice:
     )
 
 
-async def _commit(_parts: Sequence[Part]) -> Mapping[UUID, str]:
+async def commit(_parts: Sequence[Part]) -> Mapping[UUID, str]:
     return {}
 
 
@@ -191,7 +191,7 @@ async def _of_devices(size: int, pings: int, repeats: int, seed: int) -> OfDevic
     ownership = Ownership(None, "bench")  # type: ignore[arg-type]  # it owns what it is told to, and asks nobody
     ownership.epochs = dict.fromkeys(range(PARTITIONS), 1)
     limits = Limits(devices=2_000_000)
-    engine = Engine(catalog, _Store(), _commit, Figures(), ownership, limits=limits)  # type: ignore[arg-type]
+    engine = Engine(catalog, Store(), commit, Figures(), ownership, limits=limits)  # type: ignore[arg-type]
     turns = asyncio.create_task(engine.run())
     ids = [UUID(int=number + 1) for number in range(size)]
     devices, at_us = make_devices(size, FENCES_UNDER_DEVICES, seed), clock.now_us()

@@ -98,6 +98,7 @@ cdef double SLACK_M = 1.0
 cdef double STRAIGHT_M = 2000.0  # of a longer way the straight line of degrees may stray by metres
 cdef double FLAT_DEG = 85.0  # nearer to a pole a shorter one may
 cdef double WIDE_M = 100000.0
+cdef list LEFT_OUT = list(trail.Worth)[:<int>SOUND]
 cdef object EXIT = TransitionType.EXIT
 cdef object CROSS = TransitionType.CROSS
 cdef object ENTER = TransitionType.ENTER
@@ -1170,7 +1171,6 @@ cdef class Tracks:
         keep(&one.past, &self.trail, LOWEST, NULL, 0)
         past.clear_m = <float>(left_m if past.still_us == ping.at_us else clear_m)
         self._accept(one, ping, mark_of(ping.at_us, ping.lat, ping.lon))
-        self.worths[<int>SOUND] += 1
         return True
 
     cdef inline void _accept(self, Record* one, Ping* ping, uint32_t mark) noexcept:
@@ -1641,6 +1641,16 @@ cdef class Tracks:
             return None
         away_m = table.distance(number, ping.lat, ping.lon) if fence.active else None
         return index.border_distance(fence, ping.lat, ping.lon) if away_m is None else away_m
+
+    def take_left_out(self):
+        """How many fixes were left out or doubted since this was last asked, by worth."""
+        cdef int worth
+        found = {}
+        for worth in range(<int>SOUND):
+            if self.worths[worth]:
+                found[LEFT_OUT[worth]] = self.worths[worth]
+                self.worths[worth] = 0
+        return found
 
     # ------------------------------------------------------------------------------------------ sweeps
     def sweep(self, int32_t start, int32_t count, int64_t idle_before_us, int64_t silent_before_us):

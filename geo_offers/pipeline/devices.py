@@ -21,6 +21,7 @@ from geo_offers.pipeline.requests import Left, Part, Request
 from geo_offers.pipeline.tracks import Moved, Share, Track
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.states import PresenceState
+from geo_offers.presence.trail import Worth
 
 IDLE_US: Final = 3_600 * 1_000_000
 SILENT_US: Final = 22 * IDLE_US  # before the stale-visit close ends the visits of a phone that fell silent
@@ -110,6 +111,10 @@ class Devices:
     def looked(self) -> tuple[int, float]:
         """Of how many points the last `settle` looked for the fences that hold them, and how long that took, s."""
         return self._tracks.looked, self._tracks.looked_s
+
+    def take_left_out(self) -> Mapping[Worth, int]:
+        """See `tracks.Tracks.take_left_out`."""
+        return self._tracks.take_left_out()
 
     def hold(self, user: UUID, *, held: bool) -> None:
         """While a user is held, all their pings go through their queue."""

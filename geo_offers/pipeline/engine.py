@@ -449,7 +449,8 @@ class Engine:
         return {"devices": self.devices.count(workspace), "queued": self._queued[workspace]}
 
     def observe(self) -> None:
-        """Sets the gauges."""
+        """Sets the gauges, and counts what the memory of devices has counted."""
         self._figures.queued.set(self._all_queued)
         self._figures.devices.set(len(self.devices))
         self._figures.fences.set(self._catalog.size())
+        self._figures.left_out(self.devices.take_left_out())

@@ -6,7 +6,7 @@ the machine's: what a look-up takes. It says how fast the process is, and nothin
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from prometheus_client import Counter as Total
 
 from geo_offers.pipeline.requests import RESULTS, Code, Status
 from geo_offers.presence.states import TransitionType
+from geo_offers.presence.trail import Worth
 
 RECENT: Final = 4_096
 _ACCEPTED: Final = Code.ACCEPTED.value
@@ -40,6 +41,12 @@ class Figures:
         self.transitions = Total("geo_offers_transitions", "Transitions by type", ["type"], registry=self.registry)
         self.decisions = Total(
             "geo_offers_decisions", "Decisions by outcome or reason", ["reason"], registry=self.registry
+        )
+        self.fixes_left_out = Total(
+            "geo_offers_fixes_left_out",
+            "Fixes of which calibrated fences took no note, or (stray) which they doubted, by why",
+            ["worth"],
+            registry=self.registry,
         )
         self.deliveries = Total(
             "geo_offers_deliveries", "Sends by lane and outcome", ["lane", "outcome"], registry=self.registry
@@ -83,6 +90,11 @@ class Figures:
     def moved(self, kind: TransitionType) -> None:
         """Counts a transition."""
         self._moved[kind].inc()
+
+    def left_out(self, worths: Mapping[Worth, int]) -> None:
+        """Counts fixes that were left out or doubted, by what they were worth."""
+        for worth, fixes in worths.items():
+            self.fixes_left_out.labels(worth.value).inc(fixes)
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""

@@ -23,6 +23,7 @@ from geo_offers.presence.calibrated import View
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import breadth_of
 from geo_offers.presence.states import PresenceState, Transition
+from geo_offers.presence.trail import Worth, judge
 
 LEAPS = 16  # in one request; beyond them no cross is told
 ENOUGH = 64  # transitions of one part: the points after them are the next part's, with a turn of its own
@@ -89,9 +90,17 @@ def _step_part(part: Part, state: PresenceState, index: GeofenceIndex, figures: 
         if point.region is not None:
             codes[number], state, edges = _step_region(point, state, index, workspace)
         else:
+            before = state.trail
             codes[number], state, edges = _step_fix(part, point, state, inside, index)
+            if index.calibrated and codes[number] == Code.ACCEPTED:
+                _count_worth(judge(before, point.fix()), figures)
         part.arrivals += [Arrival(point.device, edge, index.get(edge.fence)) for edge in edges]
     part.state = state
+
+
+def _count_worth(worth: Worth, figures: Figures) -> None:
+    if worth is not Worth.SOUND:
+        figures.left_out({worth: 1})
 
 
 def _step_fix(

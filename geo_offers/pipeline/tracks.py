@@ -18,6 +18,7 @@ from geo_offers.pipeline.requests import Arrival, Code, Left, Point, Points
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import check
 from geo_offers.presence.states import PresenceState
+from geo_offers.presence.trail import Worth
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -111,6 +112,13 @@ class Tracks(Protocol):
 
         Of one device the points up to the first that is to be stepped are taken, all after it are to be stepped too.
         epochs: of the partitions that are ours. index: of the workspace; without one nothing is taken.
+        """
+        ...
+
+    def take_left_out(self) -> Mapping[Worth, int]:
+        """How many fixes at calibrated fences were left out or doubted since this was last asked.
+
+        Those that the memory has taken itself.
         """
         ...
 
@@ -261,6 +269,9 @@ class PlainTracks:
             return Code.OUT_OF_RANGE
         refusal = check(point.at_us, lat, lon, now_us=received_us, replay=held.device.replay)
         return Code.STEP if refusal is None else Code[refusal.name]
+
+    def take_left_out(self) -> Mapping[Worth, int]:
+        return {}
 
     def sweep(self, start: int, count: int, idle_before_us: int, silent_before_us: int) -> tuple[int, Iterable[UUID]]:
         gone = []

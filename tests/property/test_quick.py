@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from collections import Counter
 from uuid import UUID
 
 import msgspec
@@ -25,7 +26,8 @@ from geo_offers.places.plain import PlainTable
 from geo_offers.presence import machine
 from geo_offers.presence.calibrated import View
 from geo_offers.presence.machine import REMEMBERED, breadth_of
-from geo_offers.presence.states import NOWHERE, PresenceState, Stay, load
+from geo_offers.presence.states import NOWHERE, Course, PresenceState, Stay, load
+from geo_offers.presence.trail import Trail, Worth, judge
 from geo_offers.web import pings
 from tests.property.test_places_table import geometries, places, turned
 
@@ -309,7 +311,7 @@ class World:
     """Devices in one memory, stepped as the engine steps them."""
 
     def __init__(self, tracks):
-        self.tracks, self.index = tracks, GeofenceIndex()
+        self.tracks, self.index, self.left_to_machine = tracks, GeofenceIndex(), Counter()
         for number in range(4):
             tracks.add(known(number, number // 2), 3, 0, self.index, held=False)
 
@@ -338,7 +340,9 @@ class World:
         assert bytes(codes) == before[1]
         edges = []
         points = [(batch[number], number) for number in numbers]
-        for point, number in sorted(points, key=lambda pair: (pair[0].at_us, pair[0].lat or 0, pair[0].lon or 0, pair[1])):
+        for point, number in sorted(
+            points, key=lambda pair: (pair[0].at_us, pair[0].lat or 0, pair[0].lon or 0, pair[1])
+        ):
             state, told, codes[number] = self.step(point)
             edges += [(device, edge) for edge in told]
             self.tracks.install(device, state, self.index)
@@ -356,8 +360,15 @@ class World:
         inside = index.locate_one(fix.lat, fix.lon)
         moved = state.lat is not None and (state.lat, state.lon) != (fix.lat, fix.lon)
         crossed = index.crossed(state.lat, state.lon, fix.lat, fix.lon) if moved else ()
+        if view.calibrated:
+            self.left_to_machine[judge(state.trail, fix)] += 1
         state, told = machine.step(state, fix, inside, crossed, workspace=WORKSPACE, device=point.device, view=view)
         return state, told, Code.ACCEPTED
+
+    def left_out(self):
+        """Of all fixes so far, by worth."""
+        self.left_to_machine.update(self.tracks.take_left_out())
+        return {worth: count for worth, count in self.left_to_machine.items() if worth is not Worth.SOUND}
 
     def step_region(self, point, state, view):
         of = self.index.get(FenceId(point.region))
@@ -404,7 +415,7 @@ def test_whatever_is_sent_and_however_fences_change_the_quick_way_and_the_machin
     at_us = NOW_US
     for act in play:
         if isinstance(act, list):
-            points = [point_drawn(at_us, *drawn) for drawn in act]
+            points = [point_drawn(at_us, drawn) for drawn in act]
             at_us = max(at_us, *(point.at_us for point in points))
             alike([world.send(points) for world in worlds])
         elif isinstance(act, str) and act.startswith("wait"):
@@ -413,6 +424,7 @@ def test_whatever_is_sent_and_however_fences_change_the_quick_way_and_the_machin
             for world in worlds:
                 change(world, act)
         alike([world.states() for world in worlds])
+    alike([world.left_out() for world in worlds])
 
 
 @compiled
@@ -452,13 +464,15 @@ def test_on_long_ways_among_calibrated_fences_the_quick_way_and_the_machine_say_
         points = [Point(UUID(int=100), at_us, lat, lon, accuracy_m, speed_mps, mock)]
         alike([world.send(points) for world in worlds])
         alike([world.states() for world in worlds])
+    alike([world.left_out() for world in worlds])
 
 
-def point_drawn(at_us, device, later_s, where, accuracy_m, speed_mps, mock):
+def point_drawn(at_us, drawn):
+    device, later_s, where, *more = drawn
     device, at_us = UUID(int=100 + device), at_us + later_s * 1_000_000
     if isinstance(where[0], str):
         return Point(device, at_us, None, None, region=f"s/{where[0]}", entered=where[1])
-    return Point(device, at_us, *where, accuracy_m, speed_mps, mock)
+    return Point(device, at_us, *where, *more)
 
 
 def change(world, act):
@@ -515,6 +529,33 @@ def test_who_walks_in_stays_and_walks_out_is_stepped_without_the_machine(radius_
 
 
 @compiled
+def test_who_visits_a_calibrated_fence_is_stepped_without_the_machine(monkeypatch):
+    world, device = World(quick.tracks(1.0, 20.0)), UUID(int=100)
+    world.index.put(fence("a", 2, 2, 60.0, mode="calibrated", confirm_s=90.0, min_confidence=0.5))
+    monkeypatch.setattr(machine, "step", None)
+    told, away = [], (LAT - 0.01, LON)
+    for minute, where in enumerate([*[away] * 2, *[PLACES[12]] * 6, *[away] * 4, (LAT + 0.01, LON + 0.0016)]):
+        _, edges = world.send([Point(device, NOW_US + minute * 61_000_000 + minute // 12 * 10**9, *where, 8.0, 1.0)])
+        told += [edge.type for _, edge in edges]
+    assert told == ["enter", "dwell", "confirm", "exit", "cross"]
+
+
+@compiled
+@pytest.mark.parametrize("mode", ["raw", "calibrated"])
+def test_where_no_border_is_near_a_device_at_calibrated_fences_needs_no_look_up(mode):
+    world = World(quick.tracks(1.0, 20.0))
+    world.index.put(fence("far", 40, 0, 50.0, mode=mode))
+    world.index.put(fence("farther", 4000, 0, 50.0, mode="calibrated"))
+    looked = []
+    for at, where in enumerate([*[PLACES[0], PLACES[1]] * 4, *[PLACES[0]] * 2]):
+        if at == 8:
+            world.index.put(fence("new", 0, 9, 50.0, mode=mode))
+        world.send([Point(UUID(int=100), NOW_US + at * 30_000_000, *where, 8.0)])
+        looked.append(world.tracks.looked)
+    assert looked == [1, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+
+
+@compiled
 def test_within_a_part_each_new_fix_makes_the_oldest_mark_forgotten():
     worlds, device = (World(quick.tracks(1.0, 20.0)), World(PlainTracks(1.0, 20.0))), UUID(int=100)
     marked = [Point(device, NOW_US, lat / 100, 1.0) for lat in range(1, REMEMBERED + 1)]  # all of one instant
@@ -535,16 +576,32 @@ def states():
         st.uuids(),
         st.integers(0, NOW_US),
         st.booleans(),
+        st.none() | st.floats(-3.0, 6.0),
+        st.none() | st.builds(Course, st.booleans(), fixes=st.integers(0, 9), way_m=st.floats(0, 1e5)),
     )
-    placed = st.one_of(st.tuples(st.floats(-90, 90), st.floats(-180, 180)), st.just((None, None)))
+    degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
+    placed = st.one_of(degrees, st.just((None, None)))
+    trails = st.builds(
+        lambda at_us, moved_us, where, stray, still: Trail(
+            at_us, at_us - moved_us, *where, 8.0, 1.5, *stray, *still, at_us - 9
+        ),
+        st.integers(0, NOW_US),
+        st.sampled_from([0, 5]),
+        degrees,
+        placed,
+        degrees,
+    )
     return st.builds(
-        lambda newest, where, inside, recent: PresenceState(
-            newest, *where, {stay.fence: stay for stay in inside}, recent
+        lambda newest, where, inside, recent, trail, elsewhere, arriving: PresenceState(
+            newest, *where, {stay.fence: stay for stay in inside}, recent, trail, elsewhere, arriving
         ),
         st.none() | st.integers(0, NOW_US),
         placed,
         st.lists(stays, max_size=3),
         st.integers(0, 64).map(lambda marks: bytes(range(1, marks * 3 + 1)) if marks < 64 else bytes(192)),
+        st.one_of(st.none(), trails, st.builds(Trail, st.integers(0, NOW_US))),
+        st.floats(-3.0, 6.0),
+        st.dictionaries(st.sampled_from(["s/a", "s/bä", "t/d"]), st.floats(-3.0, 6.0)),
     )
 
 

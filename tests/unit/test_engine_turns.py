@@ -174,6 +174,20 @@ async def test_points_without_a_transition_are_answered_without_a_commit():
         assert house.turn.batches == []
 
 
+async def test_fixes_of_which_calibrated_fences_take_no_note_are_counted():
+    async with a_house() as house:
+        device = house.store.add(uuid.uuid4())
+        calibrated = replace(FENCE, detect=Detect())
+        house.engine._catalog.put(WORKSPACE, [calibrated])
+        here = [Point(device, NOW_US + at * 1_000_000, *HOME, mock=True) for at in range(3)]
+        coarse = [Point(device, NOW_US + 9_000_000, *AWAY, accuracy_m=500.0)]
+        await house.engine.take(WORKSPACE, here + coarse, caller=device)
+        house.engine.observe()
+        page = house.engine._figures.page().decode()
+        assert 'geo_offers_fixes_left_out_total{worth="mocked"} 3.0' in page
+        assert 'geo_offers_fixes_left_out_total{worth="coarse"} 1.0' in page
+
+
 async def test_what_a_point_caused_is_committed_before_it_is_answered():
     async with a_house() as house:
         device = house.store.add(user := uuid.uuid4())

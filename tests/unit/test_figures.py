@@ -4,6 +4,7 @@ from uuid import UUID
 
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.requests import Code
+from geo_offers.presence.trail import Worth
 
 
 def _points(figures):
@@ -27,3 +28,12 @@ def test_a_workspace_is_told_of_its_own_pings_alone():
     figures.received(here, 3)
     figures.received(here, 4)
     assert (figures.pings(here), figures.pings(there)) == (7, 0)
+
+
+def test_fixes_that_say_nothing_are_counted_by_why():
+    figures = Figures()
+    figures.left_out({Worth.MOCKED: 2, Worth.STRAY: 1})
+    figures.left_out({Worth.MOCKED: 1})
+    page = figures.page().decode()
+    assert 'geo_offers_fixes_left_out_total{worth="mocked"} 3.0' in page
+    assert 'geo_offers_fixes_left_out_total{worth="stray"} 1.0' in page

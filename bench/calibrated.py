@@ -1,0 +1,209 @@
+"""What a ping costs at calibrated fences beside plain ones: by how many borders are near, and of the common load.
+
+The engine with the doubles of its ports, as in `growth`: admission, look-ups, presence, and nothing of sockets or a
+database; CPU time of frames of 1,000 that are columns already. Both lines have the same fences at the same places, with
+another detection mode, and take turns. Phones at one place keep still, with the errors that their accuracy says; those
+of the common load walk and drive. Memory is of devices with 64 marks each, one of nine inside a fence, one of five near
+one, in a process of its own.
+"""
+
+import argparse
+import asyncio
+import gc
+import multiprocessing
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench import lookup
+from bench.growth import Store, commit, known
+from bench.load import PING_EVERY_S, make_devices, make_fences
+from bench.report import Report, Row, Yardstick
+from geo_offers import clock
+from geo_offers.pipeline import quick
+from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.engine import Engine, Limits
+from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.partitions import PARTITIONS, Ownership
+from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.requests import Point
+from geo_offers.places.earth import FloatArray, metres_per_degree
+from geo_offers.places.fences import Detect, FenceId, Geofence
+from geo_offers.places.geometry import Circle
+from geo_offers.places.index import GeofenceIndex, prepare
+from geo_offers.presence import evidence, machine
+from geo_offers.presence.fixes import Fix
+from geo_offers.presence.states import Course, PresenceState, Stay
+from geo_offers.presence.trail import Trail
+
+Mode = Literal["raw", "calibrated"]
+MODES: Final[Sequence[Mode]] = ("raw", "calibrated")
+SHORT: Final = ("--fences", "5000", "--repeats", "3", "--memory", "100000")
+FRAME: Final = 1_000
+WARM: Final = 4
+_WORKSPACE: Final = UUID(int=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Phones that have so many borders within reach of a fix of this accuracy; away_m: none is nearer than this."""
+
+    name: str
+    accuracy_m: float
+    borders: range
+    away_m: float = 0.0
+
+
+KINDS: Final = (
+    Kind("no border within 300 m", 8.0, range(1), 300.0),
+    Kind("no border near", 8.0, range(1)),
+    Kind("one or two", 8.0, range(1, 3)),
+    Kind("eight", 65.0, range(8, 9)),
+)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fences", type=int, default=100_000, metavar="N")
+    parser.add_argument(
+        "--devices", type=int, default=20_000, metavar="N", help="places, and phones of the common load"
+    )
+    parser.add_argument("--repeats", type=int, default=10, metavar="N", help="pings of each phone that are timed")
+    parser.add_argument("--memory", type=int, default=1_000_000, metavar="N", help="devices whose memory is measured")
+    parser.add_argument("--seed", type=int, default=7, metavar="N")
+
+
+def reports(given: argparse.Namespace) -> Iterator[Report]:
+    rows = asyncio.run(_rows(given.fences, given.devices, given.repeats, given.seed))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as own:
+        found = {f"bytes_a_device_{mode}": own.submit(device_bytes, mode, given.memory).result() for mode in MODES}
+    load = {"fences": given.fences, "devices": given.devices, "pings_a_phone": given.repeats, "seed": given.seed}
+    yield Report("calibrated", load, rows, found)
+
+
+async def _rows(count: int, devices: int, repeats: int, seed: int) -> list[Row]:
+    fences = make_fences(count, seed)
+    covers = [prepare(fence) for fence in fences]
+    indexes = {mode: GeofenceIndex() for mode in MODES}
+    for mode, index in indexes.items():
+        for fence, cover in zip(fences, covers, strict=True):
+            index.put(replace(fence, detect=Detect(mode)), cover)
+    gc.freeze()
+    walking = make_devices(devices, count, seed)
+    places = {kind: _places(kind, indexes["raw"], walking.lat, walking.lon) for kind in KINDS}
+    rng = np.random.default_rng([seed, 4])
+    rows = []
+    for kind, (lat, lon) in places.items():
+        if len(lat):
+            steps = [_jittered(lat, lon, kind.accuracy_m, rng) for _ in range(WARM + repeats)]
+            rows += await _lines(kind.name, indexes, steps, kind.accuracy_m)
+    return rows + await _lines("the common load", indexes, list(zip(*walking.walk(WARM + repeats), strict=True)), 8.0)
+
+
+def _places(kind: Kind, index: GeofenceIndex, lat: FloatArray, lon: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Outside of all fences."""
+    reach_m = evidence.reach_m(evidence.scale_m(kind.accuracy_m))
+    chosen = [
+        len(index.around(*place, reach_m)) in kind.borders
+        and not index.locate_one(*place)
+        and not (kind.away_m and index.around(*place, kind.away_m))
+        for place in zip(lat.tolist(), lon.tolist(), strict=True)
+    ]
+    return lat[chosen], lon[chosen]
+
+
+def _jittered(
+    lat: FloatArray, lon: FloatArray, accuracy_m: float, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    north_m, east_m = metres_per_degree(lat)
+    y_m, x_m = rng.normal(0, accuracy_m / evidence.AXIS / 4, (2, len(lat)))
+    return lat + y_m / north_m, lon + x_m / east_m
+
+
+async def _lines(
+    name: str, indexes: Mapping[Mode, GeofenceIndex], steps: Sequence[tuple[FloatArray, FloatArray]], accuracy_m: float
+) -> list[Row]:
+    """One row a mode; a round of pings by turns."""
+    spent: dict[Mode, list[float]] = {mode: [] for mode in MODES}
+    yardsticks = {mode: Yardstick(time.process_time) for mode in MODES}
+    edges = dict.fromkeys(MODES, 0)
+    async with _engine(indexes["raw"]) as raw, _engine(indexes["calibrated"]) as weighed:
+        at_us = clock.now_us()
+        for number, (lat, lon) in enumerate(steps):
+            at_us += int(PING_EVERY_S * 1e6)
+            for mode, engine in (("raw", raw), ("calibrated", weighed)):
+                ns, told = await _round(engine, lat, lon, at_us, accuracy_m)
+                if number >= WARM:
+                    yardsticks[mode].spin()
+                    spent[mode].append(ns / len(lat))
+                    edges[mode] += told
+    times = statistics.median(b / a for a, b in zip(spent["raw"], spent["calibrated"], strict=True))
+    more = {mode: {"phones": len(steps[0][0]), "edges": edges[mode]} for mode in MODES}
+    more["calibrated"] |= {"times_raw": times}
+    return [
+        Row(f"{name}, {mode}", statistics.median(spent[mode]), "ns/ping", yardsticks[mode], None, more[mode])
+        for mode in MODES
+    ]
+
+
+@asynccontextmanager
+async def _engine(index: GeofenceIndex) -> AsyncIterator[Engine]:
+    catalog = Catalog()
+    catalog.install(_WORKSPACE, index)
+    ownership = Ownership(None, "bench")  # type: ignore[arg-type]  # it owns what it is told to, and asks nobody
+    ownership.epochs = dict.fromkeys(range(PARTITIONS), 1)
+    engine = Engine(catalog, Store(), commit, Figures(), ownership, limits=Limits())  # type: ignore[arg-type]
+    turns = asyncio.create_task(engine.run())
+    try:
+        yield engine
+    finally:
+        turns.cancel()
+
+
+async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int, accuracy_m: float) -> tuple[float, int]:
+    """CPU ns of one ping of every phone, and the edges."""
+    spent_ns, edges = 0, 0
+    for start in range(0, len(lat), FRAME):
+        places = enumerate(zip(lat[start : start + FRAME].tolist(), lon[start : start + FRAME].tolist(), strict=True))
+        batch = quick.batch_of([Point(UUID(int=start + n + 1), at_us, *place, accuracy_m) for n, place in places])
+        started = time.process_time_ns()
+        request = await engine.take(_WORKSPACE, batch, caller=None)
+        spent_ns += time.process_time_ns() - started
+        edges += len(request.transitions)
+    return spent_ns, edges
+
+
+# ------------------------------------------------------------------------------------------------ memory
+def device_bytes(mode: Mode, size: int) -> float:
+    """Resident bytes a device of that many, beyond an empty memory."""
+    index = GeofenceIndex(_fence(number, mode) for number in range(100))
+    gc.collect()
+    before = lookup.resident_bytes()
+    held, marks = quick.tracks(1.0, 20.0), machine.fingerprint(Fix(1, 1.0, 1.0)) * machine.REMEMBERED
+    for number in range(size):
+        held.add(_full(number, mode, list(index.ids()), marks), 1, 1, index, held=False)
+    gc.collect()
+    return (lookup.resident_bytes() - before) / len(held)
+
+
+def _fence(number: int, mode: Mode) -> Geofence:
+    shape = Circle(48 + number / 100, 11.0, 100.0)
+    return Geofence(FenceId(f"bench/{number}"), 1, "", shape, None, (), active=True, detect=Detect(mode))
+
+
+def _full(number: int, mode: Mode, fences: Sequence[FenceId], marks: bytes) -> KnownDevice:
+    device, fence = UUID(int=(number + 1) << 64), fences[number % len(fences)]
+    stay, state = Stay(fence, 1, device, 0), PresenceState(1, 1.0, 1.0, {}, marks)
+    if mode == "calibrated":
+        stay = replace(stay, log_odds=1.0, course=Course(confirmed=True))
+        trail = Trail(1, 1, 1.0, 1.0, 8.0, 1.0, still_lat=1.0, still_lon=1.0, still_us=1)
+        arriving = {fence: -2.0} if number % 5 == 0 else {}
+        state = replace(state, trail=trail, elsewhere=evidence.LOWEST, arriving=arriving)
+    return replace(known(_WORKSPACE, device), state=replace(state, inside={fence: stay} if number % 9 == 0 else {}))
