@@ -1162,10 +1162,7 @@ cdef class Tracks:
             return False
         self._judge(past, ping)
         left_m = clear_m - self.judged.still_m * STRETCH
-        if (
-            self.judged.worth != SOUND or self.judged.way_m > STRAIGHT_M or fabs(ping.lat) > FLAT_DEG
-            or reach_m(self.fix.accuracy_m) > left_m
-        ):
+        if self.judged.worth != SOUND or not self._is_straight() or reach_m(self.fix.accuracy_m) > left_m:
             return False
         follow(&self.trail, &self.fix, &self.judged)
         keep(&one.past, &self.trail, LOWEST, NULL, 0)
@@ -1211,20 +1208,32 @@ cdef class Tracks:
                 return STEP
         if plain:
             return STEP
-        if not isnan(one.lat) and (one.lat != ping.lat or one.lon != ping.lon):
-            if table.may_cross(one.lat, one.lon, ping.lat, ping.lon):
-                return STEP
-        if not table.calibrated:
-            forget(&one.past)
-        else:
+        if table.calibrated:
             worth = self._look(one.past, one.stays, one.n_stays, ping, table, borders, index, within, inside)
             if worth == WORTHS or self.edges:
                 return STEP
+        if not isnan(one.lat) and (one.lat != ping.lat or one.lon != ping.lon):
+            if not (table.calibrated and self._is_clear(one)):
+                if table.may_cross(one.lat, one.lon, ping.lat, ping.lon):
+                    return STEP
+        if not table.calibrated:
+            forget(&one.past)
+        else:
             self.worths[worth] += 1
             if worth >= STRAY:
                 self._follow(&one.past, one.stays, table, index)
         self._accept(one, ping, mark)
         return ACCEPTED
+
+    cdef bint _is_clear(self, const Record* one) noexcept:
+        """Whether the way to the fix that was looked at last is shorter than that to any border."""
+        if self.trail.lat != one.lat or self.trail.lon != one.lon:
+            return False
+        return self._is_straight() and self.judged.way_m * STRETCH + SLACK_M < self.clear_m
+
+    cdef inline bint _is_straight(self) noexcept:
+        """Whether the way to it is about the straight line of degrees."""
+        return self.judged.way_m <= STRAIGHT_M and fabs(self.fix.lat) <= FLAT_DEG
 
     # ------------------------------------------------------------------------------------------ evidence
     cdef void _judge(self, const Past* past, Ping* ping) noexcept:
@@ -1247,7 +1256,7 @@ cdef class Tracks:
         cdef const Aside* aside = NULL if past == NULL else past.aside
         cdef const Arriving* arriving
         cdef int k, at, found
-        self.n_looks, self.edges = 0, False
+        self.n_looks, self.edges, self.clear_m = 0, False, 0.0
         self._judge(past, ping)
         if self.judged.worth < STRAY:
             return self.judged.worth
@@ -1260,7 +1269,7 @@ cdef class Tracks:
         if found > MOST_AROUND:
             return WORTHS
         if found:
-            self.clear_m = 0.0
+            self.clear_m = fabs(away_m[0])
         for k in range(found):
             if table.filed[numbers[k]].calibrated:
                 self._add_look(numbers[k], away_m[k])
