@@ -12,7 +12,7 @@ it is (tests/property/test_quick.py); where a case is rare it leaves all of them
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.math cimport NAN, fabs, isnan
+from libc.math cimport INFINITY, NAN, fabs, isnan
 from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memset
@@ -91,7 +91,8 @@ cdef int64_t TOO_OLD_US = TOO_OLD
 cdef double LEAP_DEG = LEAP
 cdef int32_t MOST_AROUND = AROUND_MOST
 cdef double PRIOR = evidence.PRIOR, LOWEST = evidence.LOWEST
-cdef double PRESENT = calibrated.PRESENT, ABSENT_AT = calibrated.ABSENT
+cdef double PRESENT = calibrated.PRESENT, ABSENT_AT = calibrated.ABSENT, PLAIN = calibrated.PLAIN
+cdef double NARROW_M = evidence.NARROW_M, OUTSIDE_M = evidence.OUTSIDE_M
 cdef double STILL_S = trail.STILL_S
 cdef double STRETCH = 1.02  # a distance on the plane is never so much too short
 cdef double SLACK_M = 1.0
@@ -1255,6 +1256,7 @@ cdef class Tracks:
         cdef double[FEW + 1] away_m
         cdef const Aside* aside = NULL if past == NULL else past.aside
         cdef const Arriving* arriving
+        cdef double elsewhere_m = INFINITY if inside else OUTSIDE_M
         cdef int k, at, found
         self.n_looks, self.edges, self.clear_m = 0, False, 0.0
         self._judge(past, ping)
@@ -1292,10 +1294,13 @@ cdef class Tracks:
             if at < 0:
                 return WORTHS
             self.looks[at].arriving = k
-        if self.n_looks and table.memo is None:
+        if table.memo is None:
             table.memo = Rules()
+        for k in range(inside):
+            elsewhere_m = min(elsewhere_m, (<Rules>table.memo).find(table, within[k], index).breadth_m)
+        elsewhere_m = max(elsewhere_m, NARROW_M)
         for k in range(self.n_looks):
-            self._weigh(self.looks + k, past, stays, table, index)
+            self._weigh(self.looks + k, past, stays, elsewhere_m, table, index)
         return self.judged.worth
 
     cdef int _look_at(self, int32_t number, Table table) noexcept:
@@ -1316,20 +1321,24 @@ cdef class Tracks:
         look.number, look.away_m, look.stay, look.arriving, look.makes = number, away_m, -1, -1, 0
         self.n_looks += 1
 
-    cdef object _weigh(self, Look* look, const Past* past, const OpenStay* stays, Table table, index):
-        """As `calibrated._looked`: what a fix makes at one fence."""
+    cdef object _weigh(
+        self, Look* look, const Past* past, const OpenStay* stays, double elsewhere_m, Table table, index
+    ):
+        """As `calibrated._looked`: what a fix makes at one fence. elsewhere_m: as in `calibrated.step`."""
         cdef const Rule* rule = (<Rules>table.memo).find(table, look.number, index)
         cdef const Detect* detect = (<Rules>table.memo).detects + rule.detect
         cdef const OpenStay* stay = <const OpenStay*>NULL if look.stay < 0 else stays + look.stay
-        cdef double before = PRIOR if past == NULL else past.elsewhere, lowered_m = 0.0, standing
+        cdef double before = PRIOR if past == NULL else past.elsewhere, lowered_m = 0.0, outside_m = OUTSIDE_M, standing
         cdef Weighed weighed
         cdef bint present
         if stay != NULL:
-            before = -PRESENT if isnan(stay.course.log_odds) else stay.course.log_odds
+            before = PLAIN if isnan(stay.course.log_odds) else stay.course.log_odds
             lowered_m = detect.margin_m
+            if look.away_m > 0.0 and elsewhere_m < outside_m:
+                outside_m, lowered_m = elsewhere_m, 0.0
         elif look.arriving >= 0:
             before = past.aside.arriving[look.arriving].log_odds
-        weighed = weigh(&self.sight, before, look.away_m - lowered_m, rule.breadth_m)
+        weighed = weigh(&self.sight, before, look.away_m - lowered_m, rule.breadth_m, outside_m)
         look.now, look.kept = weighed.now, weighed.kept
         standing = weighed.now - rule.term
         present = look.away_m <= 0.0 and standing >= PRESENT

@@ -59,5 +59,7 @@ cdef Judged judged(const Trail* trail, const Fix* fix) noexcept nogil
 cdef void follow(Trail* trail, const Fix* fix, const Judged* judged) noexcept nogil
 cdef Sight sight_of(const Trail* trail, double elsewhere, const Fix* fix, const Judged* judged) noexcept nogil
 cdef double reach_m(double accuracy_m) noexcept nogil
-cdef Weighed weigh(const Sight* sight, double log_odds, double away_m, double breadth_m) noexcept nogil
+cdef Weighed weigh(
+    const Sight* sight, double log_odds, double away_m, double breadth_m, double outside_m
+) noexcept nogil
 cdef double probability(double log_odds) noexcept nogil

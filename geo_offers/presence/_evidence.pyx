@@ -25,7 +25,7 @@ cdef double LOWEST = evidence.LOWEST, HIGHEST = evidence.HIGHEST
 cdef double SHARE = evidence.INSIDE_S / (evidence.INSIDE_S + evidence.OUTSIDE_S)
 cdef double RATE = 1.0 / evidence.INSIDE_S + 1.0 / evidence.OUTSIDE_S
 cdef double AXIS = evidence.AXIS, LEAST_SCALE_M = evidence.LEAST_SCALE_M, LOGISTIC = evidence.LOGISTIC
-cdef double OUTSIDE_M = evidence.OUTSIDE_M, BROAD_M = evidence.BROAD_M, NARROW_M = evidence.NARROW_M
+cdef double BROAD_M = evidence.BROAD_M, NARROW_M = evidence.NARROW_M
 cdef double DOUBT = evidence.DOUBT, DOUBT_STRAY = evidence.DOUBT_STRAY, DOUBT_M = evidence.DOUBT_M
 cdef double FAR = evidence.far(evidence.DOUBT), FAR_STRAY = evidence.far(evidence.DOUBT_STRAY)
 cdef double ALIKE_S = evidence.ALIKE_S, LEAST_WEIGHT = evidence.LEAST_WEIGHT, REACH = evidence.REACH
@@ -145,13 +145,15 @@ cdef inline double beyond(double z) noexcept nogil:
     return 1.0 if z > 40.0 else 1.0 / (1.0 + exp(-LOGISTIC * z))
 
 
-cdef inline double likelihood(double away_m, double breadth_m, double scale, double doubt) noexcept nogil:
+cdef inline double likelihood(
+    double away_m, double breadth_m, double scale, double doubt, double outside_m
+) noexcept nogil:
     cdef double outside = beyond(away_m / scale)
     cdef double inside = beyond((away_m + breadth_m) / scale) - outside
     cdef double spread_m = breadth_m if breadth_m > NARROW_M else NARROW_M
     cdef double floor = doubt / DOUBT_M
     spread_m = spread_m if spread_m < BROAD_M else BROAD_M
-    return log(((1.0 - doubt) * inside / spread_m + floor) / ((1.0 - doubt) * outside / OUTSIDE_M + floor))
+    return log(((1.0 - doubt) * inside / spread_m + floor) / ((1.0 - doubt) * outside / outside_m + floor))
 
 
 cdef double probability(double log_odds) noexcept nogil:
@@ -173,10 +175,12 @@ cdef Sight sight_of(const Trail* trail, double elsewhere, const Fix* fix, const 
     return sight
 
 
-cdef Weighed weigh(const Sight* sight, double log_odds, double away_m, double breadth_m) noexcept nogil:
+cdef Weighed weigh(
+    const Sight* sight, double log_odds, double away_m, double breadth_m, double outside_m
+) noexcept nogil:
     """As `calibrated._Sight.weigh`."""
     cdef Weighed weighed
-    cdef double news = likelihood(away_m, breadth_m, sight.scale, sight.doubt)
+    cdef double news = likelihood(away_m, breadth_m, sight.scale, sight.doubt, outside_m)
     if not sight.first:
         log_odds = predict(log_odds, sight.faded)
     weighed.now = log_odds + (sight.weight if sight.weight > LEAST_WEIGHT else LEAST_WEIGHT) * news
