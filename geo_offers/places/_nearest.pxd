@@ -1,5 +1,5 @@
 cimport cython
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from geo_offers.places._kernel cimport Table
 
@@ -41,6 +41,14 @@ cdef struct Found:
     double away_m
     int32_t fence
 
+cdef struct Square:
+    # What is near a square of a thousandth of a degree: fences of which the border may be within `clear_m` of its middle.
+    uint64_t name  # 0: none
+    uint32_t changed  # as `Borders.changed` was then
+    int32_t count  # SEEN: nobody has looked yet; MANY: they are too many
+    float clear_m
+    int32_t[11] fences
+
 
 @cython.final
 cdef class Borders:
@@ -62,6 +70,9 @@ cdef class Borders:
     cdef int32_t best_used, best_limit, best_room
     cdef double cut_m  # as near must be what is to be among the best
     cdef double passed_m  # no border that was passed over is nearer
+    cdef uint32_t changed
+    cdef Square* squares  # each where its name says, one of several
+    cdef uint64_t mask
 
     cdef void _put_circle(self, int32_t number, double lat, double lon, double radius_m) noexcept
     cdef void _on_ground(self, double lat, double lon, double* to) noexcept nogil
@@ -92,6 +103,8 @@ cdef class Borders:
     cdef void _find(self, double lat, double lon, int32_t limit) noexcept
     cdef void _open(self, double cut_m, int32_t limit) noexcept nogil
     cdef void _find_within(self, double lat, double lon, double reach_m, int32_t limit) noexcept nogil
+    cdef Square* _square(self, double lat, double lon, double reach_m) noexcept nogil
+    cdef void _descend_all(self, double lat, double lon) noexcept nogil
     cdef void _find_signed(self, Table table, double lat, double lon, double reach_m, int32_t limit) noexcept nogil
     cdef double _clear_m(self) noexcept nogil
     cdef void _descend(self, int32_t node, const double* point, double earth_m) noexcept nogil

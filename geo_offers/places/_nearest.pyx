@@ -7,7 +7,8 @@ no bound among small ones. A question takes the nodes in the order of how near a
 that is farther than what was found: the cost follows what lies around, not how much there is.
 
 All borders within a reach are found by descent from the roots: nothing has to be put in order, and whatever is passed
-over on the way tells how far the next border is at the least.
+over on the way tells how far the next border is at the least. Where somebody asks again in a square of some hundred
+metres, what is near it is remembered until the next change: then only that is measured.
 
 In space there is no pole and no antimeridian, and the straight line is never longer than the way along the ground.
 Outlines are read as they are (`outline.py`), and edges cut as `borders.py` has it.
@@ -16,8 +17,8 @@ Outlines are read as they are (`outline.py`), and edges cut as `borders.py` has 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport INFINITY, asin, atan2, ceil, cos, fabs, fmax, fmin, nextafter, sin, sqrt
-from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
 
 from geo_offers.places._kernel cimport Table
 
@@ -36,6 +37,11 @@ cdef enum:
     FULL = 12  # items of a leaf before it is split
     PIECES = 40  # of a chunk
     SPLITS = 18  # from all of the Earth down to the smallest node
+    LISTED = 11  # fences of a square
+    SEEN = -1
+    MANY = -2
+    FEWEST_SQUARES = 1024
+    MOST_SQUARES = 65536
 
 cdef double RADIANS = 0.017453292519943295
 cdef double DEGREES = 57.29577951308232
@@ -47,6 +53,9 @@ cdef double ROUNDED = 1.000001  # more than a float rounds, and the ends' offset
 cdef double WIDE_M = 1e6  # an area whose border is within this of a point lies there itself, not all around it
 cdef double AROUND = 1.001  # a circle around an area is larger by this, and by AROUND_M, than it need be
 cdef double AROUND_M = 0.01
+cdef double A_DEGREE = 1000.0  # squares along it
+cdef double CORNER_M = 79.0  # no point of a square is farther from its middle
+cdef double SQUARE_REACH_M = 80.0  # for fixes that are good to 34 m
 cdef double BAND_M = 0.01  # within this of the truth is what a distance says
 
 cdef inline int octant(const Cube* cube, const Item* item) noexcept nogil:
@@ -146,6 +155,7 @@ cdef class Borders:
         free(self.first)
         free(self.heap)
         free(self.best)
+        free(self.squares)
 
     # ------------------------------------------------------------------------------------------ changes
     def put(self, int32_t number, bytes outline):
@@ -158,6 +168,7 @@ cdef class Borders:
         cdef int64_t count = size // 2, start = 0, stop, ends
         cdef double stray_m
         cdef bint cut
+        self.changed += 1
         if size == 3:
             self._put_circle(number, degrees[0], degrees[1], degrees[2])
             return True
@@ -181,6 +192,7 @@ cdef class Borders:
 
         stray_m: how far the true border may be from the pieces.
         """
+        self.changed += 1
         self._put_ring(number, &ends[0, 0], <int32_t>ends.shape[0], stray_m)
 
     cdef void _put_circle(self, int32_t number, double lat, double lon, double radius_m) noexcept:
@@ -283,6 +295,7 @@ cdef class Borders:
     def remove(self, int32_t number):
         """Take a fence out; one that is not there is none."""
         cdef int32_t at = self.first[number] if number < self.first_room else -1, sibling
+        self.changed += 1
         while at >= 0:
             self._take_out(at)
             sibling = self.items[at].sibling
@@ -508,13 +521,53 @@ cdef class Borders:
         """Leaves the nearest borders that are no farther than `reach_m` among the best."""
         cdef double[3] point
         cdef double earth_m
-        cdef int32_t k
+        cdef int32_t k, at
+        cdef Square* square = self._square(lat, lon, reach_m)
         self._open(nextafter(reach_m, INFINITY), limit)
+        if square == NULL:
+            self._descend_all(lat, lon)
+            return
+        self._on_ground(lat, lon, point)
+        earth_m = self._earth_m(point[0], point[1], point[2])
+        for k in range(square.count):
+            at = self.first[square.fences[k]]
+            while at >= 0:
+                self._measure(self.items + at, point[0], point[1], point[2], earth_m)
+                at = self.items[at].sibling
+        self._pass(square.clear_m - CORNER_M)
+
+    cdef void _descend_all(self, double lat, double lon) noexcept nogil:
+        cdef double[3] point
+        cdef double earth_m
+        cdef int32_t k
         self._on_ground(lat, lon, point)
         earth_m = self._earth_m(point[0], point[1], point[2])
         for k in range(CLASSES):
             if self.nodes[k].count:
                 self._descend(k, point, earth_m)
+
+    cdef Square* _square(self, double lat, double lon, double reach_m) noexcept nogil:
+        """What is near a point's square, where that says all within a reach; NULL where it does not."""
+        cdef int64_t row = <int64_t>((lat + 90) * A_DEGREE), column = <int64_t>((lon + 180) * A_DEGREE)
+        cdef uint64_t name = (<uint64_t>row << 32 | <uint64_t>column) + 1, room = FEWEST_SQUARES
+        cdef Square* square
+        cdef int32_t k
+        if self.squares == NULL:
+            while room < <uint64_t>self.items_used and room < MOST_SQUARES:
+                room *= 2
+            self.squares, self.mask = <Square*>calloc(room, sizeof(Square)), room - 1
+        square = self.squares + ((name * <uint64_t>0x9E3779B97F4A7C15) >> 40 & self.mask)
+        if square.name != name or square.changed != self.changed:
+            square.name, square.changed, square.count = name, self.changed, SEEN
+            return NULL
+        if square.count == SEEN:
+            self._open(CORNER_M + SQUARE_REACH_M, LISTED + 1)
+            self._descend_all((row + 0.5) / A_DEGREE - 90, (column + 0.5) / A_DEGREE - 180)
+            square.count = self.best_used if self.best_used <= LISTED else MANY
+            square.clear_m = <float>((self.passed_m - BAND_M) / ROUNDED)
+            for k in range(square.count):
+                square.fences[k] = self.best[k].fence
+        return square if square.count != MANY and reach_m + CORNER_M <= square.clear_m else NULL
 
     cdef void _find_signed(self, Table table, double lat, double lon, double reach_m, int32_t limit) noexcept nogil:
         """As `_find_within`; their distances less than 0 inside."""

@@ -1,6 +1,7 @@
 """The borders around a point against the distance to each one, by the compiled search and by the plain one."""
 
 import math
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -159,3 +160,31 @@ def test_at_a_spot_of_areas_of_many_corners_the_bound_holds_and_signs_are_right(
         truth = [border_distance_one(area, lat, 8.0) for area in areas]
         expected = sorted((away_m for away_m in truth if abs(away_m) <= 300.0), key=abs)[:AROUND_MOST]
         assert [away_m for _, away_m in index.around(lat, 8.0, 300.0)] == pytest.approx(expected, abs=0.001)
+
+
+@compiled
+@settings(deadline=None)
+@given(
+    st.lists(drawn().map(itemgetter(0)), min_size=1, max_size=8),
+    drawn().map(itemgetter(0)),
+    REACHES_M,
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.0, 3e-4]),
+)
+def test_who_asks_again_nearby_is_told_what_an_index_says_that_is_asked_once(geometries, late, reach_m, seed, step):
+    index = index_of(geometries)
+    changes = [
+        lambda: index.put(fence("s/late", late)),
+        lambda: index.put(fence("s/000", late)),
+        lambda: index.remove(FenceId("s/late")),
+    ]
+    lat, lon = next(points(geometries, reach_m, seed))
+    places = [(max(-90.0, min(90.0, lat + move)), turned(lon - move)) for move in (0.0, step, 0.0, -step, 0.0)]
+    for change in [None, *changes]:
+        if change is not None:
+            change()
+        for place in places:
+            anew = GeofenceIndex(index)
+            assert index.around(*place, reach_m) == anew.around(*place, reach_m)
+            nearest_m = min((abs(away_m) for _, away_m in anew.around(*place, 30_000.0)), default=math.inf)
+            assert index.borders.clear_m(*place, reach_m) <= nearest_m + BAND_M
