@@ -2,14 +2,16 @@
 
 The engine with the doubles of its ports, as in `growth`: admission, look-ups, presence, and nothing of sockets or a
 database; CPU time of frames of 1,000 that are columns already. Both lines have the same fences at the same places, with
-another detection mode, and take turns. Phones at one place keep still, with the errors that their accuracy says; those
-of the common load walk and drive. Memory is of devices with 64 marks each, one of nine inside a fence, one of five near
-one, in a process of its own.
+another detection mode, and take turns. Phones at one place keep still, with errors such as their accuracy says; those
+of the common load walk and drive. Where eight borders are near, that many stores of a market have been put about a
+phone on top of the load. Memory is of devices with 64 marks each, one of nine inside a fence, one of five near one, in
+a process of its own.
 """
 
 import argparse
 import asyncio
 import gc
+import math
 import multiprocessing
 import statistics
 import time
@@ -54,20 +56,24 @@ _WORKSPACE: Final = UUID(int=1)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Phones that have so many borders within reach of a fix of this accuracy; away_m: none is nearer than this."""
+    """Phones that have so many borders within reach of a fix; away_m: none is nearer than this."""
 
     name: str
-    accuracy_m: float
     borders: range
     away_m: float = 0.0
 
 
 KINDS: Final = (
-    Kind("no border within 300 m", 8.0, range(1), 300.0),
-    Kind("no border near", 8.0, range(1)),
-    Kind("one or two", 8.0, range(1, 3)),
-    Kind("eight", 65.0, range(8, 9)),
+    Kind("no border within 300 m", range(1), 300.0),
+    Kind("no border near", range(1)),
+    Kind("one or two", range(1, 3)),
+    Kind("eight", range(8, 9)),
 )
+ACCURACY_M: Final = 8.0
+MARKETS: Final = 500
+STORES: Final = 8
+STORE_M: Final = 30.0
+"""Radius of a market's stores; from their middle they are half as much farther away."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -89,27 +95,44 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
 
 
 async def _rows(count: int, devices: int, repeats: int, seed: int) -> list[Row]:
+    walking = make_devices(devices, count, seed)
     fences = make_fences(count, seed)
+    fences += [
+        store
+        for place in zip(walking.lat[:MARKETS].tolist(), walking.lon[:MARKETS].tolist(), strict=True)
+        for store in _market(*place, str(len(fences)))
+    ]
     covers = [prepare(fence) for fence in fences]
     indexes = {mode: GeofenceIndex() for mode in MODES}
     for mode, index in indexes.items():
         for fence, cover in zip(fences, covers, strict=True):
             index.put(replace(fence, detect=Detect(mode)), cover)
     gc.freeze()
-    walking = make_devices(devices, count, seed)
     places = {kind: _places(kind, indexes["raw"], walking.lat, walking.lon) for kind in KINDS}
     rng = np.random.default_rng([seed, 4])
     rows = []
     for kind, (lat, lon) in places.items():
         if len(lat):
-            steps = [_jittered(lat, lon, kind.accuracy_m, rng) for _ in range(WARM + repeats)]
-            rows += await _lines(kind.name, indexes, steps, kind.accuracy_m)
-    return rows + await _lines("the common load", indexes, list(zip(*walking.walk(WARM + repeats), strict=True)), 8.0)
+            steps = [_jittered(lat, lon, rng) for _ in range(WARM + repeats)]
+            rows += await _lines(kind.name, indexes, steps)
+    return rows + await _lines("the common load", indexes, list(zip(*walking.walk(WARM + repeats), strict=True)))
+
+
+def _market(lat: float, lon: float, name: str) -> list[Geofence]:
+    north_m, east_m = metres_per_degree(np.array([lat]))
+    places = [
+        (
+            lat + 1.5 * STORE_M * math.cos(turn) / float(north_m[0]),
+            lon + 1.5 * STORE_M * math.sin(turn) / float(east_m[0]),
+        )
+        for turn in (2 * math.pi * number / STORES for number in range(STORES))
+    ]
+    return [_fence(f"{name}-{lat}-{lon}-{number}", Circle(*place, STORE_M)) for number, place in enumerate(places)]
 
 
 def _places(kind: Kind, index: GeofenceIndex, lat: FloatArray, lon: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Outside of all fences."""
-    reach_m = evidence.reach_m(evidence.scale_m(kind.accuracy_m))
+    reach_m = evidence.reach_m(evidence.scale_m(ACCURACY_M))
     chosen = [
         len(index.around(*place, reach_m)) in kind.borders
         and not index.locate_one(*place)
@@ -119,16 +142,14 @@ def _places(kind: Kind, index: GeofenceIndex, lat: FloatArray, lon: FloatArray) 
     return lat[chosen], lon[chosen]
 
 
-def _jittered(
-    lat: FloatArray, lon: FloatArray, accuracy_m: float, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
+def _jittered(lat: FloatArray, lon: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     north_m, east_m = metres_per_degree(lat)
-    y_m, x_m = rng.normal(0, accuracy_m / evidence.AXIS / 4, (2, len(lat)))
+    y_m, x_m = rng.normal(0, ACCURACY_M / evidence.AXIS / 4, (2, len(lat)))
     return lat + y_m / north_m, lon + x_m / east_m
 
 
 async def _lines(
-    name: str, indexes: Mapping[Mode, GeofenceIndex], steps: Sequence[tuple[FloatArray, FloatArray]], accuracy_m: float
+    name: str, indexes: Mapping[Mode, GeofenceIndex], steps: Sequence[tuple[FloatArray, FloatArray]]
 ) -> list[Row]:
     """One row a mode; a round of pings by turns."""
     spent: dict[Mode, list[float]] = {mode: [] for mode in MODES}
@@ -139,7 +160,7 @@ async def _lines(
         for number, (lat, lon) in enumerate(steps):
             at_us += int(PING_EVERY_S * 1e6)
             for mode, engine in (("raw", raw), ("calibrated", weighed)):
-                ns, told = await _round(engine, lat, lon, at_us, accuracy_m)
+                ns, told = await _round(engine, lat, lon, at_us)
                 if number >= WARM:
                     yardsticks[mode].spin()
                     spent[mode].append(ns / len(lat))
@@ -167,12 +188,12 @@ async def _engine(index: GeofenceIndex) -> AsyncIterator[Engine]:
         turns.cancel()
 
 
-async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int, accuracy_m: float) -> tuple[float, int]:
+async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int) -> tuple[float, int]:
     """CPU ns of one ping of every phone, and the edges."""
     spent_ns, edges = 0, 0
     for start in range(0, len(lat), FRAME):
         places = enumerate(zip(lat[start : start + FRAME].tolist(), lon[start : start + FRAME].tolist(), strict=True))
-        batch = quick.batch_of([Point(UUID(int=start + n + 1), at_us, *place, accuracy_m) for n, place in places])
+        batch = quick.batch_of([Point(UUID(int=start + n + 1), at_us, *place, ACCURACY_M) for n, place in places])
         started = time.process_time_ns()
         request = await engine.take(_WORKSPACE, batch, caller=None)
         spent_ns += time.process_time_ns() - started
@@ -183,19 +204,19 @@ async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int, a
 # ------------------------------------------------------------------------------------------------ memory
 def device_bytes(mode: Mode, size: int) -> float:
     """Resident bytes a device of that many, beyond an empty memory."""
-    index = GeofenceIndex(_fence(number, mode) for number in range(100))
+    fences = [_fence(str(number), Circle(48 + number / 100, 11.0, 100.0)) for number in range(100)]
+    index = GeofenceIndex(replace(fence, detect=Detect(mode)) for fence in fences)
     gc.collect()
     before = lookup.resident_bytes()
     held, marks = quick.tracks(1.0, 20.0), machine.fingerprint(Fix(1, 1.0, 1.0)) * machine.REMEMBERED
     for number in range(size):
-        held.add(_full(number, mode, list(index.ids()), marks), 1, 1, index, held=False)
+        held.add(_full(number, mode, index.ids(), marks), 1, 1, index, held=False)
     gc.collect()
     return (lookup.resident_bytes() - before) / len(held)
 
 
-def _fence(number: int, mode: Mode) -> Geofence:
-    shape = Circle(48 + number / 100, 11.0, 100.0)
-    return Geofence(FenceId(f"bench/{number}"), 1, "", shape, None, (), active=True, detect=Detect(mode))
+def _fence(name: str, shape: Circle) -> Geofence:
+    return Geofence(FenceId(f"bench/{name}"), 1, "", shape, None, (), active=True, detect=Detect())
 
 
 def _full(number: int, mode: Mode, fences: Sequence[FenceId], marks: bytes) -> KnownDevice:
