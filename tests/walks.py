@@ -13,7 +13,7 @@ from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.calibrated import View
 from geo_offers.presence.evidence import probability
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import breadth_of, receive, step, step_region
+from geo_offers.presence.machine import receive, step, step_region, view_of
 from geo_offers.presence.states import NOWHERE, PresenceState, Transition
 
 WORKSPACE, DEVICE = UUID(int=1), UUID(int=2)
@@ -54,8 +54,7 @@ class Phone:
 
     @property
     def view(self) -> View:
-        index = self.index
-        return View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
+        return view_of(self.index)
 
     def fix(
         self,

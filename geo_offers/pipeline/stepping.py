@@ -19,9 +19,8 @@ from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import short_way
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import machine
-from geo_offers.presence.calibrated import View
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import breadth_of
+from geo_offers.presence.machine import view_of
 from geo_offers.presence.states import PresenceState, Transition
 from geo_offers.presence.trail import Worth, judge
 
@@ -120,13 +119,9 @@ def _step_fix(
         crossed,
         workspace=part.request.workspace,
         device=point.device,
-        view=_view(index),
+        view=view_of(index),
     )
     return Code.ACCEPTED, state, edges
-
-
-def _view(index: GeofenceIndex) -> View:
-    return View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
 
 
 def _may_cross(part: Part, lat: float, lon: float, fix: Fix) -> bool:
@@ -155,6 +150,6 @@ def _step_region(
         entered=point.entered,
         workspace=workspace,
         device=point.device,
-        view=_view(index),
+        view=view_of(index),
     )
     return Code.ACCEPTED, state, edges

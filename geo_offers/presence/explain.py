@@ -15,7 +15,7 @@ from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import evidence, machine
 from geo_offers.presence.calibrated import PRESENT, View, is_calibrated
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import Reception, breadth_of
+from geo_offers.presence.machine import Reception, breadth_of, view_of
 from geo_offers.presence.states import NOWHERE, PresenceState, Transition
 from geo_offers.presence.trail import SILENCE_S, Worth, judge
 
@@ -67,10 +67,6 @@ class Step(msgspec.Struct, frozen=True):
     speed_mps: float | None
     standings: tuple[Standing, ...]
     edges: tuple[Transition, ...]
-
-
-def view_of(index: GeofenceIndex) -> View:
-    return View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
 
 
 class Explained:

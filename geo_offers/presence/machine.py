@@ -36,6 +36,7 @@ from msgspec.structs import replace
 from geo_offers.places.breadth import breadth_m
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import border_distance_one
+from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import calibrated
 from geo_offers.presence.calibrated import View, Who, is_calibrated
 from geo_offers.presence.fixes import DEFAULT_ACCURACY_M, Fix
@@ -88,6 +89,11 @@ def _none_around(_lat: float, _lon: float, _reach_m: float) -> Iterable[tuple[Ge
 def breadth_of(fence: Geofence) -> float:
     """Breadth of a fence, metres."""
     return breadth_m(fence.outline)
+
+
+def view_of(index: GeofenceIndex) -> View:
+    """What the rules ask of the fences, asked of these."""
+    return View(index.get, index.border_distance, index.around, breadth_of, calibrated=index.calibrated > 0)
 
 
 NO_FENCES: Final = View(_unknown, _measured, _none_around, breadth_of, calibrated=False)
