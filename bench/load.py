@@ -80,14 +80,14 @@ def _area(lat: float, lon: float, size_m: float, corners: int, rng: np.random.Ge
     return Area(shapely.Polygon(np.column_stack((corner_lon, corner_lat))))
 
 
-def collection(fences: Sequence[Geofence]) -> dict[str, Any]:
+def collection(fences: Sequence[Geofence], mode: str = "raw") -> dict[str, Any]:
     """The fences as the GeoJSON that the import call takes."""
-    return {"type": "FeatureCollection", "features": [_feature(fence) for fence in fences]}
+    return {"type": "FeatureCollection", "features": [_feature(fence, mode) for fence in fences]}
 
 
-def _feature(fence: Geofence) -> dict[str, Any]:
+def _feature(fence: Geofence, mode: str) -> dict[str, Any]:
     external_id = split_fence_id(FenceId(fence.id))[1]
-    properties: dict[str, Any] = {"name": fence.name, "detect": {"mode": "raw"}}
+    properties: dict[str, Any] = {"name": fence.name, "detect": {"mode": mode}}
     if external_id.endswith(("0", "5")):
         properties["tags"] = [DECIDING]
     if isinstance(fence.geometry, Circle):

@@ -71,6 +71,7 @@ class Options:
     repeats: int = 5
     seed: int = 7
     ways: Sequence[str] = tuple(WAYS)
+    mode: str = "raw"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +82,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=default.seconds, metavar="S", help="length of each window")
     parser.add_argument("--repeats", type=int, default=default.repeats, metavar="N", help="windows of each kind")
     parser.add_argument("--seed", type=int, default=default.seed, metavar="N")
+    parser.add_argument("--mode", choices=("raw", "calibrated"), default=default.mode, help="of the fences")
     parser.add_argument("--lines", type=_ways, default=default.ways, metavar="NAME[,NAME…]", help=", ".join(WAYS))
 
 
@@ -93,7 +95,14 @@ def _ways(text: str) -> tuple[str, ...]:
 
 def given_options(given: argparse.Namespace) -> Options:
     return Options(
-        given.fences, given.devices, given.phones, given.seconds, given.repeats, given.seed, tuple(given.lines)
+        given.fences,
+        given.devices,
+        given.phones,
+        given.seconds,
+        given.repeats,
+        given.seed,
+        tuple(given.lines),
+        given.mode,
     )
 
 
@@ -116,6 +125,7 @@ async def _run(options: Options) -> Report:
             rows += [_ceiling(way, url, options) for way in ways if not way.phones and not way.deciding]
     load: dict[str, Value] = {
         "fences": options.fences,
+        "mode": options.mode,
         "devices": options.devices,
         "phones": options.phones,
         "windows": f"{options.repeats} x {options.seconds:g} s",
@@ -220,7 +230,7 @@ async def laid_out(options: Options, core: int | None) -> AsyncIterator[Bed]:
     """The server on that core, its fences imported, its devices enrolled and heard of once."""
     fences = make_fences(options.fences, options.seed)
     parts = [fences[start : start + IMPORT_FENCES] for start in range(0, len(fences), IMPORT_FENCES)]
-    documents = [msgspec.json.encode(collection(part)) for part in parts]
+    documents = [msgspec.json.encode(collection(part, options.mode)) for part in parts]
     async with running(core) as service:
         manager = await service.create_key("manager", WORKSPACE, "--role", "owner")
         started = time.perf_counter()
