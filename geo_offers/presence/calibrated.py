@@ -167,10 +167,10 @@ def step(
         return state, dict(stays), []
     edges: list[Transition] = []
     if state.trail is not None and (fix.at_us - state.trail.at_us) / 1e6 > SILENCE_S:
-        edges += [
-            _unseen(TransitionType.EXIT, stay, max(state.trail.at_us, stay.entered_us), 1.0) for stay in stays.values()
-        ]
-        state, stays = replace(state, trail=None, elsewhere=evidence.PRIOR, arriving={}), {}
+        over = [stay for stay in stays.values() if stay.entered_us <= state.trail.at_us]
+        edges += [_unseen(TransitionType.EXIT, stay, state.trail.at_us, 1.0) for stay in over]
+        stays = {fence: stay for fence, stay in stays.items() if stay not in over}  # begun since, by a region's event
+        state = replace(state, trail=None, elsewhere=evidence.PRIOR, arriving={})
     sight = _sight(state, fix, worth)
     if worth is Worth.SOUND:
         edges += _crosses(state, sight, [fence for fence in crossed if fence.id not in stays], view)

@@ -231,6 +231,13 @@ def test_a_region_event_that_a_fresh_fix_contradicts_makes_no_edge():
     assert deep.region(10, district, entered=False) == []
 
 
+def test_a_visit_that_the_phones_own_monitoring_began_outlives_a_day_without_fixes_before_it():
+    phone = Phone([SHOP])
+    phone.fix(0, -500.0)
+    assert phone.region(DAY_S + 3_600, SHOP, entered=True) == ["enter shop"]
+    assert phone.fix(DAY_S + 4_200, 0.0) == ["dwell shop"]
+
+
 # ------------------------------------------------------------------------------------------------ what changes
 def test_a_new_fence_around_a_phone_is_entered_with_its_next_fixes():
     phone = Phone([circle("other", 5_000.0, 0.0, 50.0)])
