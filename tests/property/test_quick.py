@@ -448,7 +448,7 @@ def test_on_long_ways_among_calibrated_fences_the_quick_way_and_the_machine_say_
         )
         for world in worlds:
             world.index.put(put)
-    at_us, place, goal = NOW_US, [LAT, LON], [LAT, LON]
+    at_us, place, goal, points = NOW_US, [LAT, LON], [LAT, LON], []
     for _ in range(150):
         wait_s = rng.choice([1.0, 5.0, 10.0, 30.0, 60.0])
         at_us += int(wait_s * 1e6)
@@ -461,9 +461,12 @@ def test_on_long_ways_among_calibrated_fences_the_quick_way_and_the_machine_say_
         error = accuracy_m / 111_300 * (1 if rng.random() < 0.95 else 30)
         lat, lon = (where + rng.gauss(0, 0.66) * error for where in place)
         speed_mps, mock = rng.choice([None, None, 0.0, 1.4]), rng.random() < 0.03
-        points = [Point(UUID(int=100), at_us, lat, lon, accuracy_m, speed_mps, mock)]
-        alike([world.send(points) for world in worlds])
-        alike([world.states() for world in worlds])
+        points.append(Point(UUID(int=100), at_us, lat, lon, accuracy_m, speed_mps, mock))
+        if rng.random() < 0.7:
+            rng.shuffle(points)
+            alike([world.send(points) for world in worlds])
+            alike([world.states() for world in worlds])
+            points = []
     alike([world.left_out() for world in worlds])
 
 
