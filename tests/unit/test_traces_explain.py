@@ -2,12 +2,13 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from geo_offers import cli
 from geo_offers.errors import Invalid
@@ -26,6 +27,13 @@ def told(file: Path, fences: Path | None = None, **options: Any) -> tuple[int, l
     out: list[str] = []
     err: list[str] = []
     return run_explain(file, fences, Options(**options), out=out.append, err=err.append), out, err
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command sends the log to what stands for its stderr, which is closed after the test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
