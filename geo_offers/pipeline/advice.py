@@ -8,8 +8,7 @@ from uuid import UUID
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.places.regions import Outlook, Wish, check_after_s, look, send_after_s
-from geo_offers.presence.calibrated import in_doubt
-from geo_offers.presence.evidence import ALIKE_S
+from geo_offers.presence.calibrated import settling_s
 from geo_offers.presence.fixes import Fix
 from geo_offers.presence.states import PresenceState
 
@@ -54,8 +53,9 @@ def _deadlines_s(index: GeofenceIndex, state: PresenceState, at_us: int) -> Iter
             yield fence.detect.dwell_s - since_s
         if stay.course is not None and not stay.course.confirmed and since_s < fence.detect.confirm_s:
             yield fence.detect.confirm_s - since_s
-    if state.trail is not None and in_doubt(state):
-        yield (state.trail.at_us - at_us) / 1e6 + ALIKE_S
+    settling = settling_s(state)
+    if state.trail is not None and settling is not None:
+        yield (state.trail.at_us - at_us) / 1e6 + settling
 
 
 def pause_s(catalog: Catalog, workspace: UUID, now_us: int) -> float | None:

@@ -73,21 +73,23 @@ EDGES: Final[Mapping[tuple[_Was, _Says], TransitionType | None]] = {
 """Confirming is beside it: it changes nothing of where the device is."""
 
 
-def in_doubt(state: PresenceState) -> bool:
-    """Whether another fix, as soon as it is news, is likely to decide something: the phone is coming or going.
+def settling_s(state: PresenceState) -> float | None:
+    """How long after the newest usable fix another one is likely to decide something; None where nothing is in doubt.
 
-    Of one that keeps still at a border more of the same would say nothing. Whether one that has strayed did go there,
-    the next fix tells.
+    A phone that comes or goes, or has just strayed, says something new as soon as a fix is news. One that keeps still
+    at a border says more of the same: of it a visit that is not settled is asked about now and then.
     """
     trail = state.trail
     if trail is None or not (state.inside or state.arriving):
-        return False
+        return None
     if trail.stray_lat is not None:
-        return True
-    if trail.at_us - trail.still_us >= STILL_S * 1e6:
-        return False
+        return evidence.ALIKE_S
     courses = [(stay.course, _log_odds(stay)) for stay in state.inside.values() if stay.course is not None]
-    return bool(state.arriving) or any(not course.confirmed or kept < SETTLED for course, kept in courses)
+    unsettled = any(kept < SETTLED for _, kept in courses)
+    if trail.at_us - trail.still_us >= STILL_S * 1e6:
+        return STILL_S if unsettled else None
+    doubtful = bool(state.arriving) or unsettled or any(not course.confirmed for course, _ in courses)
+    return evidence.ALIKE_S if doubtful else None
 
 
 class View(NamedTuple):

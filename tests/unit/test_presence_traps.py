@@ -2,7 +2,7 @@
 
 import pytest
 
-from geo_offers.presence.calibrated import in_doubt
+from geo_offers.presence.calibrated import settling_s
 from geo_offers.presence.evidence import PRIOR, probability
 from geo_offers.presence.fixes import FUTURE_US, check, usable_accuracy_m
 from geo_offers.presence.states import load
@@ -335,19 +335,32 @@ def test_another_fix_is_wanted_soon_of_a_phone_that_comes_or_goes_and_not_of_one
         *((100 + 20 * k, 0.0) for k in range(9)),
     ):
         phone.fix(second, east_m)
-        wanted[second] = in_doubt(phone.state)
-    assert [second for second, doubt in wanted.items() if doubt] == [80, 100, 120]
+        wanted[second] = settling_s(phone.state)
+    assert {second: soon for second, soon in wanted.items() if soon} == {80: 25.0, 100: 25.0, 120: 25.0}
     phone.fix(320, 300.0)
-    assert in_doubt(phone.state) is True
+    assert settling_s(phone.state) == 25.0
     phone.stand(range(340, 600, 20), 300.0)
-    assert in_doubt(phone.state) is False
+    assert settling_s(phone.state) is None
 
 
 def test_a_phone_that_lives_at_the_border_is_not_kept_awake():
     phone = Phone([SHOP])
-    doubts = []
+    soon = []
     for k in range(60):
-        phone.fix(60 * k, 63.0 + (5.0 if k % 2 else -5.0), accuracy_m=15.0)
-        doubts.append(in_doubt(phone.state))
-    assert any(doubts[:3])
-    assert not any(doubts[4:])
+        phone.fix(60 * k, 66.0 + (5.0 if k % 2 else -5.0), accuracy_m=15.0)
+        soon.append(settling_s(phone.state))
+    assert any(soon[:3])
+    assert {wait_s for wait_s in soon[4:] if wait_s is not None} <= {140.0}
+
+
+def test_a_phone_that_sits_down_before_the_door_is_asked_again_until_it_has_left():
+    phone = arrived()
+    phone.stand(range(320, 700, 20), 0.0)
+    second, told = 720.0, []
+    while not told:
+        told = phone.fix(second, 66.0, 30.0, accuracy_m=6.0)
+        wait_s = settling_s(phone.state)
+        assert told or wait_s is not None
+        second += wait_s or 0.0
+    assert told == ["exit shop"]
+    assert second < 1_500
