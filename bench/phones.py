@@ -9,7 +9,7 @@ from geo_offers.client.saving import Place, Told, due
 from geo_offers.pipeline.advice import WISHES, advise
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import Fix
-from geo_offers.presence.machine import NO_FENCES, step
+from geo_offers.presence.machine import step, view_of
 from geo_offers.presence.states import NOWHERE, PresenceState, Transition
 from geo_offers.web import regions
 
@@ -31,9 +31,8 @@ class Phone:
         if state.lat is not None and state.lon is not None and (state.lat, state.lon) != (fix.lat, fix.lon):
             crossed = self.index.crossed(state.lat, state.lon, fix.lat, fix.lon)
         inside = self.index.locate_one(fix.lat, fix.lon)
-        self.state, edges = step(
-            state, fix, inside, crossed, workspace=NOBODY, device=NOBODY, view=NO_FENCES._replace(get=self.index.get)
-        )
+        view = view_of(self.index)
+        self.state, edges = step(state, fix, inside, crossed, workspace=NOBODY, device=NOBODY, view=view)
         self.told += edges
         self.sent += 1
 

@@ -21,8 +21,10 @@ from msgspec.structs import replace
 
 from bench.detection.noise import Trace
 from bench.detection.sites import Fenced
+from bench.phones import obey
 from geo_offers.places.earth import BoolArray, FloatArray
 from geo_offers.places.fences import Detect
+from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.calibrated import View
 from geo_offers.presence.machine import breadth_of, step
 from geo_offers.presence.states import NOWHERE, Transition, TransitionType
@@ -142,6 +144,23 @@ class Calibrated:
         return "exit" if TransitionType.EXIT in edge.triggers else None
 
 
+@dataclass(frozen=True, slots=True)
+class Obedient:
+    """The product's own, of a phone that sends only what `next` asks for, as it wishes."""
+
+    wish: str
+
+    def __call__(self, trace: Trace, fenced: Fenced) -> list[Edge]:
+        number = {fence.id: place for place, fence in enumerate(fenced.fences)}
+        index = GeofenceIndex(replace(fence, detect=Detect()) for fence in fenced.fences)
+        phone = obey(index, list(trace.fixes()), self.wish)
+        return [
+            Edge(edge.type.value, number[edge.fence], edge.at_us / 1e6)
+            for edge in phone.told
+            if edge.type is TransitionType.ENTER or edge.type is TransitionType.EXIT
+        ]
+
+
 RAW: Final = "raw edges"
 DETECTORS: Final[Mapping[str, Detector]] = {
     RAW: Stack(),
@@ -155,6 +174,11 @@ DETECTORS: Final[Mapping[str, Detector]] = {
     "calibrated, offers": Calibrated(Detect().min_confidence),
 }
 """By the name under which it is reported. All others are compared with the first."""
+
+OBEDIENT: Final[Mapping[str, Detector]] = {
+    "calibrated, obeying next (radius)": Obedient("radius"),
+    "calibrated, obeying next (ios)": Obedient("ios"),
+}
 
 FRONTIER: Final[Mapping[str, Mapping[str, Detector]]] = {
     "n fixes": {str(fixes): Stack(fixes=fixes) for fixes in range(1, 6)},

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from bench.detection.corpus import make_phones, phones_of
-from bench.detection.detectors import DETECTORS, FRONTIER, RAW, STACKS, Detector, Edge
+from bench.detection.detectors import DETECTORS, FRONTIER, OBEDIENT, RAW, STACKS, Detector, Edge
 from bench.detection.recorded import recorded_traces
 from bench.detection.scoring import COUNTS, FLAP_S, Score, score, truth_of
 from bench.detection.sites import Kind
@@ -55,18 +55,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=sizes, default=(101, 102, 103), metavar="N[,N…]")
     parser.add_argument("--hostile", action="store_true", help="five times the jumps, 90 % with falsely good accuracy")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N")
+    parser.add_argument("--obey", action="store_true", help="phones, too, that send only what `next` asks for")
     parser.add_argument("--frontier", type=Path, nargs="?", const=PLOTS, metavar="FOLDER", help="sweep, and draw plots")
 
 
 def reports(given: argparse.Namespace) -> Iterator[Report]:
-    detectors = DETECTORS if given.frontier is None else {**DETECTORS, **_swept(), **STACKED}
+    named = {**DETECTORS, **OBEDIENT} if given.obey else DETECTORS
+    detectors = named if given.frontier is None else {**named, **_swept(), **STACKED}
     phones = list(play(given.seeds, given.hours, detectors, given.processes, hostile=given.hostile))
     load: dict[str, Value] = {
         "seeds": ",".join(map(str, given.seeds)),
         "device_hours_each": given.hours,
         "errors": "hostile" if given.hostile else "usual",
     }
-    yield Report("detection", load, list(_rows(phones, DETECTORS)), _corpus(phones))
+    yield Report("detection", load, list(_rows(phones, named)), _corpus(phones))
     if given.frontier is not None:
         yield Report("detection frontier", load, list(_rows(phones, _swept())), _better(phones))
         given.frontier.mkdir(parents=True, exist_ok=True)
