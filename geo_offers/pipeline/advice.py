@@ -35,7 +35,8 @@ def advise(index: GeofenceIndex, state: PresenceState, fix: Fix, wish: Wish) -> 
     """For a device in this state after this fix, its newest."""
     outlook = look(index, fix.lat, fix.lon, wish)
     near = state.inside or state.arriving
-    send_s = send_after_s(_deadlines_s(index, state, fix.at_us) if near else ())
+    due_s = _deadlines_s(index, state, fix.at_us) if near else ()
+    send_s = send_after_s(wait_s for wait_s in due_s if wait_s > 0)  # one that a coarse fix let pass waits for a better
     return Advice(outlook, check_after_s(outlook.safe_radius_m, fix.speed_mps, fix.accuracy_m, send_s), send_s)
 
 

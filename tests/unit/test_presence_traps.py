@@ -2,11 +2,12 @@
 
 import pytest
 
+from geo_offers.pipeline.advice import WISHES, advise
 from geo_offers.presence.calibrated import settling_s
 from geo_offers.presence.evidence import PRIOR, probability
-from geo_offers.presence.fixes import FUTURE_US, check, usable_accuracy_m
+from geo_offers.presence.fixes import FUTURE_US, Fix, check, usable_accuracy_m
 from geo_offers.presence.states import load
-from tests.walks import T0_US, Phone, box, circle, fence
+from tests.walks import T0_US, Phone, box, circle, fence, place
 
 SHOP = circle("shop", 0.0, 0.0, 60.0)
 DAY_S = 86_400
@@ -341,6 +342,15 @@ def test_another_fix_is_wanted_soon_of_a_phone_that_comes_or_goes_and_not_of_one
     assert settling_s(phone.state) == 25.0
     phone.stand(range(340, 600, 20), 300.0)
     assert settling_s(phone.state) is None
+
+
+def test_a_phone_that_has_coarse_fixes_only_is_not_asked_at_once_again_and_again():
+    phone = Phone([SHOP])
+    phone.fix(0, 0.0)
+    for second in range(600, 1_200, 60):
+        phone.fix(second, 0.0, accuracy_m=500.0)
+        fix = Fix(T0_US + second * 1_000_000, *place(0.0, 0.0), 500.0)
+        assert advise(phone.index, phone.state, fix, WISHES["radius"]).send_after_s > 60.0
 
 
 def test_a_phone_that_lives_at_the_border_is_not_kept_awake():
