@@ -1,0 +1,30 @@
+"""The gates between an arrival and an offer, in the order in which they are asked.
+
+A gate is a pure function of the snapshot and one candidate: whether the candidate passes, and the inputs it looked
+at. Gates marked personal look at no candidate and are asked once a decision. A gate that is `final` ends the asking
+when it fails: who has not agreed is not looked at further. Ranking and rendering come after these and are `decide`'s.
+"""
+
+from typing import Final
+
+from geo_offers.offers.decisions import Reason
+from geo_offers.offers.gates import caps, gaps, moment, rhythm, standing
+from geo_offers.offers.gates.rule import GateRule
+
+__all__ = ["GATES", "GateRule"]
+
+GATES: Final = (
+    GateRule("kill_switch", Reason.KILL_SWITCH, standing.kill_switch, personal=True),
+    GateRule("consent", Reason.NO_CONSENT, standing.consent, personal=True, final=True),
+    GateRule("live", Reason.NOT_LIVE, standing.live),
+    GateRule("schedule", Reason.SCHEDULE, moment.schedule),
+    GateRule("stale", Reason.STALE, standing.stale),
+    GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
+    GateRule("muted", Reason.MUTED, rhythm.muted),
+    GateRule("quiet_hours", Reason.QUIET_HOURS, rhythm.quiet_hours, personal=True),
+    GateRule("rhythm_max", Reason.RHYTHM_MAX, rhythm.rhythm_max, personal=True),
+    GateRule("rhythm_gap", Reason.RHYTHM_GAP, rhythm.rhythm_gap, personal=True),
+    GateRule("place_gap", Reason.PLACE_GAP, gaps.place_gap),
+    GateRule("store_gap", Reason.STORE_GAP, gaps.store_gap),
+    GateRule("cap", Reason.CAP, caps.cap),
+)

@@ -1,0 +1,41 @@
+"""Whether anything may be said at all: kill switches, consent, a live campaign, a fresh arrival."""
+
+from typing import Any
+
+from geo_offers.offers.gates.rule import Verdict
+from geo_offers.offers.ranking import Candidate
+from geo_offers.offers.snapshot import Snapshot
+from geo_offers.people.consent import Purpose
+from geo_offers.presence.states import TransitionType
+
+
+def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
+    return not snapshot.policy.killed, {"workspace": snapshot.policy.killed}
+
+
+def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
+    consents = snapshot.person.consents
+    detail: dict[str, Any] = {}
+    for purpose in (Purpose.LOCATE, Purpose.OFFERS):
+        said = consents.said.get(purpose)
+        detail[purpose] = consents.granted(purpose)
+        detail[f"{purpose}_text"] = None if said is None else said.text_version
+    return detail[Purpose.LOCATE] and detail[Purpose.OFFERS], detail
+
+
+def live(_snapshot: Snapshot, candidate: Candidate) -> Verdict:
+    campaign = candidate.campaign
+    return campaign.live, {"state": campaign.state, "locales": len(campaign.texts)}
+
+
+def stale(snapshot: Snapshot, candidate: Candidate) -> Verdict:
+    if snapshot.device.replay:
+        return True, {"replay": True}
+    age_s = (snapshot.now_us - candidate.arrival.transition.at_us) / 1_000_000
+    return age_s <= snapshot.stale_after_s, {"age_s": round(age_s, 1), "limit_s": snapshot.stale_after_s}
+
+
+def user_inside(snapshot: Snapshot, candidate: Candidate) -> Verdict:
+    transition = candidate.arrival.transition
+    inside = transition.fence in snapshot.others_inside
+    return not (inside and TransitionType.ENTER in transition.triggers), {"other_device_inside": inside}

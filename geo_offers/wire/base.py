@@ -1,0 +1,73 @@
+"""What all of the contract shares: forms of text, names, pages, problems."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+# Digits are named: \d takes those of every script. `$` alone would let a line break through.
+LOCALE: Final = r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$(?!\n)"
+TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)"
+END_OF_INTERVAL: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)"
+LINK: Final = r"^https://"
+EVENT_NAMES: Final = r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$(?!\n)"
+
+FORMS: Final[Mapping[str, str]] = {
+    LOCALE: "a locale, such as en or pt-BR",
+    TIME_OF_DAY: "a time of day as HH:MM, 00:00 to 23:59",
+    END_OF_INTERVAL: "a time of day as HH:MM, 00:00 to 24:00",
+    LINK: "an address that begins with https://",
+    EVENT_NAMES: "names of events with commas between, such as decision,delivery",
+}
+"""What a text that has to match a pattern is, in words."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
+Locale = Annotated[str, Meta(pattern=LOCALE, max_length=35)]
+Zone = Annotated[str, Meta(min_length=1, max_length=64)]
+Count = Annotated[int, Meta(ge=1, le=10_000)]
+TimeOfDay = Annotated[str, Meta(pattern=TIME_OF_DAY, max_length=5)]
+EndOfInterval = Annotated[str, Meta(pattern=END_OF_INTERVAL, max_length=5)]
+PurposeName = Literal["locate", "offers", "profile", "measure"]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+TransitionName = Literal["enter", "dwell", "exit", "cross"]
+TextVersion = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Request(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A body of ours: unknown fields are refused."""
+
+
+class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What we answer with."""
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """One page of a list; `next` is the cursor of the page after, null at the end."""
+
+    next: str | None = None
+
+
+class ProblemFault(Answer, frozen=True, kw_only=True):
+    pointer: str
+    code: str
+    detail: str
+
+
+class ListQuery(Request, frozen=True, kw_only=True):
+    """Where a page begins, and how long it is at most (more than 1,000 is taken as 1,000)."""
+
+    cursor: Annotated[str, Meta(max_length=2048)] | None = None
+    limit: Annotated[int, Meta(ge=1)] = 100
+
+
+class Problem(Answer, rename={"kind": "type"}, frozen=True, kw_only=True):
+    """RFC 9457; `code` is stable, `detail` is for people."""
+
+    kind: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[ProblemFault] = []

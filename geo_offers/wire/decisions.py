@@ -1,0 +1,56 @@
+"""Decisions as they are read, and the live feed."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from geo_offers.wire.base import EVENT_NAMES, Answer, Identifier, ListQuery, Page, Request, TransitionName
+
+
+class Gate(Answer, frozen=True, kw_only=True):
+    gate: str
+    passed: bool
+    detail: dict[str, Any]
+
+
+class DecidedTransition(Answer, frozen=True, kw_only=True):
+    type: TransitionName
+    fence: str
+    at: datetime
+    visit: UUID | None = None
+
+
+class Decision(Answer, frozen=True, kw_only=True):
+    """An offer or a silence, with every gate that was asked, in order."""
+
+    id: UUID
+    user: str
+    at: datetime
+    outcome: Literal["offer", "suppressed"]
+    reason: str | None = None
+    campaign: UUID | None = None
+    transitions: list[dict[str, Any]]
+    gates: list[dict[str, Any]]
+    offer: UUID | None = None
+    versions: dict[str, Any]
+    ms: dict[str, float]
+
+
+class DecisionPage(Page, frozen=True, kw_only=True):
+    items: list[Decision]
+
+
+class DecisionQuery(ListQuery, frozen=True, kw_only=True):
+    """`user` is our id of the person or the app's own name for them; searching by it is audited."""
+
+    campaign: UUID | None = None
+    reason: Identifier | None = None
+    user: Identifier | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class LiveQuery(Request, frozen=True, kw_only=True):
+    types: Annotated[str, Meta(pattern=EVENT_NAMES, max_length=700)] | None = None

@@ -1,0 +1,65 @@
+"""Access: everything that is held about a person, as they get it."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from geo_offers.wire.base import Answer
+from geo_offers.wire.decisions import Decision
+from geo_offers.wire.people import ConsentState, Rhythm
+from geo_offers.wire.pings import Offer
+
+
+class Visit(Answer, frozen=True, kw_only=True):
+    id: UUID
+    device: UUID
+    fence: str
+    entered_at: datetime
+    confirmed_at: datetime | None = None
+    dwelt_at: datetime | None = None
+    left_at: datetime | None = None
+    closed_by: str | None = None
+    label: Literal["stopped", "walked_through", "drove_past"] | None = None
+    confidence: float | None = None
+    fixes: int | None = None
+    accuracy_m: float | None = None
+
+
+class ExportedDevice(Answer, frozen=True, kw_only=True):
+    id: UUID
+    platform: str
+    created_at: datetime
+    push_lane: str | None = None
+    push_token: str | None = None
+
+
+class ExportedEvent(Answer, frozen=True, kw_only=True):
+    """What the phone told of an offer."""
+
+    type: str
+    at: datetime
+    reason: str | None = None
+
+
+class ExportedOffer(Answer, frozen=True, kw_only=True):
+    offer: Offer
+    state: str
+    events: list[ExportedEvent] = []
+
+
+class Export(Answer, frozen=True, kw_only=True):
+    """Everything we hold about the caller."""
+
+    user: UUID
+    created_at: datetime
+    external_id: str | None = None
+    locale: str
+    time_zone: str | None = None
+    consents: list[ConsentState]
+    rhythm: Rhythm
+    muted_campaigns: list[UUID]
+    age: str
+    devices: list[ExportedDevice]
+    visits: list[Visit]
+    offers: list[ExportedOffer]
+    decisions: list[Decision]
