@@ -41,6 +41,14 @@ class FenceSelector:
             return split_fence_id(fence.id)[0] == self.set
         return fence.id in self.ids or not self.tags.isdisjoint(fence.tags)
 
+    def meets(self, other: "FenceSelector") -> bool:
+        """Whether both surely select a fence in common; of a set and a tag that is not known."""
+        if self.set is not None and other.set is not None:
+            return self.set == other.set
+        if not (self.ids.isdisjoint(other.ids) and self.tags.isdisjoint(other.tags)):
+            return True
+        return any(split_fence_id(fence)[0] in (self.set, other.set) for fence in self.ids | other.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:

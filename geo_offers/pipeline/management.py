@@ -7,6 +7,7 @@ geofences goes through `fences.FenceMemory.change`.
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Generic, Literal, Protocol, TypeVar
 from uuid import UUID
 
@@ -39,6 +40,10 @@ class Workspaces(Protocol):
     async def read(self, workspace: UUID) -> wire.WorkspaceState: ...
 
     async def change(self, workspace: UUID, patch: wire.WorkspacePatch) -> wire.WorkspaceState: ...
+
+    async def audit(self, workspace: UUID, cursor: str | None, limit: int) -> wire.DeedPage:
+        """Newest first."""
+        ...
 
 
 class Stores(Protocol):
@@ -170,24 +175,18 @@ _NEXT: Final[Mapping[tuple[CampaignState, Move], CampaignState]] = {
 }
 
 
-def risks(caller: Caller) -> list[str]:
-    """Why a campaign that this caller submits needs somebody's approval; all of them are text alone so far."""
-    return [] if caller.may("owner") else [f"it was submitted by a key of role {caller.role}, not owner"]
-
-
-def moved(state: CampaignState, move: Move, caller: Caller, author: str) -> CampaignState:
-    """The state after a move, the same where it was made before.
-
-    Conflict where the state has no such move, Forbidden where an author approves alone.
-    """
+def moved(state: CampaignState, move: Move) -> CampaignState:
+    """The state after a move, the same where it was made before. Conflict where the state has no such move."""
     after = _NEXT.get((state, move))
     if after is None:
         raise Conflict(f"a campaign that is {state} cannot take {move!r}")
-    if move == "submit" and not risks(caller):
-        return CampaignState.APPROVED
-    if move == "approve" and caller.id == author and not caller.may("owner"):
-        raise Forbidden("whoever wrote a campaign last does not approve it; ask another approver", "own_campaign")
     return after
+
+
+def refuse_author(caller: Caller, author: str) -> None:
+    """Forbidden for whoever wrote the campaign last: agreeing is for others, whatever their role."""
+    if caller.id == author:
+        raise Forbidden("whoever wrote a campaign last does not approve it; ask another approver", "own_campaign")
 
 
 class Campaigns(Protocol):
@@ -200,7 +199,11 @@ class Campaigns(Protocol):
         ...
 
     async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
-        """As `moved` says."""
+        """As `moved` says.
+
+        Submitting weighs the campaign; what nobody has to agree to is approved at once. An approval is one person's
+        word: the campaign is approved with the last that it needs. Forbidden for the author's own.
+        """
         ...
 
     async def get(self, workspace: UUID, ident: UUID) -> wire.Campaign: ...
@@ -261,5 +264,9 @@ class DecisionLog(Protocol):
         ...
 
     async def get(self, caller: Caller, ident: UUID) -> wire.Decision: ...
+
+    async def outcomes(self, workspace: UUID, campaign: UUID, since: datetime, until: datetime) -> wire.Outcomes:
+        """Of the decisions about the campaign at `since` <= at < `until`: how many offers, how many of each silence."""
+        ...
 
     async def names(self, caller: Caller) -> UserNames: ...

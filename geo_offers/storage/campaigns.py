@@ -1,7 +1,7 @@
 """Campaigns: the JSON that was put, its version, and the state that its moves have led to."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -9,15 +9,18 @@ import msgspec
 from geo_offers import clock, wire
 from geo_offers.errors import Conflict, NotFound
 from geo_offers.instants import EPOCH
-from geo_offers.offers.campaigns import Campaign, CampaignState
+from geo_offers.offers import risk
+from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
+from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import audit, raise_catalog
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
+_assessment = msgspec.json.Decoder(wire.Assessment)
+_WEIGHED: Final = (CampaignState.DRAFT, CampaignState.SUBMITTED)
 
 
 class PostgresCampaigns:
@@ -34,6 +37,7 @@ class PostgresCampaigns:
                 return _answer(await _one(connection, "campaign_get", workspace, ident))
             if await connection.fetchval(sql("campaigns_count"), workspace) > CAMPAIGNS:
                 raise Conflict(f"a workspace has at most {CAMPAIGNS} campaigns that have not ended; end some first")
+            await audit(connection, caller, "campaign.write", str(ident))
             await raise_catalog(connection, workspace)
         return _answer(row)
 
@@ -44,6 +48,7 @@ class PostgresCampaigns:
             if held["state"] == CampaignState.ENDED:
                 raise Conflict("this campaign has ended; make a new one")
             row = await connection.fetchrow(sql("campaign_replace"), workspace, ident, column, caller.id)
+            await audit(connection, caller, "campaign.write", str(ident))
             await raise_catalog(connection, workspace)
         return _answer(row)
 
@@ -51,10 +56,21 @@ class PostgresCampaigns:
         workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             held = await _one(connection, "campaign_lock", workspace, ident)
-            after = moved(CampaignState(held["state"]), move, caller, held["author"])
-            if after == held["state"]:
+            before, found, agreed = CampaignState(held["state"]), None, False
+            after = moved(before, move)
+            if move == "submit" and before in _WEIGHED:
+                found = await _assess(connection, caller, held)
+                after = CampaignState.SUBMITTED if found.approvers else CampaignState.APPROVED
+            if move == "approve":
+                refuse_author(caller, held["author"])
+                if before is CampaignState.SUBMITTED:
+                    agreed = bool(await connection.fetchval(sql("campaign_agree"), workspace, ident, caller.id))
+                    if held["approvals"] + agreed < _assessment.decode(held["assessment"]).approvers:
+                        after = before
+            if after == before and not agreed:
                 return _answer(held)
-            row = await connection.fetchrow(sql("campaign_move"), workspace, ident, after.value)
+            column = None if found is None else msgspec.json.encode(found)
+            row = await connection.fetchrow(sql("campaign_move"), workspace, ident, after.value, column)
             await audit(connection, caller, f"campaign.{move}", str(ident))
             await raise_catalog(connection, workspace)
         return _answer(row)
@@ -83,8 +99,40 @@ def _answer(row: Any) -> wire.Campaign:
     body = _body.decode(row["body"])
     running = campaign_of(row["id"], row["version"], row["state"], body).running(clock.now_us())
     return wire.Campaign(
-        id=row["id"], state=row["state"], running=running, version=row["version"], **msgspec.structs.asdict(body)
+        id=row["id"],
+        state=row["state"],
+        running=running,
+        version=row["version"],
+        assessment=None if row["assessment"] is None else _assessment.decode(row["assessment"]),
+        approvals=row["approvals"],
+        **msgspec.structs.asdict(body),
     )
+
+
+async def _assess(connection: Connection, caller: Caller, held: Any) -> wire.Assessment:
+    """Weigh a campaign as it stands, for the key that hands it in."""
+    campaign = _campaign(held)
+    others = await read_campaigns(connection, caller.workspace)
+    body = _body.decode(held["body"])
+    found = risk.assess(
+        risk.Facts(
+            by_owner=caller.may("owner"),
+            discount_percent=body.stakes.discount_percent,
+            liability=body.stakes.liability,
+            reach=await _reach(connection, caller.workspace, campaign.fences),
+            overlaps=sum(campaign.fences.meets(other.fences) for other in others if other.id != campaign.id),
+            author_days=await connection.fetchval(sql("key_age"), caller.workspace, caller.id),
+        )
+    )
+    return wire.Assessment(risk=found.score, reasons=list(found.reasons), approvers=found.approvers)
+
+
+async def _reach(connection: Connection, workspace: UUID, fences: FenceSelector) -> int:
+    if fences.ids:
+        return len(fences.ids)
+    tags = [msgspec.json.encode(tag).decode() for tag in fences.tags] or None
+    count: int = await connection.fetchval(sql("campaign_reach"), workspace, fences.set, tags, risk.WIDE_REACH)
+    return count
 
 
 async def read_campaigns(connection: Connection, workspace: UUID) -> list[Campaign]:

@@ -1,5 +1,6 @@
 """Decisions as they were made: rows with their receipts, read for managers and for the person's export."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,20 @@ class PostgresDecisionLog:
         if row is None:
             raise NotFound("there is no such decision")
         return decision_answer(row, names.of(row["user_id"]))
+
+    async def outcomes(self, workspace: UUID, campaign: UUID, since: datetime, until: datetime) -> wire.Outcomes:
+        async with transaction(self._pool, [workspace]) as connection:
+            if await connection.fetchrow(sql("campaign_get"), workspace, campaign) is None:
+                raise NotFound("there is no such campaign")
+            found = await connection.fetch(sql("decisions_counted"), workspace, campaign, since, until)
+        return wire.Outcomes(
+            campaign=campaign,
+            since=since,
+            until=until,
+            decisions=sum(row["count"] for row in found),
+            offers=sum(row["count"] for row in found if row["reason"] is None),
+            silences={row["reason"]: row["count"] for row in found if row["reason"] is not None},
+        )
 
     async def names(self, caller: Caller) -> UserNames:
         async with transaction(self._pool, [caller.workspace]) as connection:

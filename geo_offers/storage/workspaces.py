@@ -1,5 +1,6 @@
 """The workspace's own row: its settings, and the version that rises with all that a decision reads of it."""
 
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -7,9 +8,11 @@ import msgspec
 from geo_offers import wire
 from geo_offers.errors import NotFound
 from geo_offers.pipeline.callers import Caller
-from geo_offers.storage import rows
+from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
+
+_NEWEST: Final = 2**63 - 1
 
 
 class PostgresWorkspaces:
@@ -24,6 +27,17 @@ class PostgresWorkspaces:
         if row is None:
             raise NotFound("this workspace is gone")
         return _state(row["id"], row["name"], rows.settings(row["settings"], workspace))
+
+    async def audit(self, workspace: UUID, cursor: str | None, limit: int) -> wire.DeedPage:
+        (before,) = cursors.decode(cursor, tuple[int], (_NEWEST,))
+        async with transaction(self._pool, [workspace]) as connection:
+            found = await connection.fetch(sql("audit_page"), workspace, min(before, _NEWEST), limit + 1)
+        more = cursors.encode((found[limit - 1]["id"],)) if len(found) > limit else None
+        items = [
+            wire.Deed(at=row["at"], caller=row["caller"], action=row["action"], subject=row["subject"])
+            for row in found[:limit]
+        ]
+        return wire.DeedPage(items=items, next=more)
 
     async def change(self, workspace: UUID, patch: wire.WorkspacePatch) -> wire.WorkspaceState:
         given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}

@@ -1,12 +1,12 @@
 """Campaigns: written as drafts, submitted, approved by somebody else where need be, paused, resumed, ended."""
 
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
 from geo_offers import wire
 from geo_offers.errors import Fault, Invalid
 from geo_offers.offers import campaigns as rules
-from geo_offers.pipeline.management import Move, campaign_of, risks
+from geo_offers.pipeline.management import Move, campaign_of
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import JOINERS, page_limit, path_id, refuse_unsafe, set_name
@@ -54,13 +54,16 @@ async def list_campaigns(services: Services, given: Given) -> Reply:
 
 async def submit_campaign(services: Services, given: Given) -> Reply:
     """200 where that approved it, 202 with the reasons where somebody else has to."""
-    reasons = risks(given.caller)
-    await _move(services, given, "submit")
-    answer = wire.Submitted(state="submitted" if reasons else "approved", risk=len(reasons), reasons=reasons)
-    return Reply(answer, 202 if reasons else 200)
+    campaign = await _move(services, given, "submit")
+    found = campaign.assessment
+    assert found is not None  # it was handed in
+    state: Literal["submitted", "approved"] = "submitted" if campaign.state == "submitted" else "approved"
+    answer = wire.Submitted(state=state, risk=found.risk, reasons=found.reasons, approvers=found.approvers)
+    return Reply(answer, 202 if state == "submitted" else 200)
 
 
 async def approve_campaign(services: Services, given: Given) -> Reply:
+    """It stays submitted until as many have agreed as its risk asks for."""
     return Reply(await _move(services, given, "approve"))
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from geo_offers import wire
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone
+from geo_offers.web.checks import check_zone, page_limit
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -18,6 +18,10 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
     if isinstance(patch.time_zone, str):
         check_zone(patch.time_zone, "/time_zone")
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
+
+
+async def list_deeds(services: Services, given: Given) -> Reply:
+    return Reply(await services.workspaces.audit(given.caller.workspace, given.query.cursor, page_limit(given)))
 
 
 CALLS: Final[tuple[Call, ...]] = (
@@ -38,6 +42,17 @@ CALLS: Final[tuple[Call, ...]] = (
         ("manager",),
         wire.WorkspaceState,
         body=wire.WorkspacePatch,
+        role="owner",
+        tag="workspace",
+    ),
+    Call(
+        "GET",
+        "/v1/audit",
+        "Who did what, newest first",
+        list_deeds,
+        ("manager",),
+        wire.DeedPage,
+        query=wire.ListQuery,
         role="owner",
         tag="workspace",
     ),

@@ -47,6 +47,13 @@ class CapRule(Request, frozen=True, kw_only=True):
     tag: Identifier | None = None
 
 
+class Stakes(Request, frozen=True, kw_only=True):
+    """What the company promises by it: the discount, and the most that all of it may cost."""
+
+    discount_percent: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    liability: Annotated[float, Meta(ge=0)] | None = None
+
+
 class CampaignBody(Request, frozen=True, kw_only=True):
     name: Name
     objective: Literal["visit", "first_purchase", "return", "lead", "redemption"]
@@ -54,6 +61,7 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)]
     schedule: Schedule = Schedule()
     caps: Annotated[list[CapRule], Meta(max_length=10)] = []
+    stakes: Stakes = Stakes()
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0
     data: Annotated[
@@ -61,18 +69,26 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     ] = {}
 
 
+class Assessment(Answer, frozen=True, kw_only=True):
+    """What was found when the campaign was handed in; `approvers` other than its author have to agree."""
+
+    risk: int
+    reasons: list[str]
+    approvers: int
+
+
 class Campaign(CampaignBody, frozen=True, kw_only=True):
     id: UUID
     state: Literal["draft", "submitted", "approved", "paused", "ended"]
     running: bool
     version: int
+    assessment: Assessment | None = None
+    approvals: int = 0
 
 
 class CampaignPage(Page, frozen=True, kw_only=True):
     items: list[Campaign]
 
 
-class Submitted(Answer, frozen=True, kw_only=True):
+class Submitted(Assessment, frozen=True, kw_only=True):
     state: Literal["submitted", "approved"]
-    risk: int
-    reasons: list[str]

@@ -52,5 +52,23 @@ class DecisionQuery(ListQuery, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+class OutcomesQuery(Request, frozen=True, kw_only=True):
+    """Of which time: the last 30 days where it does not say."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Outcomes(Answer, omit_defaults=False, frozen=True, kw_only=True):
+    """What came of the arrivals that a campaign was decided at: so many offers, and so many silences by reason."""
+
+    campaign: UUID
+    since: datetime
+    until: datetime
+    decisions: int
+    offers: int
+    silences: dict[str, int]
+
+
 class LiveQuery(Request, frozen=True, kw_only=True):
     types: Annotated[str, Meta(pattern=EVENT_NAMES, max_length=700)] | None = None

@@ -1,33 +1,63 @@
 -- name: campaign_add
 -- $1 id, $2 workspace, $3 body, $4 author. Nothing where the id is there: a call that was made before.
 INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, $3, 'draft', $4)
-ON CONFLICT (id) DO NOTHING RETURNING id, body, state, version;
+ON CONFLICT (id) DO NOTHING RETURNING id, body, state, version, assessment, 0 AS approvals;
 
 -- name: campaigns_count
 -- $1 workspace. Those that can still say something.
 SELECT count(*) FROM campaign WHERE workspace = $1 AND state <> 'ended';
 
 -- name: campaign_get
-SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND id = $2;
+SELECT id, body, state, version, assessment,
+       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals
+FROM campaign c WHERE workspace = $1 AND id = $2;
 
 -- name: campaign_lock
-SELECT id, body, state, version, author FROM campaign WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
+SELECT id, body, state, version, assessment, author,
+       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals
+FROM campaign c WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
 
 -- name: campaign_replace
 -- $1 workspace, $2 id, $3 body, $4 author.
-UPDATE campaign SET body = $3, author = $4, state = 'draft', version = version + 1, updated_at = clock_timestamp()
-WHERE workspace = $1 AND id = $2 RETURNING id, body, state, version;
+UPDATE campaign SET body = $3, author = $4, state = 'draft', version = version + 1, assessment = NULL,
+    updated_at = clock_timestamp()
+WHERE workspace = $1 AND id = $2 RETURNING id, body, state, version, assessment, 0 AS approvals;
 
 -- name: campaign_move
--- $1 workspace, $2 id, $3 state.
-UPDATE campaign SET state = $3, updated_at = clock_timestamp() WHERE workspace = $1 AND id = $2
-RETURNING id, body, state, version;
+-- $1 workspace, $2 id, $3 state, $4 the assessment or null for the one that is there.
+UPDATE campaign c SET state = $3, assessment = COALESCE($4, assessment), updated_at = clock_timestamp()
+WHERE workspace = $1 AND id = $2
+RETURNING id, body, state, version, assessment,
+          (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals;
+
+-- name: campaign_agree
+-- $1 workspace, $2 id, $3 approver. Returns whether this one had not agreed to this version before.
+INSERT INTO campaign_approval (campaign, version, approver, workspace)
+SELECT id, version, $3, workspace FROM campaign WHERE workspace = $1 AND id = $2
+ON CONFLICT DO NOTHING RETURNING true;
 
 -- name: campaigns_page
 -- $1 workspace, $2 and $3 the created_at and id before the page, $4 how many.
-SELECT id, body, state, version, created_at FROM campaign
+SELECT id, body, state, version, assessment, created_at,
+       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals
+FROM campaign c
 WHERE workspace = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) ORDER BY created_at, id LIMIT $4;
 
 -- name: campaigns_decided
 -- $1 workspace. Those that an arrival may concern: the approved, and the paused, whose silence has its reason.
 SELECT id, body, state, version FROM campaign WHERE workspace = $1 AND state IN ('approved', 'paused') ORDER BY id;
+
+-- name: campaign_reach
+-- $1 workspace, and one of: $2 set, $3 tags. How many geofences these are, counted to $4. Tags are looked for in the bytes
+-- that we have written ourselves: parsing a million outlines would take seconds, and a name that is a tag too only
+-- makes the reach look wider.
+SELECT count(*) FROM (
+    SELECT FROM geofence g
+    WHERE workspace = $1 AND ($2::text IS NULL OR set_id = $2)
+      AND ($3::text[] IS NULL OR EXISTS (
+          SELECT FROM unnest($3::text[]) t (tag) WHERE position(convert_to(t.tag, 'UTF8') IN g.feature) > 0))
+    LIMIT $4) reached;
+
+-- name: key_age
+-- $1 workspace, $2 key. In days.
+SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 / 86400 FROM api_key WHERE workspace = $1 AND id = $2;

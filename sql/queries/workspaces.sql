@@ -20,3 +20,7 @@ SELECT id FROM workspace ORDER BY id;
 -- name: audit_add
 -- $1 workspace, $2 caller, $3 action, $4 subject.
 INSERT INTO audit (workspace, caller, action, subject) VALUES ($1, $2, $3, $4);
+
+-- name: audit_page
+-- $1 workspace, $2 the id before the page (newest first), $3 how many.
+SELECT id, at, caller, action, subject FROM audit WHERE workspace = $1 AND id < $2 ORDER BY id DESC LIMIT $3;

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from geo_offers.offers import risk
 from geo_offers.offers.campaigns import CampaignState
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.storage import campaigns
@@ -43,7 +44,7 @@ async def test_a_campaign_is_written_as_a_draft(site):
 async def test_text_alone_from_an_owner_is_approved_at_once(site):
     campaign = (await write(site)).body
     answered = await move(site, campaign, "submit", who="owner")
-    assert (answered.status, answered.body) == (200, {"state": "approved", "risk": 0, "reasons": []})
+    assert (answered.status, answered.body) == (200, {"state": "approved", "risk": 0, "reasons": [], "approvers": 0})
     body = (await site.get(f"/v1/campaigns/{campaign['id']}")).body
     assert (body["state"], body["running"], body["version"]) == ("approved", True, 1)
 
@@ -51,14 +52,14 @@ async def test_text_alone_from_an_owner_is_approved_at_once(site):
 async def test_an_editors_campaign_waits_for_somebody_elses_approval(site):
     campaign = (await write(site)).body
     answered = await move(site, campaign, "submit", who="editor")
-    assert (answered.status, answered.body["state"], answered.body["risk"]) == (202, "submitted", 1)
-    assert len(answered.body["reasons"]) == 1
+    assert (answered.status, answered.body["state"], answered.body["approvers"]) == (202, "submitted", 1)
+    assert len(answered.body["reasons"]) == answered.body["risk"] == 2  # no owner, and a key of today
     assert (await move(site, campaign, "approve", who="editor")).status == 403
     approved = await move(site, campaign, "approve", who="approver")
     assert (approved.status, approved.body["state"]) == (200, "approved")
 
 
-async def test_an_author_does_not_approve_alone_unless_an_owner(site):
+async def test_nobody_approves_what_they_have_written_not_even_an_owner(site):
     campaign = (await write(site, who="approver")).body
     await move(site, campaign, "submit", who="approver")
     refused = await move(site, campaign, "approve", who="approver")
@@ -66,7 +67,44 @@ async def test_an_author_does_not_approve_alone_unless_an_owner(site):
     assert (await move(site, campaign, "approve", who="second approver")).status == 200
     own = (await write(site, who="owner")).body
     await move(site, own, "submit", who="editor")
-    assert (await move(site, own, "approve", who="owner")).status == 200
+    assert (await move(site, own, "approve", who="owner")).status == 403
+    assert (await move(site, own, "approve", who="approver")).body["state"] == "approved"
+
+
+async def test_a_high_risk_needs_two_others_each_once(site):
+    campaign = (await write(site, who="editor", stakes={"discount_percent": 50})).body
+    answered = await move(site, campaign, "submit", who="owner")
+    assert (answered.status, answered.body["approvers"], answered.body["state"]) == (202, 2, "submitted")
+    for _ in range(2):
+        first = (await move(site, campaign, "approve", who="approver")).body
+        assert (first["state"], first["approvals"], first["assessment"]["approvers"]) == ("submitted", 1, 2)
+    assert (await policies(site)).campaigns == []
+    second = (await move(site, campaign, "approve", who="second approver")).body
+    assert (second["state"], second["approvals"], second["running"]) == ("approved", 2, True)
+
+
+async def test_an_edit_takes_every_approval_and_the_assessment_back(site):
+    campaign = (await write(site, stakes={"discount_percent": 50})).body
+    await move(site, campaign, "submit", who="editor")
+    await move(site, campaign, "approve", who="approver")
+    edited = await site.call("PUT", f"/v1/campaigns/{campaign['id']}", site.campaign(stakes={"liability": 20_000}))
+    assert (edited.body["approvals"], edited.body["assessment"]) == (0, None)
+    again = await move(site, campaign, "submit", who="editor")
+    assert again.body["approvers"] == 2
+    assert (await move(site, campaign, "approve", who="approver")).body["approvals"] == 1
+
+
+async def test_reach_and_overlap_are_reasons_once_it_is_not_text_alone(site, monkeypatch):
+    monkeypatch.setattr(risk, "WIDE_REACH", 2)
+    for name in ("a", "b"):
+        await site.call("PUT", f"/v1/geofences/town/{name}", site.point(21, 11, name=name, tags=["food"]))
+    await move(site, (await write(site)).body, "submit")
+    risks = {}
+    for ids in ("set", "tags", "ids"):
+        fences = {"set": {"set": "town"}, "tags": {"tags": ["food", "no"]}, "ids": {"ids": ["town/a"]}}[ids]
+        campaign = (await write(site, stakes={"liability": 5}, trigger=at(**fences))).body
+        risks[ids] = (await move(site, campaign, "submit")).body["reasons"]
+    assert [len(risks[ids]) for ids in ("set", "tags", "ids")] == [4, 3, 3]  # cost, new key; reach and overlap
 
 
 async def test_whoever_edits_last_is_the_author(site):
@@ -326,7 +364,7 @@ async def test_moves_are_audited(site):
     await move(site, campaign, "approve", who="approver")
     async with transaction(site.pool, [ALPHA]) as connection:
         found = await connection.fetch("SELECT caller, action, subject FROM audit ORDER BY id")
-    told = [(row["caller"], row["action"], row["subject"]) for row in found]
+    told = [(row["caller"], row["action"], row["subject"]) for row in found if row["action"] != "campaign.write"]
     editor, approver = (site.keys[who].split("_")[2] for who in ("editor", "approver"))
     assert told == [
         (editor, "campaign.submit", campaign["id"]),

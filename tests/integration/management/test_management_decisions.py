@@ -64,6 +64,24 @@ async def test_a_decision_is_told_with_its_receipt(site):
     assert (await site.get("/v1/decisions")).body["items"] == [answered.body]
 
 
+async def test_outcomes_count_the_offers_and_each_silence_of_a_campaign(site):
+    campaign = (await site.call("POST", "/v1/campaigns", site.campaign(), who="editor")).body["id"]
+    about = {"campaign": uuid.UUID(campaign)}
+    for minute, reason in enumerate(["cap", "quiet_hours", "quiet_hours", None]):
+        await decided(site, minute, reason=reason, **about)
+    await decided(site, 60, reason="muted", **about)
+    await decided(site, 5, reason="cap", campaign=OTHER)
+    asked = {"since": NOON.isoformat(), "until": (NOON + timedelta(hours=1)).isoformat()}
+    body = (await site.get(f"/v1/campaigns/{campaign}/outcomes", **asked)).body
+    assert (body["decisions"], body["offers"], body["silences"]) == (4, 1, {"quiet_hours": 2, "cap": 1})
+    quiet = (await site.get(f"/v1/campaigns/{campaign}/outcomes")).body  # the decisions are of another year
+    assert (quiet["decisions"], quiet["silences"]) == (0, {})
+    turned = await site.get(f"/v1/campaigns/{campaign}/outcomes", since=asked["until"], until=asked["since"])
+    assert (turned.status, turned.pointers) == (422, ["/until"])
+    assert (await site.get(f"/v1/campaigns/{OTHER}/outcomes")).status == 404
+    assert (await site.get(f"/v1/campaigns/{campaign}/outcomes", who="beta")).status == 404
+
+
 async def test_an_offer_names_its_id_and_no_reason(site):
     body = (await site.get(f"/v1/decisions/{await decided(site, 0, reason=None)}")).body
     assert (body["outcome"], body["offer"], "reason" in body) == ("offer", str(uuid.UUID(int=99)), False)
