@@ -15,7 +15,7 @@ from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, raise_catalog
+from geo_offers.storage.workspaces import audit, check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 
@@ -29,6 +29,7 @@ class PostgresCampaigns:
     async def create(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
         workspace, column = caller.workspace, msgspec.json.encode(body)
         async with transaction(self._pool, [workspace]) as connection:
+            await check_category(connection, workspace, body.category)
             row = await connection.fetchrow(sql("campaign_add"), ident, workspace, column, caller.id)
             if row is None:
                 return _answer(await _one(connection, "campaign_get", workspace, ident))
@@ -43,6 +44,7 @@ class PostgresCampaigns:
             held = await _one(connection, "campaign_lock", workspace, ident)
             if held["state"] == CampaignState.ENDED:
                 raise Conflict("this campaign has ended; make a new one")
+            await check_category(connection, workspace, body.category)
             row = await connection.fetchrow(sql("campaign_replace"), workspace, ident, column, caller.id)
             await raise_catalog(connection, workspace)
         return _answer(row)

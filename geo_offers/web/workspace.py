@@ -5,7 +5,7 @@ from typing import Final
 from geo_offers import wire
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone
+from geo_offers.web.checks import check_zone, refuse_unsafe
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -15,6 +15,7 @@ async def get_workspace(services: Services, given: Given) -> Reply:
 async def patch_workspace(services: Services, given: Given) -> Reply:
     """Changes what is named and leaves the rest; the next decision follows it."""
     patch: wire.WorkspacePatch = given.body
+    refuse_unsafe(patch)
     if isinstance(patch.time_zone, str):
         check_zone(patch.time_zone, "/time_zone")
     return Reply(await services.workspaces.change(given.caller.workspace, patch))

@@ -22,6 +22,8 @@ from geo_offers.wire.base import (
 )
 from geo_offers.wire.people import QuietHours
 
+Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
+
 
 class Workspace(Request, frozen=True, kw_only=True):
     """The workspace's own rules; a person's rhythm can only be stricter."""
@@ -34,6 +36,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
+    categories: Categories = []
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    categories: Categories | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -63,6 +67,7 @@ class StoreBody(Request, frozen=True, kw_only=True):
     street: Annotated[str, Meta(max_length=200)] | None = None
     hours: Annotated[list[OpeningHours], Meta(max_length=50)] = []
     time_zone: Zone | None = None
+    category: Identifier | None = None
 
 
 class Store(StoreBody, frozen=True, kw_only=True):

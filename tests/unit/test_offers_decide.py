@@ -29,6 +29,7 @@ from geo_offers.offers.decide import (
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.rendering import Text
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
+from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
@@ -179,7 +180,11 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.SCHEDULE, {"campaigns": (campaign(until_us=NOW_US),)}),
     (Reason.STALE, {"arrivals": (arrival(at_us=NOW_US - 120 * SECOND_US - 1),)}),
     (Reason.USER_INSIDE, {"others_inside": frozenset({BAKERY.id})}),
-    (Reason.MUTED, {"person": replace(PERSON, muted_campaigns=frozenset({UUID(int=1)}))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(campaigns=frozenset({UUID(int=1)})))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(stores=frozenset({"baker-1"})))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(categories=frozenset({"food"})))}),
+    (Reason.MUTED, {"person": rhythm(channels=())}),
+    (Reason.MUTED, {"person": rhythm(channels=("push",)), "device": DeviceView(UUID(int=200), lanes=())}),
     (Reason.QUIET_HOURS, {"person": rhythm(quiet=(quiet_rule(["wed"], "11:00", "13:00"),))}),
     (Reason.QUIET_HOURS, {"policy": replace(POLICY, quiet=(quiet_rule(["wed"], "12:00", "12:01"),))}),
     (Reason.RHYTHM_MAX, {"uses": (use(25 * HOUR_US), use(50 * HOUR_US))}),
@@ -262,7 +267,7 @@ def test_after_a_consent_failure_nothing_more_is_read() -> None:
         __contains__ = __len__ = __iter__
 
     untouchable: Any = Untouchable()
-    person = Person(UUID(int=1), NONE_GIVEN, untouchable, untouchable, untouchable, untouchable)
+    person = Person(UUID(int=1), NONE_GIVEN, untouchable, untouchable, untouchable)
     found = decided(person=person, uses=untouchable, others_inside=untouchable, device=untouchable)
     assert [gate.gate for gate in found.gates] == ["kill_switch", "consent"]
     assert found.reason is Reason.NO_CONSENT

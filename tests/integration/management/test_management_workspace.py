@@ -26,6 +26,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "age": "vouched",
         "user_proof": "off",
         "paused": False,
+        "categories": [],
     }
 
 
@@ -70,6 +71,9 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"role": "owner"}, "/role"),
         ({"place_gap_s": -1}, "/place_gap_s"),
         ({"holdout": 0.5}, "/holdout"),
+        ({"categories": [""]}, "/categories/0"),
+        ({"categories": ["a\u200b"]}, "/categories/0"),
+        ({"categories": ["a"] * 101}, "/categories"),
         ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["sun"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["sun"], "start": "0\u0668:00", "end": "08:00"}]}, "/quiet/0/start"),
