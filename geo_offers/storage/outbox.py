@@ -28,7 +28,7 @@ class _Settings(msgspec.Struct, frozen=True):
     """What counts here of the workspace's settings; the rest is not looked at."""
 
     time_zone: str = "UTC"
-    quiet: list[wire.QuietHours] = []
+    quiet: list[wire.LegalQuiet] = []
     paused: bool = False
 
 
@@ -173,7 +173,7 @@ def _standing(row: Any) -> Standing:
         consents=rows.consents(row["consents"]),
         mute=rhythm.mute,
         channels=rhythm.channels,
-        quiet=(*rhythm.quiet, *rows.quiet(settings.quiet)),
+        quiet=(*rhythm.quiet, *rows.legal_quiet(settings.quiet)),
         zone=ZoneInfo(row["time_zone"] or settings.time_zone),
         channel="inapp" if row["lane"] == "inapp" else "push",
         campaign=row["campaign"],

@@ -182,6 +182,18 @@ def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
     return tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in given)
 
 
+def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
+    return tuple(
+        quiet_rule(
+            () if rule.days is UNSET else rule.days,
+            rule.start,
+            rule.end,
+            None if rule.holidays is UNSET else rule.holidays,
+        )
+        for rule in given
+    )
+
+
 _NO_OFFERS: Final = _as_decided(NO_OFFERS)
 
 
@@ -230,7 +242,7 @@ def _policy(name: str, column: bytes) -> WorkspacePolicy:
         zone=ZoneInfo(given.time_zone),
         place_gap_s=given.place_gap_s,
         store_gap_s=given.store_gap_s,
-        quiet=quiet(given.quiet),
+        quiet=legal_quiet(given.quiet),
         killed=given.paused,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
+import holidays
 import msgspec
 import pytest
 
@@ -207,6 +208,20 @@ def test_each_silence_has_its_reason(reason: Reason, changed: dict[str, Any]) ->
     assert (found.outcome, found.reason, found.offer) == ("suppressed", reason, None)
     failed = [gate.gate for gate in found.gates if not gate.passed and gate.gate != "ranking"]
     assert failed == [next(rule.gate for rule in GATES if rule.reason is reason)]
+
+
+def test_the_receipt_names_the_holidays_that_it_went_by() -> None:
+    policy = replace(POLICY, quiet=(quiet_rule([], "00:00", "24:00", "FR"),))
+    quiet = detail(decided(policy=policy), "quiet_hours")
+    assert quiet == {
+        "zone": "Europe/Berlin",
+        "until": None,
+        "holidays": ["FR"],
+        "holidays_version": holidays.__version__,
+    }
+    fourteenth = to_us(datetime(2026, 7, 14, 12, 0, tzinfo=BERLIN))
+    found = decided(policy=policy, now_us=fourteenth, arrivals=(arrival(at_us=fourteenth),))
+    assert found.reason is Reason.QUIET_HOURS
 
 
 def test_every_reason_is_shown_by_some_silence() -> None:

@@ -13,6 +13,7 @@ from geo_offers.offers.caps import free_at_us
 from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
+from geo_offers.people.public_days import VERSION
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Per, Rolling, window
 
@@ -36,7 +37,9 @@ def quiet_hours(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     zone = snapshot.person.zone
     rules = snapshot.person.rhythm.quiet + snapshot.policy.quiet
     until_us = quiet_until(rules, snapshot.now_us, zone)
-    return until_us is None, {"zone": zone.key, "until": said_at(until_us)}
+    detail: dict[str, Any] = {"zone": zone.key, "until": said_at(until_us)}
+    regions = [rule.holidays for rule in rules if rule.holidays is not None]
+    return until_us is None, detail | {"holidays": regions, "holidays_version": VERSION} if regions else detail
 
 
 def rhythm_max(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
