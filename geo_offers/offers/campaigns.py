@@ -52,7 +52,10 @@ class FenceSelector:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us."""
+    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us.
+
+    special: it may go past a person's ordinary budget, out of the one that they keep for such offers.
+    """
 
     id: UUID
     name: str
@@ -67,6 +70,8 @@ class Campaign:
     caps: tuple[CapRule, ...] = ()
     objective: str = "visit"
     data: Mapping[str, str] = field(default_factory=dict)
+    category: str | None = None
+    special: bool = False
 
     @property
     def live(self) -> bool:

@@ -52,7 +52,10 @@ class CapRule:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An offer that counts: its reservation is held or kept. `visit` is the visit it answered."""
+    """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
+
+    special: it went past the person's ordinary budget, out of the special one.
+    """
 
     at_us: int
     campaign: UUID
@@ -60,15 +63,20 @@ class Use:
     place: FenceId
     tags: AbstractSet[str] = frozenset()
     visit: UUID | None = None
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The offer that someone would like to make: what of it the rules look at."""
+    """The offer that someone would like to make: what of it the rules look at.
+
+    categories: what a person may mute it by: the campaign's, the store's, and the fence's tags.
+    """
 
     campaign: UUID
     store: str
     tags: AbstractSet[str]
+    categories: AbstractSet[str] = frozenset()
 
 
 def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
 from geo_offers.offers.gates import GATES
+from geo_offers.offers.gates.rhythm import draws_special
 from geo_offers.offers.ranking import Candidate, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import pick, render
@@ -73,12 +74,12 @@ def _ask_personal(snapshot: Snapshot, candidate: Candidate, personal: dict[str, 
 
 
 def _ask_all(snapshot: Snapshot, candidate: Candidate, personal: Mapping[str, Gate]) -> list[Gate]:
-    return [personal.get(rule.gate) or rule.ask(snapshot, candidate) for rule in GATES]
+    return [rule.known(personal, snapshot, candidate) or rule.ask(snapshot, candidate) for rule in GATES]
 
 
 def _first_failure(snapshot: Snapshot, candidate: Candidate, personal: Mapping[str, Gate]) -> Reason | None:
     for rule in GATES:
-        answer = personal.get(rule.gate)
+        answer = rule.known(personal, snapshot, candidate)
         if not (answer.passed if answer is not None else rule.judge(snapshot, candidate)[0]):
             return rule.reason
     return None
@@ -117,6 +118,8 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
         lane=lane(snapshot.device),
         expires_us=expires_us if campaign.until_us is None else min(expires_us, campaign.until_us),
         tags=candidate.wanted.tags,
+        categories=candidate.wanted.categories,
+        special=draws_special(snapshot, campaign),
     )
     return draft, Gate("render", passed=True, detail={"locale": locale, "wanted": snapshot.person.locale})
 

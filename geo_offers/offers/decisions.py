@@ -46,7 +46,10 @@ class Gate(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class OfferDraft:
-    """An offer as decided. store and tags are what gaps and caps will count it by."""
+    """An offer as decided. store and tags are what gaps and caps will count it by, categories what it may be muted by.
+
+    special: it goes past the person's ordinary budget, out of the special one.
+    """
 
     campaign: UUID
     fence: FenceId
@@ -60,6 +63,8 @@ class OfferDraft:
     lane: str
     expires_us: int
     tags: AbstractSet[str]
+    categories: AbstractSet[str] = frozenset()
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,19 @@ class Candidate:
 def ranked(snapshot: Snapshot) -> list[Candidate]:
     """Find the candidates of all arrivals, best first."""
     found = [
-        Candidate(campaign, arrival, Wanted(campaign.id, store_key(arrival.fence), frozenset(arrival.fence.tags)))
+        Candidate(campaign, arrival, _wanted(campaign, arrival))
         for arrival in snapshot.arrivals
         for campaign in candidates(snapshot.campaigns, arrival.transition, arrival.fence)
     ]
     if len(found) > 1:
         found.sort(key=_order)
     return found
+
+
+def _wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
+    tags = frozenset(arrival.fence.tags)
+    own = {category for category in (campaign.category, arrival.category) if category is not None}
+    return Wanted(campaign.id, store_key(arrival.fence), tags, tags | own if own else tags)
 
 
 def _order(candidate: Candidate) -> tuple[int, float, int, str, int]:

@@ -27,7 +27,6 @@ class Person:
     rhythm: Rhythm
     zone: ZoneInfo
     locale: str
-    muted_campaigns: AbstractSet[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,16 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store."""
+    """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store.
+
+    category: the store's.
+    """
 
     transition: Transition
     fence: Geofence
     zone: ZoneInfo
     store_name: str | None = None
+    category: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Final, Literal, assert_never
 from zoneinfo import ZoneInfo
 
+from geo_offers.people.mutes import NOTHING_MUTED, Mutes
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.wall import HOUR_US, first_instant_us, wall
 
@@ -28,13 +29,25 @@ class Rolling:
 
 Per = CalendarUnit | Rolling
 
+Channel = Literal["push", "inapp"]
+
 EVERY_NIGHT: Final = QuietRule(frozenset(range(7)), 21 * 60, 8 * 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
-    """At most `max` offers per window, at least `min_gap_h` hours apart, none in quiet hours.
+class Special:
+    """A budget beside the ordinary one: where `allow`, at most `max` special offers per window go past it."""
 
+    allow: bool = True
+    max: int = 1
+    per: Per = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """At most `max` offers per window, at least `min_gap_h` hours apart, none in quiet hours, none of what is muted.
+
+    channels: the first of them that a device can take alerts; a person without any hears nothing.
     The default holds until the person changes it.
     """
 
@@ -42,6 +55,9 @@ class Rhythm:
     per: Per = "week"
     min_gap_h: float = 24.0
     quiet: tuple[QuietRule, ...] = (EVERY_NIGHT,)
+    special: Special = Special()
+    channels: tuple[Channel, ...] = ("push", "inapp")
+    mute: Mutes = NOTHING_MUTED
 
     @property
     def min_gap_us(self) -> int:

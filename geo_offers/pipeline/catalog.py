@@ -28,6 +28,7 @@ class Policies:
     campaigns: Sequence[Campaign]
     store_names: Mapping[str, str] = field(default_factory=dict)
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    store_categories: Mapping[str, str] = field(default_factory=dict)
     concerned: Concerned = field(init=False)
 
     def __post_init__(self) -> None:

@@ -237,6 +237,8 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         ),
         objective=body.objective,
         data=body.data,
+        category=body.category,
+        special=body.special,
     )
 
 

@@ -40,7 +40,6 @@ class LockedUser:
     workspace: UUID
     consents: Consents
     rhythm: Rhythm
-    muted: frozenset[UUID]
     locale: str
     zone: ZoneInfo | None
     now_us: int
@@ -118,6 +117,8 @@ class OfferRow:
     message: bytes
     created_us: int
     expires_us: int
+    categories: tuple[str, ...] = ()
+    special: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,16 @@ what an arrival triggered whether the person is still there. A message that fail
 """
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from geo_offers.people.consent import Consents, Purpose
+from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_until
+from geo_offers.people.rhythm import Channel
 
 GRACE_US: Final = 120 * 1_000_000  # an offer may still be on its way to somebody who has just stepped out
 
@@ -28,10 +31,14 @@ class Standing:
     trigger: str
     replay: bool
     consents: Consents
-    muted: Collection[UUID]
+    mute: Mutes
+    channels: Collection[Channel]
     quiet: tuple[QuietRule, ...]  # the person's and the workspace's: the union holds
     zone: ZoneInfo
+    channel: Channel  # of the lane that it is due on
     campaign: UUID
+    store: str
+    categories: AbstractSet[str]
     campaign_state: str | None  # absent: the campaign is gone
     fence_live: bool  # it is there and active
     paused: bool
@@ -62,7 +69,9 @@ def _reason(standing: Standing, now_us: int) -> str | None:
         return "no_consent"
     if standing.campaign_state != "approved" or not standing.fence_live:
         return "not_live"
-    if standing.campaign in standing.muted:
+    if standing.channel not in standing.channels:
+        return "muted"
+    if standing.mute.by(standing.campaign, standing.store, standing.categories) is not None:
         return "muted"
     # A replayed phone lives in its recording's time: there the decision has looked at quiet hours and presence.
     if standing.replay:

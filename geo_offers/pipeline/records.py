@@ -118,6 +118,8 @@ def _offer_row(decision: UUID, draft: OfferDraft, snapshot: Snapshot, part: Part
         message=msgspec.json.encode(message),
         created_us=user.now_us,
         expires_us=user.now_us + draft.expires_us - snapshot.now_us,
+        categories=tuple(sorted(draft.categories)),
+        special=draft.special,
     )
 
 

@@ -19,6 +19,7 @@ from geo_offers import clock
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
+from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
@@ -154,16 +155,16 @@ class DecisionTurn:
                 rhythm=user.rhythm,
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
-                muted_campaigns=user.muted,
             ),
             policy=policies.policy,
-            device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device)),
+            device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),
             arrivals=tuple(
                 DecisionArrival(
                     arrival.transition,
                     arrival.fence,
                     policies.zone_of(arrival.fence),
                     policies.store_names.get(arrival.fence.store or ""),
+                    policies.store_categories.get(arrival.fence.store or ""),
                 )
                 for arrival in seen
                 if arrival.fence is not None
@@ -175,11 +176,14 @@ class DecisionTurn:
             tz_version=self.tz_version,
         )
 
-    def _able(self, device: DeviceRow) -> tuple[str, ...]:
-        """The lanes that can reach this device now, best first; a replayed one: the app and the log only."""
+    def _able(self, device: DeviceRow, channels: Sequence[Channel]) -> tuple[str, ...]:
+        """The lanes that can reach this device now, in the order of the person's channels.
+
+        A replayed device is reached by the app and the log only.
+        """
         allowed = self.lanes & {"log"} if device.replay else self.lanes
-        push = (device.push_lane,) if device.push_lane in allowed else ()
-        return (*push, "inapp")
+        by = {"push": device.push_lane if device.push_lane in allowed else None, "inapp": "inapp"}
+        return tuple(lane for channel in channels if (lane := by[channel]) is not None)
 
     # ------------------------------------------------------------------------------------------ telling
     def _tell(self, outcomes: Sequence[Outcome]) -> None:

@@ -16,7 +16,7 @@ from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, 
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, raise_catalog
+from geo_offers.storage.workspaces import audit, check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 _assessment = msgspec.json.Decoder(wire.Assessment)
@@ -32,6 +32,7 @@ class PostgresCampaigns:
     async def create(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
         workspace, column = caller.workspace, msgspec.json.encode(body)
         async with transaction(self._pool, [workspace]) as connection:
+            await check_category(connection, workspace, body.category)
             row = await connection.fetchrow(sql("campaign_add"), ident, workspace, column, caller.id)
             if row is None:
                 return _answer(await _one(connection, "campaign_get", workspace, ident))
@@ -47,6 +48,7 @@ class PostgresCampaigns:
             held = await _one(connection, "campaign_lock", workspace, ident)
             if held["state"] == CampaignState.ENDED:
                 raise Conflict("this campaign has ended; make a new one")
+            await check_category(connection, workspace, body.category)
             row = await connection.fetchrow(sql("campaign_replace"), workspace, ident, column, caller.id)
             await audit(connection, caller, "campaign.write", str(ident))
             await raise_catalog(connection, workspace)

@@ -22,6 +22,7 @@ class _StoreBody(msgspec.Struct):
 
     name: str
     time_zone: str | None = None
+    category: str | None = None
 
 
 _body = msgspec.json.Decoder(_StoreBody)
@@ -41,11 +42,12 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
         version=row["catalog_version"],
         policy=rows.policy(row["name"], row["settings"], workspace),
         campaigns=campaigns,
-        store_names={ident: name for ident, name, _ in stores},
-        store_zones={ident: zone for ident, _, zone in stores if zone is not None},
+        store_names={ident: name for ident, name, *_ in stores},
+        store_zones={ident: zone for ident, _, zone, _ in stores if zone is not None},
+        store_categories={ident: category for ident, *_, category in stores if category is not None},
     )
 
 
-def _store(row: Any) -> tuple[str, str, ZoneInfo | None]:
+def _store(row: Any) -> tuple[str, str, ZoneInfo | None, str | None]:
     body = _body.decode(row["body"])
-    return row["id"], body.name, ZoneInfo(body.time_zone) if body.time_zone else None
+    return row["id"], body.name, ZoneInfo(body.time_zone) if body.time_zone else None, body.category

@@ -54,7 +54,6 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         time_zone=user["time_zone"],
         consents=rows.consent_states(rows.consents(user["consents"])),
         rhythm=rows.wire_rhythm(user["rhythm"]),
-        muted_campaigns=list(user["muted"]),
         age=user["age"],
         devices=[wire.ExportedDevice(**dict(row)) for row in devices],
         visits=[],

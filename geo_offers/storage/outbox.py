@@ -28,7 +28,7 @@ class _Settings(msgspec.Struct, frozen=True):
     """What counts here of the workspace's settings; the rest is not looked at."""
 
     time_zone: str = "UTC"
-    quiet: list[wire.QuietHours] = []
+    quiet: list[wire.LegalQuiet] = []
     paused: bool = False
 
 
@@ -164,16 +164,21 @@ def _message(row: Any, workspace: UUID) -> Message:
 
 def _standing(row: Any) -> Standing:
     settings = msgspec.json.decode(row["settings"], type=_Settings)
+    rhythm = rows.rhythm(row["rhythm"])
     left_at: datetime | None = row["left_at"]
     return Standing(
         expires_us=instants.to_us(row["expires_at"]),
         trigger=row["trigger"],
         replay=row["replay"],
         consents=rows.consents(row["consents"]),
-        muted=frozenset(row["muted"]),
-        quiet=(*rows.rhythm(row["rhythm"]).quiet, *rows.quiet(settings.quiet)),
+        mute=rhythm.mute,
+        channels=rhythm.channels,
+        quiet=(*rhythm.quiet, *rows.legal_quiet(settings.quiet)),
         zone=ZoneInfo(row["time_zone"] or settings.time_zone),
+        channel="inapp" if row["lane"] == "inapp" else "push",
         campaign=row["campaign"],
+        store=row["store"],
+        categories=frozenset(row["categories"]),
         campaign_state=row["campaign_state"],
         fence_live=row["fence_live"],
         paused=settings.paused,

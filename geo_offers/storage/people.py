@@ -167,11 +167,13 @@ class PostgresOffers:
 
     async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> bool:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _user(connection, caller, "user_lock")  # no event is written behind an erasure
+            user = await _user(connection, caller, "user_lock")  # no event is written behind an erasure
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
             news: bool = await connection.fetchval(sql("outbox_shown"), offer, caller.user, event.type, event.reason)
             if event.type == "muted":
-                await connection.execute(sql("user_mute_campaign"), caller.user, row["campaign"])
+                muting = rows.rhythm_muting(user["rhythm"], row["campaign"], user["id"])
+                if muting is not None:
+                    await connection.execute(sql("user_set_rhythm"), user["id"], muting)
             return news

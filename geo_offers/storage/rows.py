@@ -16,11 +16,13 @@ import structlog
 from msgspec import UNSET, UnsetType
 
 from geo_offers import wire
+from geo_offers.errors import Conflict
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
+from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
-from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
 from geo_offers.places.fences import FenceId
 from geo_offers.presence import states
 from geo_offers.presence.states import PresenceState
@@ -38,7 +40,8 @@ _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
 _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
-NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS])
+MUTED_CAMPAIGNS: Final = 500  # as `wire.Mutes` has it
+NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], special=wire.SpecialBudget(allow=False))
 CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
 
@@ -133,16 +136,65 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
 
 
 def _rhythm(column: bytes) -> Rhythm:
-    given = _RHYTHM.decode(column)
-    per = Rolling(given.per.hours) if isinstance(given.per, wire.RollingHours) else given.per
-    return Rhythm(max=given.max, per=per, min_gap_h=given.min_gap_h, quiet=quiet(given.quiet))
+    return _as_decided(_RHYTHM.decode(column))
+
+
+def _as_decided(given: wire.Rhythm) -> Rhythm:
+    special, mute = given.special, given.mute
+    return Rhythm(
+        max=given.max,
+        per=_per(given.per),
+        min_gap_h=given.min_gap_h,
+        quiet=quiet(given.quiet),
+        special=Special(special.allow, special.max, _per(special.per)),
+        channels=tuple(given.channels),
+        mute=Mutes(frozenset(mute.stores), frozenset(mute.categories), frozenset(mute.campaigns)),
+    )
+
+
+def _per(given: wire.Per) -> Per:
+    return Rolling(given.hours) if isinstance(given, wire.RollingHours) else given
+
+
+def rhythm_muting(column: bytes | None, campaign: UUID, of: UUID) -> bytes | None:
+    """The rhythm's column with this campaign muted as well; None where it is muted already.
+
+    What the person has not set stays unset. Conflict where nothing more can be muted.
+    """
+    held = wire_rhythm(column, of).mute
+    if campaign in held.campaigns:
+        return None
+    if len(held.campaigns) >= MUTED_CAMPAIGNS:
+        raise Conflict(f"a person mutes at most {MUTED_CAMPAIGNS} campaigns; unmute some first")
+    mute = msgspec.structs.replace(held, campaigns=[*held.campaigns, campaign])
+    said = {} if column is None else _read("rhythm", of, _said, column, msgspec.to_builtins(NO_OFFERS))
+    return msgspec.json.encode(said | {"mute": mute})
+
+
+def _said(column: bytes) -> dict[str, Any]:
+    """What of a rhythm was set, of one that can be read."""
+    _RHYTHM.decode(column)
+    said: dict[str, Any] = msgspec.json.decode(column)
+    return said
 
 
 def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
     return tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in given)
 
 
-_NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
+def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
+    return tuple(
+        quiet_rule(
+            () if rule.days is UNSET else rule.days,
+            rule.start,
+            rule.end,
+            None if rule.holidays is UNSET else rule.holidays,
+        )
+        for rule in given
+    )
+
+
+_NO_OFFERS: Final = _as_decided(NO_OFFERS)
 
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:
@@ -190,7 +242,7 @@ def _policy(name: str, column: bytes) -> WorkspacePolicy:
         zone=ZoneInfo(given.time_zone),
         place_gap_s=given.place_gap_s,
         store_gap_s=given.store_gap_s,
-        quiet=quiet(given.quiet),
+        quiet=legal_quiet(given.quiet),
         killed=given.paused,
     )
 

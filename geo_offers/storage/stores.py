@@ -11,7 +11,7 @@ from geo_offers.pipeline.management import STORES
 from geo_offers.storage import cursors
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import raise_catalog
+from geo_offers.storage.workspaces import check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.StoreBody)
 
@@ -24,6 +24,7 @@ class PostgresStores:
 
     async def put(self, workspace: UUID, store: str, body: wire.StoreBody) -> bool:
         async with transaction(self._pool, [workspace]) as connection:
+            await check_category(connection, workspace, body.category)
             created = bool(await connection.fetchval(sql("store_put"), workspace, store, msgspec.json.encode(body)))
             if created and await connection.fetchval(sql("stores_count"), workspace) > STORES:
                 raise Conflict(f"a workspace has at most {STORES} stores; delete some first")

@@ -105,6 +105,7 @@ class PostgresTurn:
                     FenceId(row["fence"]),
                     frozenset(row["tags"]),
                     row["visit"],
+                    row["special"],
                 )
             )
         known = await fetch(sql("turn_known_visits"), _array(visits))
@@ -159,6 +160,8 @@ class PostgresTurn:
             _array([offer.created_us for _, offer in offers]),
             _array([offer.expires_us for _, offer in offers]),
             _array([offer.partition for _, offer in offers]),
+            [_UNIT.join(offer.categories) for _, offer in offers],
+            _array([offer.special for _, offer in offers]),
         )
         assert done is not None  # it counts
         if (done["decided"], done["due"]) != (len(decisions), len(offers)):
@@ -232,7 +235,6 @@ def _locked(row: Any) -> LockedUser:
         workspace=row["workspace"],
         consents=rows.consents(row["consents"], row["id"]),
         rhythm=rhythm,
-        muted=frozenset(row["muted"]),
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import NotFound
+from geo_offers.errors import Fault, Invalid, NotFound
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
@@ -52,6 +52,16 @@ class PostgresWorkspaces:
 
 def _state(ident: UUID, name: str, settings: wire.Workspace) -> wire.WorkspaceState:
     return wire.WorkspaceState(id=ident, name=name, **msgspec.structs.asdict(settings))
+
+
+async def check_category(connection: Connection, workspace: UUID, category: str | None) -> None:
+    """Invalid where a store or a campaign is of a category that the workspace has not named."""
+    if category is None:
+        return
+    row = await connection.fetchrow(sql("workspace_read"), workspace)
+    if row is None or category not in rows.settings(row["settings"], workspace).categories:
+        detail = "the workspace has no such category; add it to its categories first"
+        raise Invalid(detail, (Fault("/category", "category", detail),))
 
 
 async def raise_catalog(connection: Connection, workspace: UUID) -> None:

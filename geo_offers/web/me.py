@@ -54,6 +54,8 @@ async def rhythm(services: Services, given: Given) -> Reply:
 
 async def set_rhythm(services: Services, given: Given) -> Reply:
     refuse_unsafe(given.body)
+    if len(set(given.body.channels)) != len(given.body.channels):
+        raise invalid("/channels", "channels", "a channel stands in the order once; leave out the second")
     return Reply(
         await people.change_rhythm(services.people, services.engine, services.changes, given.caller, given.body)
     )

@@ -63,6 +63,8 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     caps: Annotated[list[CapRule], Meta(max_length=10)] = []
     stakes: Stakes = Stakes()
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    category: Identifier | None = None
+    special: bool = False
     holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0
     data: Annotated[
         dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=500)]], Meta(max_length=16)

@@ -91,10 +91,39 @@ def default_quiet() -> list[QuietHours]:
     return [QuietHours(days=list(_EVERY_DAY), start="21:00", end="08:00")]
 
 
+def default_channels() -> list[Literal["push", "inapp"]]:
+    return ["push", "inapp"]
+
+
+Per = Literal["day", "week", "month"] | RollingHours
+Channel = Literal["push", "inapp"]
+
+
+class SpecialBudget(Request, frozen=True, kw_only=True):
+    """How many special offers may go past `max`, in a window of their own."""
+
+    allow: bool = True
+    max: Annotated[int, Meta(ge=0, le=1000)] = 1
+    per: Per = "month"
+
+
+class Mutes(Request, frozen=True, kw_only=True):
+    """What the person wants to hear nothing of. A fence without a store is a store of its own, `set/id`."""
+
+    stores: Annotated[list[Annotated[str, Meta(min_length=1, max_length=257)]], Meta(max_length=200)] = []
+    categories: Annotated[list[Identifier], Meta(max_length=100)] = []
+    campaigns: Annotated[list[UUID], Meta(max_length=500)] = []
+
+
 class Rhythm(Request, frozen=True, kw_only=True):
     """How often this person wants to hear from us. This is the default, in force until they change it."""
 
     max: Annotated[int, Meta(ge=0, le=1000)] = 2
-    per: Literal["day", "week", "month"] | RollingHours = "week"
+    per: Per = "week"
     min_gap_h: Annotated[float, Meta(ge=0, le=744)] = 24
     quiet: Annotated[list[QuietHours], Meta(max_length=20)] = msgspec.field(default_factory=default_quiet)
+    special: SpecialBudget = SpecialBudget()
+    channels: Annotated[
+        list[Channel], Meta(max_length=2, description="the first that the device can take alerts; none: no offers")
+    ] = msgspec.field(default_factory=default_channels)
+    mute: Mutes = Mutes()

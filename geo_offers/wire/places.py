@@ -20,7 +20,17 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
-from geo_offers.wire.people import QuietHours
+
+Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
+
+
+class LegalQuiet(Request, frozen=True, kw_only=True):
+    """When nobody may be alerted, on their own clock: days of the week, public holidays of a region (`FR`, `DE-BY`)."""
+
+    days: Annotated[list[Day], Meta(min_length=1, max_length=7)] | UnsetType = UNSET
+    holidays: Annotated[str, Meta(min_length=2, max_length=64)] | UnsetType = UNSET
+    start: TimeOfDay = "00:00"
+    end: EndOfInterval = "24:00"
 
 
 class Workspace(Request, frozen=True, kw_only=True):
@@ -29,22 +39,24 @@ class Workspace(Request, frozen=True, kw_only=True):
     time_zone: Zone = "UTC"
     place_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] = 1_800
     store_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] = 86_400
-    quiet: Annotated[list[QuietHours], Meta(max_length=20)] = []
+    quiet: Annotated[list[LegalQuiet], Meta(max_length=20)] = []
     holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
+    categories: Categories = []
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
     time_zone: Zone | UnsetType = UNSET
     place_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] | UnsetType = UNSET
     store_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] | UnsetType = UNSET
-    quiet: Annotated[list[QuietHours], Meta(max_length=20)] | UnsetType = UNSET
+    quiet: Annotated[list[LegalQuiet], Meta(max_length=20)] | UnsetType = UNSET
     holdout: Annotated[float, Meta(ge=0, le=0)] | UnsetType = UNSET
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    categories: Categories | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -63,6 +75,7 @@ class StoreBody(Request, frozen=True, kw_only=True):
     street: Annotated[str, Meta(max_length=200)] | None = None
     hours: Annotated[list[OpeningHours], Meta(max_length=50)] = []
     time_zone: Zone | None = None
+    category: Identifier | None = None
 
 
 class Store(StoreBody, frozen=True, kw_only=True):

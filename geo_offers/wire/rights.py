@@ -57,7 +57,6 @@ class Export(Answer, frozen=True, kw_only=True):
     time_zone: str | None = None
     consents: list[ConsentState]
     rhythm: Rhythm
-    muted_campaigns: list[UUID]
     age: str
     devices: list[ExportedDevice]
     visits: list[Visit]

@@ -29,7 +29,8 @@ ORDER BY id FOR SHARE SKIP LOCKED;
 -- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
 -- a text the quotes would stand escaped.
 SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
-       o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.muted, u.time_zone,
+       o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
+       b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
        v.left_at, coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
        clock_timestamp() AS now
@@ -41,6 +42,7 @@ LEFT JOIN app_user u ON u.id = o.user_id
 LEFT JOIN device d ON d.id = o.device
 LEFT JOIN campaign c ON c.id = o.campaign
 LEFT JOIN visit v ON v.id = o.visit
+LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
 LEFT JOIN LATERAL (
     SELECT o.workspace, split_part(o.fence, '/', 1) AS set_id,
            substr(o.fence, strpos(o.fence, '/') + 1) AS external_id OFFSET 0) f ON true

@@ -88,18 +88,15 @@ DELETE FROM refresh_token WHERE device = $1 AND (generation < $2 - 10 OR hash IN
 UPDATE device SET token_epoch = token_epoch + 1 WHERE id = $1;
 
 -- name: user_lock
-SELECT id, partition, external_id, consents, rhythm, muted, locale, time_zone, created_at
+SELECT id, partition, external_id, consents, rhythm, locale, time_zone, created_at
 FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
-SELECT id, partition, external_id, consents, rhythm, muted, age, locale, time_zone, created_at
+SELECT id, partition, external_id, consents, rhythm, age, locale, time_zone, created_at
 FROM app_user WHERE id = $1;
 
 -- name: user_set_rhythm
 UPDATE app_user SET rhythm = $2 WHERE id = $1;
-
--- name: user_mute_campaign
-UPDATE app_user SET muted = array_append(muted, $2) WHERE id = $1 AND NOT ($2 = ANY (muted));
 
 -- name: sends_cancel
 -- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state

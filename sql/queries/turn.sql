@@ -7,7 +7,7 @@ WITH held AS MATERIALIZED (
     SELECT p.id FROM partition p
     JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
     WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
-SELECT id, workspace, consents, rhythm, muted, locale, time_zone, clock_timestamp() AS now
+SELECT id, workspace, consents, rhythm, locale, time_zone, clock_timestamp() AS now
 FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
   AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
 ORDER BY id FOR NO KEY UPDATE;
@@ -24,10 +24,10 @@ SELECT id, catalog_version FROM workspace WHERE id = ANY ($1::uuid[]);
 
 -- name: turn_uses
 -- $1 users, $2 start of the longest window of each. Reservations in use, newest first; the caps' own limits bound them.
-SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit
+SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special
 FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
 CROSS JOIN LATERAL (
-    SELECT at, campaign, store, fence, tags, visit FROM reservation x
+    SELECT at, campaign, store, fence, tags, visit, special FROM reservation x
     WHERE x.user_id = t.id AND x.at > t.since AND x.state < 2 ORDER BY x.at DESC LIMIT 20000) r;
 
 -- name: turn_known_visits
@@ -66,16 +66,19 @@ WITH decided AS (
 made AS MATERIALIZED (
     SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
            decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,
-           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition
+           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition, categories, special
     FROM unnest($10::text::uuid[], $11::text::bigint[], $12::text::uuid[], $13::text::uuid[], $14::text::uuid[], $15::text[],
                 $16::text[], $17::text[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[], $21::text::text[],
-                $22::text::text[], $23::bytea[], $24::text::bigint[], $25::text::bigint[], $26::text::smallint[])
+                $22::text::text[], $23::bytea[], $24::text::bigint[], $25::text::bigint[], $26::text::smallint[],
+                $27::text[], $28::text::boolean[])
         q (user_id, at, offer, workspace, campaign, store, fence, tags, device, decision, visit, trigger, lane, message,
-           created, expires, partition)),
+           created, expires, partition, categories, special)),
 reserved AS (
-    INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit)
+    INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, categories, special)
     SELECT user_id, at, offer, workspace, campaign, store, fence,
-           CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit FROM made RETURNING 1),
+           CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit,
+           CASE WHEN categories = '' THEN '{}' ELSE string_to_array(categories, E'\x1f') END, special
+    FROM made RETURNING 1),
 offered AS (
     INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
                        expires_at)

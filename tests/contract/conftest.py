@@ -16,7 +16,9 @@ import pytest
 from geo_offers import clock
 from geo_offers.instants import from_us, to_us
 from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.people.mutes import NOTHING_MUTED, Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
+from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
@@ -29,6 +31,7 @@ from geo_offers.storage.pool import open_pool
 
 SECOND_US = 1_000_000
 FENCE = "town/north/bakery"  # the first slash splits: in the set `town` the fence `north/bakery`
+CATEGORY = "food"
 ALL_DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "00:00"}
 
 
@@ -70,7 +73,8 @@ class Record:
     push_token: str | None
     consents: set[str] = field(default_factory=lambda: {"locate", "offers"})
     quiet: tuple[QuietRule, ...] = ()
-    muted: set[UUID] = field(default_factory=set)
+    mute: Mutes = NOTHING_MUTED
+    channels: tuple[Channel, ...] = ("push", "inapp")
     campaign_state: str | None = "approved"
     fence_live: bool = True
     paused: bool = False
@@ -224,10 +228,14 @@ def _standing(record: Record) -> Standing:
         trigger=record.trigger,
         replay=record.replay,
         consents=Consents(said),
-        muted=record.muted,
+        mute=record.mute,
+        channels=record.channels,
         quiet=record.quiet,
         zone=ZoneInfo("UTC"),
+        channel="inapp" if record.lane == "inapp" else "push",
         campaign=record.case.campaign,
+        store=FENCE,
+        categories=frozenset({CATEGORY}),
         campaign_state=record.campaign_state,
         fence_live=record.fence_live,
         paused=record.paused,
@@ -315,8 +323,12 @@ class MemoryWorld:
     async def pause_workspace(self, case: Case) -> None:
         self.record(case).paused = True
 
-    async def mute(self, case: Case) -> None:
-        self.record(case).muted.add(case.campaign)
+    async def mute(self, case: Case, what: str) -> None:
+        muted = {"stores": FENCE, "categories": CATEGORY, "campaigns": case.campaign}[what]
+        self.record(case).mute = Mutes(**{what: frozenset({muted})})
+
+    async def take_channels(self, case: Case, *channels: Channel) -> None:
+        self.record(case).channels = channels
 
     async def quiet_person(self, case: Case) -> None:
         self.record(case).quiet += (quiet_rule(ALL_DAY["days"], "00:00", "24:00"),)
@@ -415,9 +427,9 @@ class PostgresWorld:
             *(from_us(now_us), from_us(now_us + round(expires_s * SECOND_US))),
         )
         await run(
-            "INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence) "
-            "VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $5)",
-            *(case.user, case.offer, case.workspace, case.campaign, FENCE),
+            "INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, categories) "
+            "VALUES ($1, clock_timestamp(), $2, $3, $4, $5, $5, $6)",
+            *(case.user, case.offer, case.workspace, case.campaign, FENCE, [CATEGORY]),
         )
         await run(
             "INSERT INTO outbox (offer, workspace, partition, lane, due) VALUES ($1, $2, 0, $3, $4)",
@@ -503,8 +515,14 @@ class PostgresWorld:
     async def pause_workspace(self, case: Case) -> None:
         await self._set("workspace", "settings", case.workspace, b'{"paused": true, "place_gap_s": 60}')
 
-    async def mute(self, case: Case) -> None:
-        await self._set("app_user", "muted", case.user, [case.campaign])
+    async def mute(self, case: Case, what: str) -> None:
+        muted = {"stores": FENCE, "categories": CATEGORY, "campaigns": str(case.campaign)}[what]
+        rhythm = {"quiet": [], "mute": {what: [muted]}}
+        await self._set("app_user", "rhythm", case.user, json.dumps(rhythm).encode())
+
+    async def take_channels(self, case: Case, *channels: Channel) -> None:
+        rhythm = {"quiet": [], "channels": channels}
+        await self._set("app_user", "rhythm", case.user, json.dumps(rhythm).encode())
 
     async def quiet_person(self, case: Case) -> None:
         await self._set("app_user", "rhythm", case.user, json.dumps({"quiet": [ALL_DAY]}).encode())

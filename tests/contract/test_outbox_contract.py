@@ -137,7 +137,23 @@ async def paused_workspace(world, case):
 
 
 async def muted_campaign(world, case):
-    await world.mute(case)
+    await world.mute(case, "campaigns")
+
+
+async def muted_store(world, case):
+    await world.mute(case, "stores")
+
+
+async def muted_category(world, case):
+    await world.mute(case, "categories")
+
+
+async def no_push_any_more(world, case):
+    await world.take_channels(case, "inapp")
+
+
+async def no_channel_any_more(world, case):
+    await world.take_channels(case)
 
 
 async def quiet_person(world, case):
@@ -171,6 +187,10 @@ OBJECTIONS = [
     (inactive_fence, "cancelled", "not_live"),
     (paused_workspace, "cancelled", "kill_switch"),
     (muted_campaign, "cancelled", "muted"),
+    (muted_store, "cancelled", "muted"),
+    (muted_category, "cancelled", "muted"),
+    (no_push_any_more, "cancelled", "muted"),
+    (no_channel_any_more, "cancelled", "muted"),
     (quiet_person, "cancelled", "quiet_hours"),
     (quiet_workspace, "cancelled", "quiet_hours"),
     (left_long_ago, "cancelled", "left"),
@@ -213,6 +233,13 @@ async def test_an_offer_for_leaving_does_not_ask_whether_the_person_is_there(wor
     claims = await claimed(world)
     await world.leave(case, 500)
     assert (await world.outbox.recheck(claims, LEASE_S)).ready
+
+
+async def test_whom_a_dead_token_leaves_with_the_app_is_not_alerted_there_against_their_will(world):
+    case, other = await world.put(lane="inapp"), await world.put(lane="inapp")
+    await world.take_channels(case, "push")
+    rechecked = await world.outbox.recheck(await claimed(world, "inapp"), LEASE_S)
+    assert [ready.claim.offer for ready in rechecked.ready] == [other.offer]
 
 
 async def test_a_replayed_phone_is_not_judged_by_the_servers_clock_but_by_consent(world):

@@ -32,7 +32,7 @@ from geo_offers.offers.decide import (
 from geo_offers.offers.rendering import Text
 from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule
-from geo_offers.people.rhythm import Per, Rhythm, Rolling
+from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.fixes import Fix
@@ -169,7 +169,8 @@ def played(person: Person, policy: WorkspacePolicy, drawn: Sequence[Campaign], a
         seen.decisions.append(found)
         if found.offer is not None:
             offer = found.offer
-            seen.uses.append(Use(now_us, offer.campaign, offer.store, offer.fence, offer.tags, offer.visit))
+            use = Use(now_us, offer.campaign, offer.store, offer.fence, offer.tags, offer.visit, offer.special)
+            seen.uses.append(use)
     return seen
 
 
@@ -250,6 +251,30 @@ def test_nor_does_any_order_in_which_the_decisions_are_made(
     """A recorded track beside a live phone: decisions of one person do not come in the order of their instants."""
     shuffler.shuffle(track)
     check_person(person, policy, played(person, policy, [campaign_of(())], track).uses)
+
+
+specials = st.builds(Special, allow=st.booleans(), max=st.integers(0, 2), per=pers)
+
+
+@given(people(), specials, policies, tracks(), st.none() | st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None)
+def test_special_offers_keep_to_a_budget_of_their_own_and_leave_the_ordinary_one_as_it_is(
+    person: Person, special: Special, policy: WorkspacePolicy, track: Walk, shuffler: Any
+) -> None:
+    person = replace(person, rhythm=replace(person.rhythm, special=special))
+    ordinary = campaign_of(())
+    drawn = [ordinary, replace(ordinary, id=UUID(int=2), special=True)]
+    if shuffler is not None:
+        shuffler.shuffle(track)
+    uses = played(person, policy, drawn, track).uses
+    check_person(person, policy, [use for use in uses if not use.special])
+    past = [use.at_us for use in uses if use.special]
+    assert most_in_any_window(past, special.per, person.zone) <= (special.max if special.allow else 0)
+    for at_us in past:
+        assert not any(quiet_by_the_wall(rule, shown(at_us, person.zone)) for rule in person.rhythm.quiet)
+    for number, use in enumerate(uses):
+        near = [abs(use.at_us - before.at_us) for before in uses[:number]]
+        assert use.special or min(near, default=10**18) >= person.rhythm.min_gap_us
 
 
 def campaign_of(caps: tuple[CapRule, ...]) -> Campaign:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import holidays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,9 @@ CHANGES = [
 ]
 
 minutes = st.integers(0, 1439) | st.sampled_from([0, 1, 60, 119, 120, 150, 180, 1380, 1439])
-rules = st.builds(QuietRule, st.frozensets(st.integers(0, 6)), minutes, minutes | st.just(1440))
+HOLIDAYS = {name: holidays.country_holidays(name, years=(2025, 2026, 2027)) for name in ("CL", "DE")}
+regions = st.none() | st.sampled_from(sorted(HOLIDAYS))
+rules = st.builds(QuietRule, st.frozensets(st.integers(0, 6)), minutes, minutes | st.just(1440), regions)
 
 
 @st.composite
@@ -44,7 +47,8 @@ def quiet_by_the_wall(rule: QuietRule, wall: datetime) -> bool:
         day = datetime(wall.year, wall.month, wall.day) - timedelta(days=back)  # noqa: DTZ001 - wall time
         length = (rule.end_minute - rule.start_minute) % 1440 or 1440
         start = day + timedelta(minutes=rule.start_minute)
-        if day.weekday() in rule.days and start <= wall < start + timedelta(minutes=length):
+        counts = day.weekday() in rule.days or (rule.holidays is not None and day.date() in HOLIDAYS[rule.holidays])
+        if counts and start <= wall < start + timedelta(minutes=length):
             return True
     return False
 

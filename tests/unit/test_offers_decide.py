@@ -6,6 +6,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 from zoneinfo import ZoneInfo
 
+import holidays
 import msgspec
 import pytest
 
@@ -29,6 +30,7 @@ from geo_offers.offers.decide import (
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.rendering import Text
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
+from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
@@ -179,7 +181,11 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.SCHEDULE, {"campaigns": (campaign(until_us=NOW_US),)}),
     (Reason.STALE, {"arrivals": (arrival(at_us=NOW_US - 120 * SECOND_US - 1),)}),
     (Reason.USER_INSIDE, {"others_inside": frozenset({BAKERY.id})}),
-    (Reason.MUTED, {"person": replace(PERSON, muted_campaigns=frozenset({UUID(int=1)}))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(campaigns=frozenset({UUID(int=1)})))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(stores=frozenset({"baker-1"})))}),
+    (Reason.MUTED, {"person": rhythm(mute=Mutes(categories=frozenset({"food"})))}),
+    (Reason.MUTED, {"person": rhythm(channels=())}),
+    (Reason.MUTED, {"person": rhythm(channels=("push",)), "device": DeviceView(UUID(int=200), lanes=())}),
     (Reason.QUIET_HOURS, {"person": rhythm(quiet=(quiet_rule(["wed"], "11:00", "13:00"),))}),
     (Reason.QUIET_HOURS, {"policy": replace(POLICY, quiet=(quiet_rule(["wed"], "12:00", "12:01"),))}),
     (Reason.RHYTHM_MAX, {"uses": (use(25 * HOUR_US), use(50 * HOUR_US))}),
@@ -202,6 +208,20 @@ def test_each_silence_has_its_reason(reason: Reason, changed: dict[str, Any]) ->
     assert (found.outcome, found.reason, found.offer) == ("suppressed", reason, None)
     failed = [gate.gate for gate in found.gates if not gate.passed and gate.gate != "ranking"]
     assert failed == [next(rule.gate for rule in GATES if rule.reason is reason)]
+
+
+def test_the_receipt_names_the_holidays_that_it_went_by() -> None:
+    policy = replace(POLICY, quiet=(quiet_rule([], "00:00", "24:00", "FR"),))
+    quiet = detail(decided(policy=policy), "quiet_hours")
+    assert quiet == {
+        "zone": "Europe/Berlin",
+        "until": None,
+        "holidays": ["FR"],
+        "holidays_version": holidays.__version__,
+    }
+    fourteenth = to_us(datetime(2026, 7, 14, 12, 0, tzinfo=BERLIN))
+    found = decided(policy=policy, now_us=fourteenth, arrivals=(arrival(at_us=fourteenth),))
+    assert found.reason is Reason.QUIET_HOURS
 
 
 def test_every_reason_is_shown_by_some_silence() -> None:
@@ -262,7 +282,7 @@ def test_after_a_consent_failure_nothing_more_is_read() -> None:
         __contains__ = __len__ = __iter__
 
     untouchable: Any = Untouchable()
-    person = Person(UUID(int=1), NONE_GIVEN, untouchable, untouchable, untouchable, untouchable)
+    person = Person(UUID(int=1), NONE_GIVEN, untouchable, untouchable, untouchable)
     found = decided(person=person, uses=untouchable, others_inside=untouchable, device=untouchable)
     assert [gate.gate for gate in found.gates] == ["kill_switch", "consent"]
     assert found.reason is Reason.NO_CONSENT

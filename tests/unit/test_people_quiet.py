@@ -165,3 +165,30 @@ def test_a_rule_that_starts_at_24_or_names_no_day_is_refused() -> None:
         quiet_rule(["mon"], "24:00", "08:00")
     with pytest.raises(ValueError):
         quiet_rule(["someday"], "21:00", "08:00")
+
+
+def test_public_holidays_of_a_region_are_quiet_where_the_person_is() -> None:
+    rule = [quiet_rule([], "00:00", "24:00", "FR")]  # 2026-07-14 is a Tuesday
+    assert until(rule, "2026-07-14T00:00") == at("2026-07-15T00:00")
+    assert until(rule, "2026-07-13T23:59:59") is None
+    assert until(rule, "2026-07-15T00:00") is None
+    assert until(rule, "2026-07-14T20:00", ZoneInfo("America/New_York")) is not None
+    assert until(rule, "2026-07-14T00:00", ZoneInfo("Europe/Paris")) == at("2026-07-15T00:00", ZoneInfo("Europe/Paris"))
+
+
+def test_a_subdivision_rests_on_days_of_its_own() -> None:
+    corpus_christi = "2026-06-04T12:00"
+    assert until([quiet_rule([], "00:00", "24:00", "DE-BY")], corpus_christi) is not None
+    assert until([quiet_rule([], "00:00", "24:00", "DE-HB")], corpus_christi) is None
+
+
+def test_a_holidays_night_runs_into_the_day_after_and_adds_up_with_days_of_the_week() -> None:
+    rule = [quiet_rule(["wed"], "20:00", "08:00", "FR")]
+    assert until(rule, "2026-07-15T07:59") == at("2026-07-15T08:00")
+    assert until(rule, "2026-07-15T20:00") == at("2026-07-16T08:00")
+
+
+@pytest.mark.parametrize("region", ["", "XX", "fr", "FRA", "France", "FR-", "DE-FR", "-BY"])
+def test_a_region_that_is_none_is_refused(region: str) -> None:
+    with pytest.raises(ValueError, match="no region"):
+        quiet_rule([], "00:00", "24:00", region)

@@ -59,6 +59,7 @@ def test_a_rhythm_that_cannot_be_read_allows_no_offer_at_any_time(column, told):
     assert rows.rhythm(column, PERSON).max == 0
     assert always_quiet(rows.rhythm(column, PERSON))
     assert rows.wire_rhythm(column, PERSON).max == 0
+    assert not rows.rhythm(column, PERSON).special.allow
     assert {line["what"] for line in told} == {"rhythm"}
 
 

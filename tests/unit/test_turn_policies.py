@@ -69,7 +69,6 @@ class Database:
                 WORKSPACE,
                 Consents() if user in self.withdrawn else AGREED,
                 rhythm,
-                frozenset(),
                 "en",
                 None,
                 NOW_US,

@@ -1,8 +1,10 @@
 """The gates between an arrival and an offer, in the order in which they are asked.
 
 A gate is a pure function of the snapshot and one candidate: whether the candidate passes, and the inputs it looked
-at. Gates marked personal look at no candidate and are asked once a decision. A gate that is `final` ends the asking
-when it fails: who has not agreed is not looked at further. Ranking and rendering come after these and are `decide`'s.
+at. Gates marked personal look at no candidate and are asked once a decision; what such a gate refuses to all, its
+excuse may grant to one candidate: a special offer goes past the rhythm out of a budget of its own. A gate that is
+`final` ends the asking when it fails: who has not agreed is not looked at further. Ranking and rendering come after
+these and are `decide`'s.
 """
 
 from typing import Final
@@ -22,8 +24,8 @@ GATES: Final = (
     GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
     GateRule("muted", Reason.MUTED, rhythm.muted),
     GateRule("quiet_hours", Reason.QUIET_HOURS, rhythm.quiet_hours, personal=True),
-    GateRule("rhythm_max", Reason.RHYTHM_MAX, rhythm.rhythm_max, personal=True),
-    GateRule("rhythm_gap", Reason.RHYTHM_GAP, rhythm.rhythm_gap, personal=True),
+    GateRule("rhythm_max", Reason.RHYTHM_MAX, rhythm.rhythm_max, personal=True, excuse=rhythm.special),
+    GateRule("rhythm_gap", Reason.RHYTHM_GAP, rhythm.rhythm_gap, personal=True, excuse=rhythm.special),
     GateRule("place_gap", Reason.PLACE_GAP, gaps.place_gap),
     GateRule("store_gap", Reason.STORE_GAP, gaps.store_gap),
     GateRule("cap", Reason.CAP, caps.cap),

@@ -1,38 +1,82 @@
-"""What the person allows: mutes, quiet hours, how many and how far apart."""
+"""What the person allows: mutes, channels, quiet hours, how many and how far apart.
 
+A special campaign draws on the person's ordinary budget as long as that has room, then on the special one: that is
+counted by itself, and asks for no gap. What was drawn from it does not count against `max`; the gap of ordinary
+offers is kept from every offer, the special ones too.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import free_at_us
 from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
+from geo_offers.people.public_days import VERSION
 from geo_offers.people.quiet import quiet_until
-from geo_offers.people.rhythm import Rolling, window
+from geo_offers.people.rhythm import Per, Rolling, window
 
 
 def muted(snapshot: Snapshot, candidate: Candidate) -> Verdict:
-    muted = candidate.campaign.id in snapshot.person.muted_campaigns
-    return not muted, {"campaign": muted}
+    """By campaign, store or category; or by having no channel that reaches the device."""
+    rhythm, wanted = snapshot.person.rhythm, candidate.wanted
+    by = rhythm.mute.by(wanted.campaign, wanted.store, wanted.categories) or _channel(snapshot)
+    return by is None, {"by": by}
+
+
+def _channel(snapshot: Snapshot) -> str | None:
+    """The silence of a device that none of the person's channels reaches; the app is always there."""
+    channels = snapshot.person.rhythm.channels
+    if "inapp" in channels or ("push" in channels and any(able != "inapp" for able in snapshot.device.lanes)):
+        return None
+    return "channel"
 
 
 def quiet_hours(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     zone = snapshot.person.zone
     rules = snapshot.person.rhythm.quiet + snapshot.policy.quiet
     until_us = quiet_until(rules, snapshot.now_us, zone)
-    return until_us is None, {"zone": zone.key, "until": said_at(until_us)}
+    detail: dict[str, Any] = {"zone": zone.key, "until": said_at(until_us)}
+    regions = [rule.holidays for rule in rules if rule.holidays is not None]
+    return until_us is None, detail | {"holidays": regions, "holidays_version": VERSION} if regions else detail
 
 
 def rhythm_max(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
-    rhythm, now_us = snapshot.person.rhythm, snapshot.now_us
-    counting = window(rhythm.per, now_us, snapshot.person.zone)
-    counted = counting.held(use.at_us for use in snapshot.uses)
-    rolling = isinstance(rhythm.per, Rolling)
-    per = {"hours": rhythm.per.hours} if isinstance(rhythm.per, Rolling) else rhythm.per
-    until_us = None
-    if 0 < rhythm.max <= len(counted):
-        until_us = free_at_us(counted, rhythm.max, counting, now_us, rolling=rolling)
-    detail = {"max": rhythm.max, "per": per, "used": len(counted), "until": said_at(until_us)}
-    return len(counted) < rhythm.max, detail
+    rhythm = snapshot.person.rhythm
+    return _room(snapshot, rhythm.max, rhythm.per, (use.at_us for use in snapshot.uses if not use.special))
 
 
 def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     until_us = gap_until_us(snapshot.uses, snapshot.now_us, snapshot.person.rhythm.min_gap_us)
     return until_us is None, {"min_gap_h": snapshot.person.rhythm.min_gap_h, "until": said_at(until_us)}
+
+
+def special(snapshot: Snapshot, candidate: Candidate) -> Verdict | None:
+    """Whether the special budget has room for a special campaign; None for the others, and who allows none."""
+    budget = snapshot.person.rhythm.special
+    if not (candidate.campaign.special and budget.allow):
+        return None
+    drawn = (use.at_us for use in snapshot.uses if use.special)
+    room, detail = _room(snapshot, budget.max, budget.per, drawn)
+    return room, {"special": detail}
+
+
+def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
+    """Whether an offer of this campaign, which has passed all gates, is one out of the special budget."""
+    if not campaign.special:
+        return False
+    rhythm = snapshot.person.rhythm
+    ordinary = (use.at_us for use in snapshot.uses if not use.special)
+    room, _ = _room(snapshot, rhythm.max, rhythm.per, ordinary)
+    return not room or gap_until_us(snapshot.uses, snapshot.now_us, rhythm.min_gap_us) is not None
+
+
+def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Iterable[int]) -> Verdict:
+    """Whether fewer than `most` of these instants stand in the window of an offer made now."""
+    now_us, rolling = snapshot.now_us, isinstance(per, Rolling)
+    counting = window(per, now_us, snapshot.person.zone)
+    counted = counting.held(instants_us)
+    until_us = free_at_us(counted, most, counting, now_us, rolling=rolling) if 0 < most <= len(counted) else None
+    said: Any = {"hours": per.hours} if isinstance(per, Rolling) else per
+    return len(counted) < most, {"max": most, "per": said, "used": len(counted), "until": said_at(until_us)}

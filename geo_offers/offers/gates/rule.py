@@ -1,6 +1,6 @@
 """What a gate is, and the words that gates share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,26 @@ Verdict = tuple[bool, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """One row of the table: the gate's name, the silence that its failure means, and how it judges."""
+    """One row of the table: the gate's name, the silence that its failure means, and how it judges.
+
+    excuse: whether a candidate may pass though a personal gate has failed, and what is to be added to its detail;
+    None for a candidate that has no excuse.
+    """
 
     gate: str
     reason: Reason
     judge: Callable[[Snapshot, Candidate], Verdict]
     personal: bool = False
     final: bool = False
+    excuse: Callable[[Snapshot, Candidate], Verdict | None] | None = None
+
+    def known(self, personal: Mapping[str, Gate], snapshot: Snapshot, candidate: Candidate) -> Gate | None:
+        """What was answered once for all candidates, as it holds for this one; None where each is asked itself."""
+        answer = personal.get(self.gate)
+        if answer is None or answer.passed or self.excuse is None:
+            return answer
+        excused = self.excuse(snapshot, candidate)
+        return answer if excused is None else Gate(self.gate, excused[0], {**answer.detail, **excused[1]})
 
     def ask(self, snapshot: Snapshot, candidate: Candidate) -> Gate:
         passed, detail = self.judge(snapshot, candidate)

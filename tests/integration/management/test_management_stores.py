@@ -19,7 +19,14 @@ async def test_a_store_is_new_once_and_then_replaced(site):
     assert (first.status, again.status) == (201, 200)
     body = (await site.get("/v1/stores/market", who="viewer")).body
     assert body == again.body
-    assert body == {"id": "market", "name": "Market Hall", "street": None, "hours": [], "time_zone": None}
+    assert body == {
+        "id": "market",
+        "name": "Market Hall",
+        "street": None,
+        "hours": [],
+        "time_zone": None,
+        "category": None,
+    }
 
 
 async def test_an_id_may_hold_a_slash_and_a_percent_sign(site):
@@ -154,3 +161,18 @@ async def test_a_repeat_under_the_same_key_gets_the_same_answer(site):
     again = await site.call("PUT", "/v1/stores/a", {"name": "a"}, key="one")
     assert (first.status, again.status) == (201, 201)
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_stores_and_campaigns_are_of_categories_that_the_workspace_has_named(site):
+    store, bread = {"name": "Bakery", "category": "bread"}, site.campaign(category="bread")
+    for method, path, body in (("PUT", "/v1/stores/a", store), ("POST", "/v1/campaigns", bread)):
+        answered = await site.call(method, path, body)
+        assert (answered.status, answered.pointers, answered.codes) == (422, ["/category"], ["category"])
+    await site.call("PATCH", "/v1/workspace", {"categories": ["bread"]})
+    assert (await site.call("PUT", "/v1/stores/a", store)).body["category"] == "bread"
+    made = await site.call("POST", "/v1/campaigns", bread)
+    assert (made.status, made.body["category"]) == (201, "bread")
+    changed = await site.call("PUT", f"/v1/campaigns/{made.body['id']}", site.campaign(category="shoes"))
+    assert (changed.status, changed.pointers) == (422, ["/category"])
+    async with transaction(site.pool, [ALPHA]) as connection:
+        assert (await read_policies(connection, ALPHA)).store_categories == {"a": "bread"}

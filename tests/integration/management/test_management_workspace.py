@@ -40,6 +40,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "age": "vouched",
         "user_proof": "off",
         "paused": False,
+        "categories": [],
     }
 
 
@@ -52,6 +53,14 @@ async def test_a_patch_changes_what_it_names_and_nothing_else(site):
     assert body == answered.body
     assert (body["place_gap_s"], body["time_zone"], body["store_gap_s"]) == (60, "Europe/Athens", 86400)
     assert body["quiet"] == [night]
+
+
+async def test_public_holidays_of_a_region_may_be_quiet(site):
+    answered = await site.call("PATCH", "/v1/workspace", {"quiet": [{"holidays": "FR"}, {"days": ["sun"]}]})
+    day = {"start": "00:00", "end": "24:00"}
+    assert answered.body["quiet"] == [{"holidays": "FR"} | day, {"days": ["sun"]} | day]
+    whole, sundays = (await policies(site)).policy.quiet
+    assert (whole.holidays, whole.days, sundays.holidays) == ("FR", frozenset(), None)
 
 
 async def test_decisions_read_the_rules_as_they_are_now(site):
@@ -84,6 +93,15 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"role": "owner"}, "/role"),
         ({"place_gap_s": -1}, "/place_gap_s"),
         ({"holdout": 0.5}, "/holdout"),
+        ({"quiet": [{}]}, "/quiet/0"),
+        ({"quiet": [{"days": ["sun"]}, {"start": "20:00"}]}, "/quiet/1"),
+        ({"quiet": [{"holidays": "XX"}]}, "/quiet/0/holidays"),
+        ({"quiet": [{"holidays": "DE-FR"}]}, "/quiet/0/holidays"),
+        ({"quiet": [{"holidays": "FRA"}]}, "/quiet/0/holidays"),
+        ({"quiet": [{"holidays": None}]}, "/quiet/0/holidays"),
+        ({"categories": [""]}, "/categories/0"),
+        ({"categories": ["a\u200b"]}, "/categories/0"),
+        ({"categories": ["a"] * 101}, "/categories"),
         ({"quiet": [{"days": ["sun"], "start": "25:00", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["sun"], "start": "21:00\n", "end": "08:00"}]}, "/quiet/0/start"),
         ({"quiet": [{"days": ["sun"], "start": "0\u0668:00", "end": "08:00"}]}, "/quiet/0/start"),

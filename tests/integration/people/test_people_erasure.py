@@ -50,7 +50,7 @@ async def test_the_export_holds_everything_and_no_coordinate(api):
     assert (told["user"], told["external_id"], told["time_zone"]) == (phone.user, "ann", "Europe/Berlin")
     assert [(one["purpose"], one["granted"]) for one in told["consents"]] == [("locate", True), ("offers", True)]
     assert told["rhythm"]["max"] == 1000
-    assert (told["muted_campaigns"], device_ids(told["devices"])) == ([campaign], [phone.device])
+    assert (told["rhythm"]["mute"]["campaigns"], device_ids(told["devices"])) == ([campaign], [phone.device])
     assert [visit["fence"] for visit in told["visits"]] == ["stores/main"] * 2
     assert "left_at" in told["visits"][0]
     assert "left_at" not in told["visits"][1]
@@ -170,7 +170,8 @@ async def test_a_named_person_who_comes_back_starts_afresh(api):
     await phone.good("DELETE", "/v1/me")
     again = await api.phone("server", user="ann", consents={"locate": "v2"})
     told = await again.good("GET", "/v1/me/export")
-    assert (told["visits"], told["offers"], told["decisions"], told["muted_campaigns"]) == ([], [], [], [])
+    muted = told["rhythm"]["mute"]["campaigns"]
+    assert (told["visits"], told["offers"], told["decisions"], muted) == ([], [], [], [])
     assert await again.consents() == {"locate": True}
     assert (await phone.call("GET", "/v1/me/consents")).status == 401
 

@@ -213,7 +213,8 @@ async def test_who_mutes_a_campaign_hears_no_more_of_it(api):
     path = f"/v1/me/offers/{offer['id']}/events"
     answers = await asyncio.gather(*(phone.call("POST", path, {"type": "muted"}) for _ in range(4)))
     assert {answer.status for answer in answers} == {204}
-    assert (await phone.good("GET", "/v1/me/export"))["muted_campaigns"] == [campaign]
+    assert (await phone.good("GET", "/v1/me/export"))["rhythm"]["mute"]["campaigns"] == [campaign]
+    assert (await phone.good("GET", "/v1/me/rhythm"))["mute"]["campaigns"] == [campaign]
     assert (await phone.at(SHOP)).body["offers"] == []
     newest = (await api.good("GET", "/v1/decisions?limit=1", "owner"))["items"][0]
     assert newest["reason"] == "muted"

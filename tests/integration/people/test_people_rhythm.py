@@ -1,5 +1,7 @@
 """The rhythm: the default, its round trip, what is refused, and that the next decision keeps to it."""
 
+import json
+
 import pytest
 
 from tests.integration.people.conftest import AWAY, LOOSE, SHOP
@@ -11,7 +13,13 @@ DEFAULT = {
     "per": "week",
     "min_gap_h": 24.0,
     "quiet": [{"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "21:00", "end": "08:00"}],
+    "special": {"allow": True, "max": 1, "per": "month"},
+    "channels": ["push", "inapp"],
+    "mute": {"stores": [], "categories": [], "campaigns": []},
 }
+NOBODY = "00000000-0000-0000-0000-000000000001"
+REST = {name: DEFAULT[name] for name in ("special", "channels", "mute")}
+LOOSE_COLUMN = json.dumps(LOOSE).encode()
 ALL_DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "23:59"}
 
 
@@ -32,6 +40,8 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
             "quiet": [{"days": ["sun"], "start": "00:00", "end": "00:00"}],
         },
         LOOSE | {"quiet": [{"days": ["sun"], "start": "18:00", "end": "24:00"}]},
+        LOOSE | {"special": {"allow": False, "max": 0, "per": {"hours": 5}}, "channels": []},
+        LOOSE | {"channels": ["inapp"], "mute": {"stores": ["s"], "categories": ["c"], "campaigns": [NOBODY]}},
         {
             "max": 1,
             "per": "day",
@@ -42,9 +52,9 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
 )
 async def test_what_is_put_is_what_is_got_on_every_phone(api, rhythm):
     one, other = await api.phone(user="ann"), await api.phone(user="ann")
-    assert await one.good("PUT", "/v1/me/rhythm", rhythm) == rhythm
-    assert await one.good("GET", "/v1/me/rhythm") == rhythm
-    assert await other.good("GET", "/v1/me/rhythm") == rhythm
+    assert await one.good("PUT", "/v1/me/rhythm", rhythm) == REST | rhythm
+    assert await one.good("GET", "/v1/me/rhythm") == REST | rhythm
+    assert await other.good("GET", "/v1/me/rhythm") == REST | rhythm
 
 
 async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_default(api):
@@ -78,7 +88,17 @@ async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_de
         ({"quiet": [{"days": ["mon"], "start": "21:00", "end": "24:01"}]}, "/quiet/0/end"),
         ({"quiet": [{"days": ["mon"], "start": "21:00"}]}, "/quiet/0"),
         ({"quiet": [ALL_DAY] * 21}, "/quiet"),
-        ({"special": {"allow": True}}, "/special"),
+        ({"special": {"allow": 1}}, "/special/allow"),
+        ({"special": {"max": -1}}, "/special/max"),
+        ({"special": {"per": {"hours": 745}}}, "/special/per/hours"),
+        ({"special": {"gap": 1}}, "/special/gap"),
+        ({"channels": ["sms"]}, "/channels/0"),
+        ({"channels": ["push", "push"]}, "/channels"),
+        ({"mute": {"stores": [""]}}, "/mute/stores/0"),
+        ({"mute": {"categories": ["x"] * 101}}, "/mute/categories"),
+        ({"mute": {"categories": ["\u202e"]}}, "/mute/categories/0"),
+        ({"mute": {"campaigns": ["rolls"]}}, "/mute/campaigns/0"),
+        ({"mute": {"people": []}}, "/mute/people"),
         ({"until": "08:00"}, "/until"),
     ],
 )
@@ -112,3 +132,76 @@ async def test_the_next_decision_keeps_to_the_rhythm_as_it_is_now(api):
         assert len(answer.body["offers"]) == (silence is None)
         assert await reason(api) == silence
         await phone.at(AWAY)
+
+
+async def newest(api):
+    found = (await api.good("GET", "/v1/decisions?limit=1", "owner"))["items"][0]
+    return await api.good("GET", f"/v1/decisions/{found['id']}", "owner")
+
+
+def gate(decision, name):
+    (found,) = [gate for gate in decision["gates"] if gate["gate"] == name]
+    return found["detail"]
+
+
+async def test_a_person_mutes_by_store_by_category_and_by_having_no_channel(api):
+    await api.good("PATCH", "/v1/workspace", "owner", {"categories": ["bread", "shoes"]})
+    await api.shop(category="bread")
+    phone = await api.phone()
+    for change, by in (
+        ({"mute": {"stores": ["stores/main"]}}, "store"),
+        ({"mute": {"categories": ["bread"]}}, "category"),
+        ({"channels": []}, "channel"),
+        ({"channels": ["push"]}, "channel"),  # it has no push address
+        ({"mute": {"categories": ["shoes"], "stores": ["stores/other"]}}, None),
+    ):
+        await phone.good("PUT", "/v1/me/rhythm", LOOSE | change)
+        await phone.at(SHOP)
+        told = await newest(api)
+        assert (told.get("reason"), gate(told, "muted")["by"]) == ("muted" if by else None, by)
+        await phone.at(AWAY)
+
+
+async def test_a_special_campaign_goes_past_the_rhythm_out_of_a_budget_of_its_own(api):
+    await api.shop(special=True)
+    phone = await api.phone()
+    await phone.good("PUT", "/v1/me/rhythm", LOOSE | {"max": 1, "special": {"max": 1, "per": "day"}})
+    offered = []
+    for _ in range(3):
+        offered.append(len((await phone.at(SHOP)).body["offers"]))
+        await phone.at(AWAY)
+    assert offered == [1, 1, 0]
+    told = await newest(api)
+    assert told["reason"] == "rhythm_max"
+    assert gate(told, "rhythm_max")["special"]["used"] == 1
+    rows = "SELECT special FROM reservation WHERE workspace = $1 ORDER BY at"
+    assert [row["special"] for row in await api.rows.fetch(rows, api.workspace)] == [False, True]
+
+
+async def test_a_mute_from_an_offer_leaves_all_else_as_the_person_set_it_or_unset(api):
+    campaign = await api.shop()
+    phone = await api.phone()
+    for rhythm in (None, {"quiet": [], "min_gap_h": 1}):
+        if rhythm is not None:
+            await phone.good("PUT", "/v1/me/rhythm", rhythm)
+        held = await phone.good("GET", "/v1/me/rhythm")
+        await api.rows.execute("UPDATE app_user SET rhythm = $2 WHERE id = $1", phone.user, LOOSE_COLUMN)
+        (offer,) = (await phone.at(SHOP)).body["offers"]
+        column = None if rhythm is None else json.dumps(rhythm).encode()
+        await api.rows.execute("UPDATE app_user SET rhythm = $2 WHERE id = $1", phone.user, column)
+        await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "muted"})
+        muting = {"mute": {"stores": [], "categories": [], "campaigns": [campaign]}}
+        stored = json.loads(await api.rows.fetchval("SELECT rhythm FROM app_user WHERE id = $1", phone.user))
+        assert stored == (rhythm or {}) | muting
+        assert await phone.good("GET", "/v1/me/rhythm") == held | muting
+        await phone.at(AWAY)
+
+
+async def test_who_mutes_the_last_campaign_that_can_be_muted_is_told_so(api):
+    await api.shop()
+    phone = await api.buyer()
+    full = {"campaigns": [NOBODY] * 500}
+    await phone.good("PUT", "/v1/me/rhythm", LOOSE | {"mute": full})
+    (offer,) = (await phone.at(SHOP)).body["offers"]
+    answer = await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "muted"})
+    assert (answer.status, answer.code) == (409, "conflict")

@@ -24,7 +24,10 @@ async def reasons(api):
     return [item.get("reason") for item in (await api.good("GET", "/v1/decisions", "owner"))["items"]]
 
 
-@pytest.mark.parametrize("settings", [b"{", b'{"time_zone":"Mars/Olympus"}', b'{"quiet":[{"days":["mon"]}]}'])
+@pytest.mark.parametrize(
+    "settings",
+    [b"{", b'{"time_zone":"Mars/Olympus"}', b'{"quiet":[{"days":["monday"]}]}', b'{"quiet":[{"holidays":"XX"}]}'],
+)
 async def test_a_workspace_whose_rules_are_unreadable_is_paused_and_its_people_visit(api, settings):
     await api.shop()
     phone = await api.buyer()

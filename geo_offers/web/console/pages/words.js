@@ -9,7 +9,7 @@ const REASONS = {
   place_gap: ["Just had one here", "Had an offer around here a moment ago"],
   store_gap: ["Store was heard", "This store has spoken to them already"],
   cap: ["Campaign cap", "The campaign has said enough to them"],
-  muted: ["Muted", "They muted this campaign"],
+  muted: ["Muted", "They want to hear nothing of this"],
   schedule: ["Off schedule", "Outside the campaign's dates"],
   not_live: ["Not running", "The campaign is not running"],
   kill_switch: ["Switched off", "Offers are switched off"],
@@ -28,7 +28,7 @@ const GATES = {
   schedule: "Inside the campaign's dates",
   stale: "The news is fresh",
   user_inside: "Not here already with another phone",
-  muted: "Campaign not muted",
+  muted: "Nothing that they muted",
   quiet_hours: "Outside quiet hours",
   rhythm_max: "Under the number they allow",
   rhythm_gap: "Long enough after the last one",
@@ -73,12 +73,16 @@ const per = (window) => (typeof window === "string" ? PER[window] : `in any ${wi
 
 /** A person's rhythm as they would say it. */
 export function rhythm(r) {
-  const lines = [r.max === 0 ? "No offers at all" : `At most ${r.max} ${per(r.per)}`];
+  const lines = [r.max === 0 ? "No ordinary offers" : `At most ${r.max} ${per(r.per)}`];
   if (r.min_gap_h > 0) lines.push(`${gap(r.min_gap_h)} apart`);
   for (const quiet of r.quiet) {
     const days = quiet.days.length === 7 ? "" : ` (${quiet.days.join(", ")})`;
     lines.push(`quiet ${quiet.start}–${quiet.end}${days}`);
   }
+  if (r.special.allow && r.special.max > 0) lines.push(`${r.special.max} special ${per(r.special.per)} beside`);
+  if (r.channels.length === 0) lines.push("no channel");
+  const muted = r.mute.stores.length + r.mute.categories.length + r.mute.campaigns.length;
+  if (muted > 0) lines.push(`${count(muted, "mute")}`);
   return lines.join(" · ");
 }
 
@@ -101,10 +105,10 @@ const GATE_DETAILS = {
   schedule: (d, at) => [d.from && `from ${at(d.from)}`, d.until && `until ${at(d.until)}`].filter(Boolean).join(" "),
   stale: (d) => (d.replay ? "a recorded trip" : `${Number(d.age_s.toFixed(1))} s old, ${d.limit_s} s at most`),
   user_inside: () => "",
-  muted: () => "",
+  muted: (d) => (d.by === "channel" ? "no channel of theirs reaches this phone" : d.by ? `by ${d.by}` : ""),
   quiet_hours: (d, at) => (d.until ? `until ${at(d.until)}` : ""),
-  rhythm_max: (d, at) => `${d.used} of ${d.max} ${per(d.per)}${again(d, at)}`,
-  rhythm_gap: (d, at) => `${apart(d.min_gap_h)}${again(d, at)}`,
+  rhythm_max: (d, at) => `${d.used} of ${d.max} ${per(d.per)}${again(d, at)}${special(d)}`,
+  rhythm_gap: (d, at) => `${apart(d.min_gap_h)}${again(d, at)}${special(d)}`,
   place_gap: (d, at) => (d.visit_answered ? "this visit had one" : `${apart(d.gap_s / 3600)}${again(d, at)}`),
   store_gap: (d, at) => `${apart(d.gap_s / 3600)}${again(d, at)}`,
   cap: (d, at) => (d.limit === undefined ? count(d.rules, "cap") : `${d.used} of ${d.limit} in ${count(d.n, d.unit)}${again(d, at)}`),
@@ -112,6 +116,7 @@ const GATE_DETAILS = {
   render: (d) => (d.locale === d.wanted ? language(d.locale) : `${language(d.locale)}; they read ${language(d.wanted)}`),
 };
 
+const special = (d) => (d.special ? ` · special: ${d.special.used} of ${d.special.max} ${per(d.special.per)}` : "");
 const again = (d, at) => (d.until ? ` · again from ${at(d.until)}` : "");
 const apart = (hours) => (hours > 0 ? `${gap(hours)} apart` : "no gap asked for");
 const count = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
