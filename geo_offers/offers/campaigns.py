@@ -11,9 +11,9 @@ from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
-from geo_offers.offers import caps, rendering
+from geo_offers.offers import caps, proofreading
 from geo_offers.offers.caps import CapRule
-from geo_offers.offers.rendering import Text
+from geo_offers.offers.texts import Field, Text
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
@@ -72,6 +72,7 @@ class Campaign:
     data: Mapping[str, str] = field(default_factory=dict)
     category: str | None = None
     special: bool = False
+    fields: tuple[Field, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -144,8 +145,7 @@ def faults(campaign: Campaign) -> tuple[Fault, ...]:
         found.append(Fault("/trigger/fences", "selector", "Give exactly one of set, ids and tags."))
     if not campaign.texts:
         found.append(Fault("/texts", "missing", "Give the text in at least one locale."))
-    for locale, text in campaign.texts.items():
-        found += rendering.faults(text, f"/texts/{locale}")
+    found += proofreading.faults(campaign.texts, campaign.fields, campaign.data, ends=campaign.until_us is not None)
     if campaign.from_us is not None and campaign.until_us is not None and campaign.until_us <= campaign.from_us:
         found.append(Fault("/schedule/until", "order", "The schedule ends before it begins; put until after from."))
     if len(campaign.caps) > caps.MAX_RULES:

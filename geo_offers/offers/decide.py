@@ -13,11 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
+from geo_offers.offers.fitting import carry
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.rhythm import draws_special
+from geo_offers.offers.gates.words import facts
 from geo_offers.offers.ranking import Candidate, ranked
 from geo_offers.offers.receipts import receipt
-from geo_offers.offers.rendering import pick, render
+from geo_offers.offers.rendering import render
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 
 __all__ = [
@@ -100,28 +102,31 @@ def _ranking(candidates: Sequence[Candidate], reasons: Sequence[Reason | None], 
 def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
     campaign, arrival, now_us = candidate.campaign, candidate.arrival, snapshot.now_us
     fence, transition = arrival.fence, arrival.transition
-    locale = pick(campaign.texts, snapshot.person.locale)
-    store = arrival.store_name or fence.store or fence.name
-    said = render(campaign.texts[locale], {"store": store, "fence": fence.name, "workspace": snapshot.policy.name})
     assert transition.visit is not None  # a transition without a visit has no candidates
     expires_us = now_us + OFFER_LIFE_US
+    if campaign.until_us is not None:
+        expires_us = min(expires_us, campaign.until_us)
+    said = render(campaign.texts, campaign.fields, facts(snapshot, candidate, expires_us))
+    alerting = lane(snapshot.device)
+    carried = carry(said, campaign.data, alerting)
     draft = OfferDraft(
         campaign=campaign.id,
         fence=fence.id,
         store=candidate.wanted.store,
         visit=transition.visit,
         trigger=campaign.trigger_on,
-        title=said.title,
-        body=said.body,
+        title=carried.title,
+        body=carried.body,
         link=said.link,
-        data=campaign.data,
-        lane=lane(snapshot.device),
-        expires_us=expires_us if campaign.until_us is None else min(expires_us, campaign.until_us),
+        data=carried.data,
+        lane=alerting,
+        expires_us=expires_us,
         tags=candidate.wanted.tags,
         categories=candidate.wanted.categories,
         special=draws_special(snapshot, campaign),
     )
-    return draft, Gate("render", passed=True, detail={"locale": locale, "wanted": snapshot.person.locale})
+    detail: dict[str, Any] = {"locale": said.locale, "wanted": snapshot.person.locale}
+    return draft, Gate("render", passed=True, detail=detail | {"cut": carried.cut} if carried.cut else detail)
 
 
 def lane(device: DeviceView) -> str:

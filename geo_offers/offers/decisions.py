@@ -21,6 +21,7 @@ class Reason(StrEnum):
     NO_CONSENT = "no_consent"
     NOT_LIVE = "not_live"
     SCHEDULE = "schedule"
+    AUDIENCE = "audience"
     STALE = "stale"
     USER_INSIDE = "user_inside"
     MUTED = "muted"

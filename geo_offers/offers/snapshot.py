@@ -3,14 +3,15 @@
 Nothing in it is a position. How far a border is and how sure the fix was come with each transition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import Use
+from geo_offers.offers.texts import Value
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
@@ -20,13 +21,17 @@ from geo_offers.presence.states import Transition
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none."""
+    """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none.
+
+    words: attributes of theirs that may stand in an offer's text; none without the consent `profile`.
+    """
 
     id: UUID
     consents: Consents
     rhythm: Rhythm
     zone: ZoneInfo
     locale: str
+    words: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

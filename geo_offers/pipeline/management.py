@@ -16,8 +16,8 @@ from geo_offers.errors import Conflict, Forbidden
 from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope
-from geo_offers.offers.rendering import Text
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.wording import fields_of, texts_of
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
@@ -227,7 +227,7 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
             ids=frozenset(FenceId(fence) for fence in selector.ids or ()),
             tags=frozenset(selector.tags or ()),
         ),
-        texts={locale: Text(text.title, text.body, text.link) for locale, text in body.texts.items()},
+        texts=texts_of(body.texts),
         from_us=None if schedule.from_ is None else to_us(schedule.from_),
         until_us=None if schedule.until is None else to_us(schedule.until),
         priority=body.priority,
@@ -239,6 +239,7 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         data=body.data,
         category=body.category,
         special=body.special,
+        fields=fields_of(body.fields),
     )
 
 

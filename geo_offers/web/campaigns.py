@@ -1,26 +1,28 @@
 """Campaigns: written as drafts, submitted, approved by somebody else where need be, paused, resumed, ended."""
 
+import asyncio
 from typing import Final, Literal
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
-from geo_offers import wire
+from geo_offers import clock, wire
 from geo_offers.errors import Fault, Invalid
 from geo_offers.offers import campaigns as rules
+from geo_offers.pipeline import wording
 from geo_offers.pipeline.management import Move, campaign_of
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import JOINERS, page_limit, path_id, refuse_unsafe, set_name
+from geo_offers.web.checks import JOINERS, check_zone, invalid, page_limit, path_id, refuse_unsafe, set_name
 
 
 async def create_campaign(services: Services, given: Given) -> Reply:
-    _check(given.body)
+    await asyncio.to_thread(_check, given.body)  # what CLDR says of a language may have to be read from a file
     return Reply(await services.campaigns.create(given.caller, given.key_id or uuid4(), given.body), 201)
 
 
 async def replace_campaign(services: Services, given: Given) -> Reply:
     """A new version: whoever approved the last one has not approved this one."""
     ident = path_id(given, "campaign")
-    _check(given.body)
+    await asyncio.to_thread(_check, given.body)
     return Reply(await services.campaigns.replace(given.caller, ident, given.body))
 
 
@@ -50,6 +52,20 @@ async def get_campaign(services: Services, given: Given) -> Reply:
 
 async def list_campaigns(services: Services, given: Given) -> Reply:
     return Reply(await services.campaigns.page(given.caller.workspace, given.query.cursor, page_limit(given)))
+
+
+async def preview_texts(services: Services, given: Given) -> Reply:
+    """What samples of people would read; changes nothing."""
+    asked: wire.TextsAsked = given.body
+    refuse_unsafe(asked, JOINERS)
+    for number, sample in enumerate(asked.samples):
+        if sample.time_zone is not None:
+            check_zone(sample.time_zone, f"/samples/{number}/time_zone")
+        if sample.at is not None and sample.at.tzinfo is None:
+            raise invalid(f"/samples/{number}/at", "time_zone", "an instant names its offset; add one, or Z for UTC")
+    campaign = await services.campaigns.get(given.caller.workspace, path_id(given, "campaign"))
+    workspace = await services.workspaces.read(given.caller.workspace)
+    return Reply(await asyncio.to_thread(wording.preview, campaign, workspace, asked, clock.now_us()))
 
 
 async def submit_campaign(services: Services, given: Given) -> Reply:
@@ -124,6 +140,16 @@ CALLS: Final[tuple[Call, ...]] = (
         body=wire.CampaignBody,
         role="editor",
         max_body=256 * 1024,
+        tag="campaigns",
+    ),
+    Call(
+        "POST",
+        f"{_ONE}/texts/preview",
+        "What samples of people would read",
+        preview_texts,
+        _WHO,
+        wire.TextsPreview,
+        body=wire.TextsAsked,
         tag="campaigns",
     ),
     Call(

@@ -13,3 +13,4 @@ from geo_offers.wire.pings import *
 from geo_offers.wire.places import *
 from geo_offers.wire.push import *
 from geo_offers.wire.rights import *
+from geo_offers.wire.words import *

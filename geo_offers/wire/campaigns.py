@@ -8,12 +8,15 @@ import msgspec
 from msgspec import Meta
 
 from geo_offers.wire.base import LINK, Answer, Count, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.words import BodyText, Plural, TextFields, TitleText
 
 
 class Text(Request, frozen=True, kw_only=True):
-    title: Annotated[str, Meta(min_length=1, max_length=100)]
-    body: Annotated[str, Meta(min_length=1, max_length=400)]
+    title: TitleText
+    body: BodyText
     link: Annotated[str, Meta(max_length=2000, pattern=LINK)] | None = None
+    image: Annotated[str, Meta(max_length=2000, pattern=LINK)] | None = None
+    plural: Plural | None = None
 
 
 class FenceSelector(Request, frozen=True, kw_only=True):
@@ -59,6 +62,7 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     objective: Literal["visit", "first_purchase", "return", "lead", "redemption"]
     trigger: Trigger
     texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)]
+    fields: TextFields = {}
     schedule: Schedule = Schedule()
     caps: Annotated[list[CapRule], Meta(max_length=10)] = []
     stakes: Stakes = Stakes()

@@ -28,7 +28,7 @@ from geo_offers.offers.decide import (
     receipt,
 )
 from geo_offers.offers.gates import GATES
-from geo_offers.offers.rendering import Text
+from geo_offers.offers.texts import Field, Text
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import quiet_rule
@@ -170,6 +170,8 @@ def test_all_gates_stand_in_the_receipt_in_their_order() -> None:
     assert [gate.gate for gate in decided(policy=replace(POLICY, killed=True)).gates] == [*expected, "ranking"]
 
 
+NICKNAME = Field("nickname", "text", source="profile", attribute="nickname")
+
 SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.KILL_SWITCH, {"policy": replace(POLICY, killed=True)}),
     (Reason.NO_CONSENT, {"person": replace(PERSON, consents=consents(Purpose.LOCATE))}),
@@ -179,6 +181,7 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.NOT_LIVE, {"campaigns": (campaign(texts={}),)}),
     (Reason.SCHEDULE, {"campaigns": (campaign(from_us=NOW_US + 1),)}),
     (Reason.SCHEDULE, {"campaigns": (campaign(until_us=NOW_US),)}),
+    (Reason.AUDIENCE, {"campaigns": (campaign(fields=(NICKNAME,), texts={"en": Text("Hi {nickname}", "b")}),)}),
     (Reason.STALE, {"arrivals": (arrival(at_us=NOW_US - 120 * SECOND_US - 1),)}),
     (Reason.USER_INSIDE, {"others_inside": frozenset({BAKERY.id})}),
     (Reason.MUTED, {"person": rhythm(mute=Mutes(campaigns=frozenset({UUID(int=1)})))}),
@@ -473,3 +476,54 @@ def test_the_receipt_says_all_and_locates_nobody() -> None:
 def test_a_receipt_keeps_the_time_that_each_stage_took() -> None:
     told = msgspec.json.decode(receipt(decided(), {"lock": 0.2, "decide": 0.05}))
     assert told["ms"] == {"lock": 0.2, "decide": 0.05}
+
+
+# ------------------------------------------------------------------------------------------------ words
+def test_who_has_no_value_for_a_field_gets_the_next_campaign_and_who_has_one_gets_this() -> None:
+    first = campaign(1, priority=5, fields=(NICKNAME,), texts={"en": Text("Hi {nickname}", "b")})
+    campaigns = (first, campaign(2))
+    assert decided(campaigns=campaigns).campaign == UUID(int=2)
+    known = replace(PERSON, words={"nickname": "Ada"})
+    found = decided(campaigns=campaigns, person=known)
+    assert found.offer is not None
+    assert (found.campaign, found.offer.title) == (UUID(int=1), "Hi Ada")
+
+
+def test_the_gate_names_the_field_and_not_a_value() -> None:
+    lonely = campaign(fields=(NICKNAME,), texts={"en": Text("Hi {nickname}", "b")})
+    found = decided(campaigns=(lonely,), person=replace(PERSON, words={"shoe": "secret"}))
+    assert next(gate.detail for gate in found.gates if gate.gate == "words") == {"lacking": ["nickname"]}
+    assert b"secret" not in receipt(found)
+
+
+def test_a_campaign_that_is_silent_for_want_of_texts_may_have_fields() -> None:
+    assert decided(campaigns=(campaign(texts={}, fields=(NICKNAME,)),)).reason is Reason.NOT_LIVE
+
+
+def test_the_offers_end_and_the_way_to_the_border_are_told_where_the_fence_is() -> None:
+    fields = (Field("ends", "time", source="offer_end"), Field("far", "distance", source="distance"))
+    said = {"de": Text("Bis {ends}", "noch {far}")}
+    there = replace(arrival(distance_m=123.4), zone=ZoneInfo("Asia/Tokyo"))
+    found = decided(arrivals=(there,), campaigns=(campaign(fields=fields, texts=said),)).offer
+    assert found is not None
+    assert (found.title, found.body) == ("Bis 19:30", "noch 120 m")
+    inside = decided(campaigns=(campaign(fields=fields, texts=said),)).offer
+    assert inside is not None
+    assert (inside.title, inside.body) == ("Bis 12:30", "noch 0 m")
+
+
+def test_words_that_are_too_many_are_cut_and_the_receipt_says_which() -> None:
+    endless = replace(arrival(), store_name="Baker " * 33)
+    found = decided(arrivals=(endless,), campaigns=(campaign(texts={"en": Text("{store}", "b")}),))
+    assert found.offer is not None
+    assert len(found.offer.title) <= 100
+    assert found.offer.title.endswith("Baker\u2026")
+    assert found.gates[-1].detail == {"locale": "en", "wanted": "en", "cut": ("title",)}
+
+
+def test_a_text_written_from_the_right_says_so_beside_its_image() -> None:
+    arabic = Text("خبز", "{store}", image="https://shop.example/bread.png")
+    found = decided(campaigns=(campaign(texts={"ar": arabic}, data={"sku": "7"}),)).offer
+    assert found is not None
+    assert found.body == "\u2068Old Bakery\u2069"
+    assert found.data == {"sku": "7", "dir": "rtl", "image": "https://shop.example/bread.png"}

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -20,7 +21,9 @@ from shapely.geometry.base import BaseGeometry
 from geo_offers import wire
 from geo_offers.demo import town as town_files
 from geo_offers.demo.walking import StreetMap, Walker, named_walk
-from geo_offers.offers.rendering import FIELDS, Text, faults, render
+from geo_offers.offers.proofreading import faults
+from geo_offers.offers.rendering import Facts, render
+from geo_offers.offers.texts import STANDARD, Text
 from geo_offers.places import geometry
 from geo_offers.places.importing.geojson import FenceDraft, parse_collection, parse_feature
 from geo_offers.presence.explain import Explained
@@ -342,10 +345,10 @@ def test_every_campaign_speaks_english_and_german_and_some_speak_french() -> Non
 def test_texts_fit_on_a_phone_wherever_they_are_sent(campaign: dict[str, Any]) -> None:
     for locale, given in campaign["texts"].items():
         text = Text(given["title"], given["body"])
-        assert faults(text, locale) == ()
-        assert set(re.findall(r"\{(.*?)\}", text.title + text.body)) <= set(FIELDS)
+        assert faults({locale: text}, (), {}, ends=False) == ()
+        assert set(re.findall(r"\{(.*?)\}", text.title + text.body)) <= set(STANDARD)
         for draft in _matched(campaign):
-            said = render(text, {"store": draft.name, "fence": draft.name, "workspace": TOWN.workspace.name})
+            said = render({locale: text}, (), Facts(draft.name, draft.name, TOWN.workspace.name, ZoneInfo("UTC")))
             assert len(said.title) <= 40, (locale, said.title)
             assert len(said.body) <= 120, (locale, said.body)
             assert not said.title.endswith((".", " ")), "a title is no sentence"
