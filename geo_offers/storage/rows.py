@@ -21,7 +21,9 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.people.whereabouts import ANYWHERE, UNKNOWN, Locate, Whereabouts
 from geo_offers.places.fences import FenceId
+from geo_offers.places.geometry import Circle
 from geo_offers.presence import states
 from geo_offers.presence.states import PresenceState
 
@@ -38,7 +40,7 @@ _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
 _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
-NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS])
+NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], locate="off")
 CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
 
@@ -136,6 +138,27 @@ def _rhythm(column: bytes) -> Rhythm:
     given = _RHYTHM.decode(column)
     per = Rolling(given.per.hours) if isinstance(given.per, wire.RollingHours) else given.per
     return Rhythm(max=given.max, per=per, min_gap_h=given.min_gap_h, quiet=quiet(given.quiet))
+
+
+class _Where(msgspec.Struct):
+    """Of a person's rhythm only this."""
+
+    locate: Locate = "always"
+    not_at: list[wire.NotAt] = []
+
+
+_WHERE = msgspec.json.Decoder(_Where)
+
+
+def whereabouts(column: bytes | None, of: UUID) -> Whereabouts | None:
+    """What the person said of being located, None where they said nothing; nowhere where that cannot be read."""
+    said = ANYWHERE if column is None else _read("rhythm", of, _whereabouts, column, UNKNOWN)
+    return None if said == ANYWHERE else said
+
+
+def _whereabouts(column: bytes) -> Whereabouts:
+    given = _WHERE.decode(column)
+    return Whereabouts(given.locate, tuple(Circle(place.lat, place.lon, place.radius_m) for place in given.not_at))
 
 
 def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
