@@ -10,6 +10,7 @@ cdef struct Ping:
     uint64_t device_high
     uint64_t device_low
     uint8_t mock
+    uint8_t foreground
     uint8_t region  # 1: what the phone's own monitoring saw; its words are in `points`
 
 cdef object uuid_of(uint64_t high, uint64_t low)

@@ -64,6 +64,7 @@ cdef class Batch:
             None if isnan(ping.accuracy_m) else ping.accuracy_m,
             None if isnan(ping.speed_mps) else ping.speed_mps,
             bool(ping.mock),
+            foreground=bool(ping.foreground),
         )
 
     def sent_by(self, device):
@@ -116,7 +117,7 @@ def batch_of(points):
         ping.lon = 0.0 if ping.region else NAN if point.lon is None else point.lon
         ping.accuracy_m = NAN if point.accuracy_m is None else point.accuracy_m
         ping.speed_mps = NAN if point.speed_mps is None else point.speed_mps
-        ping.mock = point.mock
+        ping.mock, ping.foreground = point.mock, point.foreground
     return batch
 
 
@@ -369,8 +370,11 @@ cdef bint take_member(Reader* r, Ping* ping, int* seen):
     if key == MOCK and take_word(r, b"true", 4):
         ping.mock = True
         return True
+    if key == FOREGROUND and take_word(r, b"true", 4):
+        ping.foreground = True
+        return True
     if key == MOCK or key == FOREGROUND:
-        return take_word(r, b"true", 4) or take_word(r, b"false", 5)
+        return take_word(r, b"false", 5)
     if not take_number(r, &number):
         return False
     if key == LAT:

@@ -25,6 +25,7 @@ from geo_offers.pipeline._batch cimport Batch, Ping, uuid_of
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Arrival
 from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
+from geo_offers.pipeline.seclusion import secluded
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
 from geo_offers.places._nearest cimport Borders
@@ -57,6 +58,7 @@ cdef enum:
     OF_AGE = 4
     PROVEN = 8
     HELD = 16
+    VEILED = 64  # its person has said something of being located: it is in `wheres`
     WAITS = 32  # a ping of the request that is looked at waits for the look-up
     KEY = 3  # bytes of a mark
     MARKS = 64
@@ -83,6 +85,7 @@ cdef enum Code:
     IS_TOO_OLD = 10
     LATE = 11
     DUPLICATE = 12
+    PRIVATE = 14
 
 cdef int64_t NEVER = INT64_MIN
 cdef int64_t FUTURE_US = FUTURE
@@ -582,6 +585,7 @@ cdef class Tracks:
     cdef readonly Py_ssize_t looked  # and of how many points it was
     cdef list workspaces
     cdef dict workspace_numbers
+    cdef dict wheres  # `KnownDevice.where` by the number of a record, of those who have one
     cdef int64_t[256] epochs
     cdef object epochs_seen
     cdef int32_t* slots
@@ -608,7 +612,7 @@ cdef class Tracks:
         self.by_user = <int32_t*>malloc(128 * sizeof(int32_t))
         memset(self.by_device, 0xFF, 128 * sizeof(int32_t))
         memset(self.by_user, 0xFF, 128 * sizeof(int32_t))
-        self.workspaces, self.workspace_numbers = [], {}
+        self.workspaces, self.workspace_numbers, self.wheres = [], {}, {}
         self._scratch(LINE)
 
     def __dealloc__(self):
@@ -723,8 +727,10 @@ cdef class Tracks:
         one.partition = device.partition
         one.flags = (
             (REPLAY if device.replay else 0) | (LOCATE if device.locate else 0) | (OF_AGE if device.of_age else 0)
-            | (PROVEN if device.proven else 0) | (HELD if held else 0)
+            | (PROVEN if device.proven else 0) | (HELD if held else 0) | (VEILED if device.where is not None else 0)
         )
+        if device.where is not None:
+            self.wheres[slot] = device.where
         one.token_epoch = device.token_epoch
         one.epoch = -1 if epoch is None else epoch
         one.heard_us = heard_us
@@ -764,6 +770,8 @@ cdef class Tracks:
         self._take_out(self.by_device, at, False)
         self._clear(one)
         free(one.marks)
+        if one.flags & VEILED:
+            del self.wheres[slot]
         memset(one, 0, sizeof(Record))
         one.next_of_user = self.spare
         self.spare = slot
@@ -830,8 +838,17 @@ cdef class Tracks:
             bool(one.flags & PROVEN),
             one.token_epoch,
             self._state(one),
+            self.wheres.get(slot),
         )
         return Track(known, None if one.epoch < 0 else one.epoch, one.heard_us)
+
+    def where(self, device):
+        """`KnownDevice.where` of a device that is held."""
+        cdef uint64_t high, low
+        cdef int32_t slot
+        high, low = halves(device)
+        slot = self._find(high, low)
+        return self.wheres.get(slot) if self.records[slot].flags & VEILED else None
 
     def is_of(self, device, workspace, user, int64_t token_epoch):
         """Whether the device is held, and is that person's under that epoch of its tokens."""
@@ -1024,7 +1041,7 @@ cdef class Tracks:
         return False
 
     # ------------------------------------------------------------------------------------------ pings
-    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, *, epochs, index):
+    def settle(self, Batch batch, bytearray codes, workspace, int64_t received_us, *, epochs, index, private=None):
         """Tell what becomes of each ping whose code is ABSENT. True where some are absent or to be stepped.
 
         Of one device the pings up to the first that is to be stepped are taken, all after it are to be stepped too.
@@ -1035,6 +1052,7 @@ cdef class Tracks:
         cdef Record* one
         cdef Ping* ping
         cdef bint left = False
+        cdef int64_t heard_us
         cdef Table table = None if index is None else index.kernel
         cdef Borders borders = None if table is None else index.borders
         cdef timespec began, ended
@@ -1062,7 +1080,13 @@ cdef class Tracks:
                 if self.records[slot].past != NULL:
                     GO_PREFETCH(self.records[slot].past)
                     GO_PREFETCH(&self.records[slot].past.elsewhere)
-                code[k] = self._admit(self.records + slot, batch.pings + k, number, received_us)
+                one = self.records + slot
+                heard_us = one.heard_us
+                code[k] = self._admit(one, batch.pings + k, number, received_us)
+                if code[k] == STEP and (private is not None or one.flags & VEILED):
+                    code[k] = self._seclude(slot, batch, k, private, index)
+                    if code[k] != STEP:
+                        one.heard_us = heard_us
         many = 0
         for k in range(n):
             if self.slots[k] < 0 or code[k] != STEP or table is None:
@@ -1097,6 +1121,22 @@ cdef class Tracks:
             if code[k] == STEP or code[k] == ABSENT:
                 left = True
         return left
+
+    cdef int _seclude(self, int32_t slot, Batch batch, Py_ssize_t number, private, index) except -1:
+        """As `seclusion.secluded`, STEP for None. Of a position all but rare cases are answered by the table."""
+        cdef Ping* ping = batch.pings + number
+        cdef Table table = None if private is None else private.kernel
+        cdef int32_t count
+        cdef int k
+        if not self.records[slot].flags & VEILED and not ping.region and table is not None:
+            table.find(&ping.lat, &ping.lon, 1, &count)
+            for k in range(count):
+                if table.hits[k] >= 0:
+                    return PRIVATE
+            if not count:
+                return STEP
+        hidden = secluded(batch[number], self.wheres.get(slot), private, index)
+        return STEP if hidden is None else hidden
 
     cdef void _see(self, epochs):
         cdef int k

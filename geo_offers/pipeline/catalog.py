@@ -43,12 +43,27 @@ class Catalog:
 
     def __init__(self) -> None:
         self._indexes: dict[UUID, GeofenceIndex] = {}
+        self._private: dict[UUID, GeofenceIndex] = {}
         self.policies: dict[UUID, Policies] = {}
         self._empty = GeofenceIndex()
 
     def index(self, workspace: UUID) -> GeofenceIndex:
         """The workspace's fences; an empty index where it has none."""
         return self._indexes.get(workspace, self._empty)
+
+    def private(self, workspace: UUID) -> GeofenceIndex | None:
+        """The workspace's private places; None where it has none."""
+        return self._private.get(workspace)
+
+    def hide(self, workspace: UUID, place: Geofence, cover: Cover | None = None) -> None:
+        """Installs a private place."""
+        self._private.setdefault(workspace, GeofenceIndex()).put(place, cover)
+
+    def show(self, workspace: UUID, place: FenceId) -> None:
+        """A private place is none any more."""
+        index = self._private.get(workspace)
+        if index is not None and index.remove(place) and not len(index):
+            del self._private[workspace]
 
     def renew(self, workspace: UUID, policies: Policies) -> Policies:
         """Holds the newer of these policies and those that are held, and answers with them.

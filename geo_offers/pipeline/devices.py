@@ -18,6 +18,7 @@ from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
 from geo_offers.pipeline.requests import Left, Part, Request
+from geo_offers.pipeline.seclusion import secluded
 from geo_offers.pipeline.tracks import Moved, Share, Track
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.states import PresenceState
@@ -95,7 +96,22 @@ class Devices:
             request.received_us,
             epochs=self._ownership.epochs,
             index=self._catalog.index(request.workspace),
+            private=self._catalog.private(request.workspace),
         )
+
+    def seclude(self, part: Part) -> None:
+        """Takes out of a part what is hidden by now, whoever let it in."""
+        where, private = self._tracks.where(part.device), self._catalog.private(part.request.workspace)
+        if where is None and private is None:
+            return
+        index, seen = self._catalog.index(part.request.workspace), list[int]()
+        for number in part.numbers:
+            code = secluded(part.request.points[number], where, private, index)
+            if code is None:
+                seen.append(number)
+            else:
+                part.request.codes[number] = code
+        part.numbers = seen
 
     def step(self, part: Part, index: GeofenceIndex) -> Moved | None:
         """Steps a part in the compiled memory (`tracks.Tracks.step`)."""

@@ -36,7 +36,7 @@ from geo_offers.pipeline.devices import Devices
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.ports import DeviceStore, KnownDevice
-from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answered
+from geo_offers.pipeline.requests import Code, Part, Points, Request, Seen, answered, counted
 from geo_offers.pipeline.stepping import step_parts
 from geo_offers.places.regions import Wish
 from geo_offers.presence.fixes import Fix
@@ -151,7 +151,7 @@ class Engine:
             points = quick.batch_of(points)
         request = Request(workspace, self._now_us(), points, bytearray(_ABSENT * count))
         settled = self._settled(request, caller)
-        self._figures.received(workspace, count)
+        self._figures.received(workspace, counted(request.codes))
         if settled:
             self._figures.answered(request.codes)
             return request
@@ -173,6 +173,7 @@ class Engine:
             for number in absent:
                 if request.codes[number] == Code.ABSENT:
                     request.codes[number] = Code.UNKNOWN_DEVICE
+            self._figures.received(request.workspace, counted(bytearray(request.codes[number] for number in absent)))
             self._push_parts(request, absent)
         except BaseException as error:
             if isinstance(error, Exception):

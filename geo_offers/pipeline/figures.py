@@ -19,6 +19,7 @@ from geo_offers.presence.trail import Worth
 
 RECENT: Final = 4_096
 _ACCEPTED: Final = Code.ACCEPTED.value
+_UNCOUNTED: Final = frozenset({Code.ACCEPTED.value, Code.PRIVATE.value, Code.UNSEEN.value})
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -81,11 +82,11 @@ class Figures:
         self._pings[workspace.int] += points
 
     def answered(self, codes: bytearray) -> None:
-        """Counts a request's points by what became of them."""
+        """Counts a request's points by what became of them; of those that are hidden nothing is told."""
         accepted = codes.count(_ACCEPTED)
         self._accepted += accepted
         if accepted != len(codes):
-            self._others.update(RESULTS[code].status for code in codes if code != _ACCEPTED)
+            self._others.update(RESULTS[code].status for code in codes if code not in _UNCOUNTED)
 
     def moved(self, kind: TransitionType) -> None:
         """Counts a transition."""

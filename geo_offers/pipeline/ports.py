@@ -12,6 +12,7 @@ import msgspec
 from geo_offers.offers.caps import Use
 from geo_offers.people.consent import Consents
 from geo_offers.people.rhythm import Rhythm
+from geo_offers.people.whereabouts import Whereabouts
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.places.fences import FenceId
 from geo_offers.presence.states import PresenceState
@@ -30,6 +31,8 @@ class KnownDevice(msgspec.Struct, frozen=True):
     proven: bool
     token_epoch: int
     state: PresenceState
+    where: Whereabouts | None = None
+    """What the person said of being located; None for the default."""
 
 
 @dataclass(frozen=True, slots=True)

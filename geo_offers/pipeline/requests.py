@@ -27,6 +27,7 @@ class Point(msgspec.Struct, frozen=True):
     mock: bool = False
     region: str | None = None
     entered: bool = False
+    foreground: bool = False
 
     def fix(self) -> Fix:
         """Of a point with a position and a time."""
@@ -63,6 +64,10 @@ class Code(IntEnum):
     LATE = 11
     DUPLICATE = 12
     UNKNOWN_REGION = 13
+    PRIVATE = 14
+    """At a place where nobody, or this person, is to be seen: not looked at, and answered as if it were."""
+    UNSEEN = 15
+    """The person does not let us locate them so: as PRIVATE, and the phone may as well be silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,20 @@ _OTHER: Final = {
     Code.ACCEPTED: Result("accepted"),
     Code.LATE: Result("late"),
     Code.DUPLICATE: Result("duplicate"),
+    Code.PRIVATE: Result("accepted"),
+    Code.UNSEEN: Result("accepted"),
 }
 RESULTS: Final = tuple(_OTHER.get(code) or Result("refused", code.name.lower()) for code in Code)
 """By code; of those on their way there is none to be told."""
+
+_ACCEPTED: Final = int(Code.ACCEPTED)
+_PRIVATE: Final = int(Code.PRIVATE)
+_UNSEEN: Final = int(Code.UNSEEN)
+
+
+def counted(codes: bytearray) -> int:
+    """How many of a request's points are looked at, of those whose devices are in memory; the others leave no trace."""
+    return len(codes) - codes.count(Code.ABSENT) - codes.count(_PRIVATE) - codes.count(_UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +142,19 @@ class Request:
 
     @property
     def last(self) -> Fix | None:
-        """The newest accepted position."""
-        taken = (self.points[number] for number, code in enumerate(self.codes) if code == Code.ACCEPTED)
+        """The newest position of those answered as accepted, so that what follows from it tells nothing of the others.
+
+        None where none is to be looked at.
+        """
+        taken = (self.points[number] for number, code in enumerate(self.codes) if code in (_ACCEPTED, _PRIVATE))
         placed = (point for point in taken if point.region is None)
         newest = max(placed, key=lambda point: point.at_us or 0, default=None)
         return None if newest is None else newest.fix()
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether its person does not let us look at all of it."""
+        return _UNSEEN in self.codes
 
     def part_done(self) -> bool:
         """Whether it was the last one."""

@@ -47,6 +47,7 @@ def step_parts(
     for part in parts:
         index = catalog.index(part.request.workspace)
         try:
+            devices.seclude(part)
             moved = devices.step(part, index)
             if moved is None:
                 _step_part(part, devices.state(part.device), index, figures)

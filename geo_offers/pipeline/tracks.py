@@ -12,9 +12,11 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from geo_offers.people.whereabouts import Whereabouts
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.rates import Bucket
 from geo_offers.pipeline.requests import Arrival, Code, Left, Point, Points
+from geo_offers.pipeline.seclusion import secluded
 from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence.fixes import check
 from geo_offers.presence.states import PresenceState
@@ -64,6 +66,10 @@ class Tracks(Protocol):
 
     def get(self, device: UUID) -> Track | None: ...
 
+    def where(self, device: UUID) -> Whereabouts | None:
+        """What the person of a device that is held said of being located; None for the default."""
+        ...
+
     def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
         """Whether a device is held, and is that person's under that epoch of its tokens."""
         ...
@@ -107,11 +113,13 @@ class Tracks(Protocol):
         *,
         epochs: Mapping[int, int],
         index: GeofenceIndex | None,
+        private: GeofenceIndex | None = None,
     ) -> bool:
         """Tell what becomes of each point whose code is ABSENT. True where some are absent still, or to be stepped.
 
         Of one device the points up to the first that is to be stepped are taken, all after it are to be stepped too.
         epochs: of the partitions that are ours. index: of the workspace; without one nothing is taken.
+        private: as `seclusion.secluded`; what that hides is not looked at, and its phone was not heard.
         """
         ...
 
@@ -194,6 +202,9 @@ class PlainTracks:
         held = self._held.get(device)
         return None if held is None else Track(held.device, held.epoch, held.heard_us)
 
+    def where(self, device: UUID) -> Whereabouts | None:
+        return self._held[device].device.where
+
     def is_of(self, device: UUID, workspace: UUID, user: UUID, token_epoch: int) -> bool:
         held = self._held.get(device)
         known = None if held is None else held.device
@@ -246,14 +257,19 @@ class PlainTracks:
         received_us: int,
         *,
         epochs: Mapping[int, int],  # noqa: ARG002 - whoever steps a point asks for them
-        index: GeofenceIndex | None,  # noqa: ARG002 - every point is stepped
+        index: GeofenceIndex | None,
+        private: GeofenceIndex | None = None,
     ) -> bool:
         gates: dict[UUID, Code] = {}
         for number in range(len(points)):
             point = points[number]
             held = self._held.get(point.device)
             if codes[number] == Code.ABSENT and held is not None:
-                codes[number] = self._door(point, held, gates, workspace, received_us)
+                heard_us = held.heard_us
+                codes[number] = code = self._door(point, held, gates, workspace, received_us)
+                hidden = secluded(point, held.device.where, private, index) if code == Code.STEP else None
+                if hidden is not None:
+                    codes[number], held.heard_us = hidden, heard_us
         return Code.STEP in codes or Code.ABSENT in codes
 
     def _door(self, point: Point, held: _Held, gates: dict[UUID, Code], workspace: UUID, received_us: int) -> Code:

@@ -76,6 +76,11 @@ class Circle:
         object.__setattr__(self, "earth_m", earth_m)
         object.__setattr__(self, "chord2_m2", chord_m(self.radius_m, earth_m) ** 2)
 
+    def meets(self, other: "Circle") -> bool:
+        """Whether they have a point in common; at a distance of metres from that the answer may err by centimetres."""
+        reach_m = self.radius_m + other.radius_m
+        return arc_m(math.dist(self.centre, other.centre), min(self.earth_m, other.earth_m)) <= reach_m
+
 
 @dataclass(frozen=True)
 class Area:

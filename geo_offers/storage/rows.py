@@ -23,7 +23,9 @@ from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
+from geo_offers.people.whereabouts import ANYWHERE, UNKNOWN, Locate, Whereabouts
 from geo_offers.places.fences import FenceId
+from geo_offers.places.geometry import Circle
 from geo_offers.presence import states
 from geo_offers.presence.states import PresenceState
 
@@ -41,7 +43,7 @@ _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
 MUTED_CAMPAIGNS: Final = 500  # as `wire.Mutes` has it
-NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], special=wire.SpecialBudget(allow=False))
+NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], special=wire.SpecialBudget(allow=False), locate="off")
 CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
 
@@ -176,6 +178,27 @@ def _said(column: bytes) -> dict[str, Any]:
     _RHYTHM.decode(column)
     said: dict[str, Any] = msgspec.json.decode(column)
     return said
+
+
+class _Where(msgspec.Struct):
+    """Of a person's rhythm only this."""
+
+    locate: Locate = "always"
+    not_at: list[wire.NotAt] = []
+
+
+_WHERE = msgspec.json.Decoder(_Where)
+
+
+def whereabouts(column: bytes | None, of: UUID) -> Whereabouts | None:
+    """What the person said of being located, None where they said nothing; nowhere where that cannot be read."""
+    said = ANYWHERE if column is None else _read("rhythm", of, _whereabouts, column, UNKNOWN)
+    return None if said == ANYWHERE else said
+
+
+def _whereabouts(column: bytes) -> Whereabouts:
+    given = _WHERE.decode(column)
+    return Whereabouts(given.locate, tuple(Circle(place.lat, place.lon, place.radius_m) for place in given.not_at))
 
 
 def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:

@@ -263,6 +263,7 @@ class PostgresDevices:
                 proven=row["proven"],
                 token_epoch=row["token_epoch"],
                 state=rows.presence(row["presence"], row["id"]),
+                where=rows.whereabouts(row["rhythm"], row["user_id"]),
             )
             for row in found
         ]

@@ -135,6 +135,7 @@ CALLS = (
         _DEVICE,
         wire.Rhythm,
         body=wire.Rhythm,
+        keeps_answer=False,  # it may hold a position
         tag="me",
     ),
     Call("GET", "/v1/me/offers", "Inbox, newest first", inbox, _DEVICE, wire.OfferPage, query=wire.ListQuery, tag="me"),

@@ -65,11 +65,32 @@ def points(caller: Caller, pings: Sequence[wire.Ping]) -> list[Point]:
         if ping.region is not None:
             if ping.lat is not None or ping.lon is not None:
                 raise _shape(number, "a ping is a position or a region event, not both")
-            made.append(Point(device, at_us, None, None, region=ping.region, entered=ping.event == "enter"))
+            made.append(
+                Point(
+                    device,
+                    at_us,
+                    None,
+                    None,
+                    region=ping.region,
+                    entered=ping.event == "enter",
+                    foreground=bool(ping.foreground),
+                )
+            )
             continue
         if ping.lat is None or ping.lon is None:
             raise _shape(number, "a ping has `lat` and `lon`, or `region` and `event`")
-        made.append(Point(device, at_us, ping.lat, ping.lon, ping.accuracy_m, ping.speed_mps, bool(ping.mock)))
+        made.append(
+            Point(
+                device,
+                at_us,
+                ping.lat,
+                ping.lon,
+                ping.accuracy_m,
+                ping.speed_mps,
+                bool(ping.mock),
+                foreground=bool(ping.foreground),
+            )
+        )
     return made
 
 
@@ -139,7 +160,7 @@ def offer(made: MadeOffer) -> wire.Offer:
 def _next(services: Services, caller: Caller, request: Request, wish: wire.NextWish) -> wire.Next | None:
     last = None if caller.device is None or wish == "none" else request.last
     if last is None or caller.device is None:
-        return None
+        return regions.UNSEEN if request.is_unseen and wish != "none" else None
     found = services.engine.advise(caller.device, last, WISHES[wish])
     if found is None:
         return None

@@ -1,11 +1,17 @@
 """Advice on the wire."""
 
 from math import floor
+from typing import Final
 
 from geo_offers import wire
-from geo_offers.pipeline.advice import Advice
+from geo_offers.pipeline.advice import NOTHING_LIVE_S, Advice
 from geo_offers.places.fences import FenceId
 from geo_offers.places.nearest import Around
+
+UNSEEN: Final = wire.Next(
+    safe_radius_m=0.0, check_after_s=NOTHING_LIVE_S, send_after_s=NOTHING_LIVE_S, regions=[], pause_s=NOTHING_LIVE_S
+)
+"""For a phone that may not be located so: nothing follows from where it is, and it may as well be silent."""
 
 
 def told(advice: Advice, pause_s: float | None) -> wire.Next:

@@ -84,6 +84,14 @@ class QuietHours(Request, frozen=True, kw_only=True):
     end: EndOfInterval
 
 
+class NotAt(Request, frozen=True, kw_only=True):
+    """A place where the person is not to be located."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    radius_m: Annotated[float, Meta(ge=50, le=50_000)]
+
+
 _EVERY_DAY: list[Day] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
@@ -127,3 +135,8 @@ class Rhythm(Request, frozen=True, kw_only=True):
         list[Channel], Meta(max_length=2, description="the first that the device can take alerts; none: no offers")
     ] = msgspec.field(default_factory=default_channels)
     mute: Mutes = Mutes()
+    locate: Annotated[
+        Literal["off", "foreground", "always", "coarse"],
+        Meta(description="when pings are looked at: never, with `foreground` true, always; coarse: for no fence"),
+    ] = "always"
+    not_at: Annotated[list[NotAt], Meta(max_length=20, description="pings from there are not looked at")] = []

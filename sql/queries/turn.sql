@@ -112,5 +112,6 @@ SELECT id FROM app_user WHERE id IN (SELECT user_id FROM device WHERE id = ANY (
 
 -- name: load_devices
 -- $1 devices. What the partition's owner keeps in memory of each. The lock waits for tokens that are just being revoked.
-SELECT d.id, d.user_id, d.workspace, u.partition, d.replay, d.proven, d.token_epoch, d.presence, u.consents, u.age
+SELECT d.id, d.user_id, d.workspace, u.partition, d.replay, d.proven, d.token_epoch, d.presence, u.consents, u.age,
+    u.rhythm
 FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id FOR SHARE OF d;

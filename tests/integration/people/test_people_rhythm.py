@@ -16,9 +16,10 @@ DEFAULT = {
     "special": {"allow": True, "max": 1, "per": "month"},
     "channels": ["push", "inapp"],
     "mute": {"stores": [], "categories": [], "campaigns": []},
+    "locate": "always",
+    "not_at": [],
 }
 NOBODY = "00000000-0000-0000-0000-000000000001"
-REST = {name: DEFAULT[name] for name in ("special", "channels", "mute")}
 LOOSE_COLUMN = json.dumps(LOOSE).encode()
 ALL_DAY = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "start": "00:00", "end": "23:59"}
 
@@ -42,6 +43,7 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
         LOOSE | {"quiet": [{"days": ["sun"], "start": "18:00", "end": "24:00"}]},
         LOOSE | {"special": {"allow": False, "max": 0, "per": {"hours": 5}}, "channels": []},
         LOOSE | {"channels": ["inapp"], "mute": {"stores": ["s"], "categories": ["c"], "campaigns": [NOBODY]}},
+        LOOSE | {"locate": "coarse", "not_at": [{"lat": -90.0, "lon": 180.0, "radius_m": 50.0}] * 20},
         {
             "max": 1,
             "per": "day",
@@ -52,9 +54,10 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
 )
 async def test_what_is_put_is_what_is_got_on_every_phone(api, rhythm):
     one, other = await api.phone(user="ann"), await api.phone(user="ann")
-    assert await one.good("PUT", "/v1/me/rhythm", rhythm) == REST | rhythm
-    assert await one.good("GET", "/v1/me/rhythm") == REST | rhythm
-    assert await other.good("GET", "/v1/me/rhythm") == REST | rhythm
+    whole = DEFAULT | rhythm
+    assert await one.good("PUT", "/v1/me/rhythm", rhythm) == whole
+    assert await one.good("GET", "/v1/me/rhythm") == whole
+    assert await other.good("GET", "/v1/me/rhythm") == whole
 
 
 async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_default(api):
@@ -100,6 +103,13 @@ async def test_a_rhythm_replaces_the_one_before_and_what_it_leaves_out_is_the_de
         ({"mute": {"campaigns": ["rolls"]}}, "/mute/campaigns/0"),
         ({"mute": {"people": []}}, "/mute/people"),
         ({"until": "08:00"}, "/until"),
+        ({"locate": "sometimes"}, "/locate"),
+        ({"not_at": [{"lat": 90.1, "lon": 0, "radius_m": 50}]}, "/not_at/0/lat"),
+        ({"not_at": [{"lat": 0, "lon": -181, "radius_m": 50}]}, "/not_at/0/lon"),
+        ({"not_at": [{"lat": 0, "lon": 0, "radius_m": 49}]}, "/not_at/0/radius_m"),
+        ({"not_at": [{"lat": 0, "lon": 0, "radius_m": 50_001}]}, "/not_at/0/radius_m"),
+        ({"not_at": [{"lat": 0, "lon": 0}]}, "/not_at/0"),
+        ({"not_at": [{"lat": 0, "lon": 0, "radius_m": 50}] * 21}, "/not_at"),
     ],
 )
 async def test_a_rhythm_that_cannot_be_meant_is_refused_with_its_place(api, change, pointer):
