@@ -16,10 +16,12 @@ from geo_offers.wire.base import (
     Name,
     Page,
     ProblemFault,
+    PurposeName,
     Request,
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.consents import ConsentTexts
 from geo_offers.wire.people import QuietHours
 
 
@@ -34,6 +36,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
+    consent_texts: dict[PurposeName, ConsentTexts] = {}
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    consent_texts: dict[PurposeName, ConsentTexts] | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
