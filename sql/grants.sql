@@ -24,6 +24,7 @@ BEGIN
                 'GRANT %s ON TABLE %s TO %I',
                 CASE item.relname
                     WHEN 'consent_ledger' THEN 'SELECT, INSERT'  -- append-only
+                    WHEN 'consent_state' THEN 'SELECT'
                     ELSE 'SELECT, INSERT, UPDATE, DELETE'
                 END,
                 item.relation, app);

@@ -4,6 +4,8 @@ Absent means no. The ledger is append-only; each row carries a SHA-256 over ever
 so that a row altered, left out, put in or moved shows. The bytes under the hash are canonical: every field in a fixed
 order, each with its length, so that no two different rows have the same bytes. A chain cut at its end shows only
 against a head kept elsewhere.
+
+Rows of form 1, of the first release, say nothing of the text's locale, of a proof or of the phone's own time.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +16,7 @@ from typing import Final, Literal
 from uuid import UUID
 
 GENESIS: Final = bytes(32)
-_FORM: Final = b"geo-offers consent row 1"
+FORM: Final = 2
 
 
 class Purpose(StrEnum):
@@ -26,13 +28,21 @@ class Purpose(StrEnum):
     MEASURE = "measure"
 
 
+BY_SIGNAL: Final = (Purpose.PROFILE, Purpose.MEASURE)
+"""What a browser's `Sec-GPC: 1` refuses."""
+
+
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """The newest word on one purpose: granted or not, to which text, when."""
+    """The newest word on one purpose: granted or not, to which text, when.
+
+    seq: the ledger's row that says so; None where the word is older than such numbers.
+    """
 
     granted: bool
     text_version: str
     at_us: int
+    seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +64,28 @@ NONE_GIVEN: Final = Consents()
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What the person had before them, as the app tells it. said_us: by the phone's own clock.
+
+    proof: the SHA-256 of the text as shown, or of another record that the app keeps. The ledger outlives the person,
+    so the record itself, which may name them, never comes here.
+    """
+
+    locale: str | None = None
+    proof: bytes | None = None
+    said_us: int | None = None
+
+
+UNTOLD: Final = Shown()
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerEntry:
     """What one row of a workspace's ledger says.
 
     seq counts from 1 within the workspace. subject is the person's pseudonym, a keyed hash, so that the proof may
-    outlive the person. surface says where it was said (a device, an enrolment, an erasure).
+    outlive the person. surface says where it was said: enrol, device, gpc (a browser's `Sec-GPC: 1`), age (the person
+    turned out to be a minor), erasure.
     """
 
     workspace: UUID
@@ -69,6 +96,8 @@ class LedgerEntry:
     text_version: str
     surface: str
     at_us: int
+    shown: Shown = UNTOLD
+    form: int = FORM
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +117,8 @@ class ChainBreak:
 
 def chain_hash(prev_hash: bytes, entry: LedgerEntry) -> bytes:
     """Make the 32 bytes that seal an entry onto the row before it (GENESIS before the first)."""
-    fields = (
-        _FORM,
+    said = (
+        b"geo-offers consent row %d" % entry.form,
         prev_hash,
         entry.workspace.bytes,
         _integer(entry.seq),
@@ -100,6 +129,13 @@ def chain_hash(prev_hash: bytes, entry: LedgerEntry) -> bytes:
         entry.surface.encode(),
         _integer(entry.at_us),
     )
+    shown = (
+        b"" if entry.shown.locale is None else b"=" + entry.shown.locale.encode(),
+        b"" if entry.shown.proof is None else b"=" + entry.shown.proof,
+        b"" if entry.shown.said_us is None else b"=" + _integer(entry.shown.said_us),
+    )
+    # What a row of form 1 cannot have said was put in later: it comes under the hash, and breaks it.
+    fields = said if entry.form == 1 and not any(shown) else said + shown
     return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in fields)).digest()
 
 

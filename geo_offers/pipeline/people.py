@@ -56,9 +56,18 @@ Concerns = Callable[[Collection[UUID]], None]
 
 class People(Protocol):
     async def enrol(
-        self, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None, concerns: Concerns
+        self,
+        caller: Caller,
+        enrolments: Sequence[wire.Enrolment],
+        key_id: UUID | None,
+        concerns: Concerns,
+        *,
+        refuses: bool,
     ) -> Sequence[Issued]:
-        """All in one transaction, in the order given; Invalid or Forbidden for the first that cannot be."""
+        """All in one transaction, in the order given; Invalid or Forbidden for the first that cannot be.
+
+        refuses: the call says `Sec-GPC: 1` (see `refuse`), which goes before what it agrees to.
+        """
         ...
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
@@ -74,7 +83,14 @@ class People(Protocol):
     async def set_consent(
         self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange
     ) -> wire.ConsentState:
-        """Ledger, user row, cancelled sends and wiped state in one transaction."""
+        """Ledger, user row, cancelled sends and wiped state in one transaction.
+
+        Forbidden for a grant that the person's age forbids.
+        """
+        ...
+
+    async def refuse(self, caller: Caller) -> None:
+        """Takes `Sec-GPC: 1` as a refusal of `profile` and `measure`, once in the person's life."""
         ...
 
     async def rhythm(self, caller: Caller) -> wire.Rhythm: ...
@@ -115,12 +131,18 @@ class Offers(Protocol):
 
 
 async def enrol(
-    people: People, engine: Engine, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None
+    people: People,
+    engine: Engine,
+    caller: Caller,
+    enrolments: Sequence[wire.Enrolment],
+    key_id: UUID | None,
+    *,
+    refuses: bool = False,
 ) -> Sequence[Issued]:
     """As `People.enrol`. What people who were here before agreed to, or their age, is read anew with the next ping."""
     known: set[UUID] = set()
     try:
-        return await people.enrol(caller, enrolments, key_id, known.update)
+        return await people.enrol(caller, enrolments, key_id, known.update, refuses=refuses)
     finally:
         for user in known:
             async with engine.exclusive(user):

@@ -11,6 +11,7 @@ from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Reader, Stores, Workspaces
 from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.rates import Buckets, call_rates
+from geo_offers.pipeline.signals import Signals
 from geo_offers.pipeline.streams import DeviceStreams
 from geo_offers.pipeline.tokens import AccessTokens
 
@@ -36,3 +37,4 @@ class Services:
     decisions: DecisionLog
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)
+    signals: Signals = field(default_factory=Signals)

@@ -7,22 +7,25 @@ import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4, uuid5  # noqa: TID251 - an edge makes ids
+
+import msgspec
 
 from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
-from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
+from geo_offers.people.consent import BY_SIGNAL, NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Concerns, Issued
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
-from geo_offers.storage import ledger, rows
+from geo_offers.storage import consents, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
 UNSAID_LOCALE: Final = "en"
+_UNSENT: Final = "consent refused at an enrolment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class _Told:
     """What the enrolments of one call tell of one person, in their order: where two differ, the later one holds."""
 
     enrolments: Sequence[wire.Enrolment]
+
+    @property
+    def agreed(self) -> Iterable[tuple[Purpose, wire.Agreed]]:
+        """Where an enrolment does not say in which language a text was shown, it was in the phone's."""
+        for one in self.enrolments:
+            for purpose, given in one.consents.items():
+                told = wire.Agreed(text_version=given) if isinstance(given, str) else given
+                yield Purpose(purpose), msgspec.structs.replace(told, locale=told.locale or one.locale)
 
     @property
     def age(self) -> str | None:
@@ -65,25 +76,31 @@ async def enrol(
     enrolments: Sequence[wire.Enrolment],
     key_id: UUID | None,
     concerns: Concerns,
+    *,
+    refuses: bool,
 ) -> Sequence[Issued]:
     """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it.
 
     People who are new are made first and the others locked after, so that two enrolments that name one new person at
     once take turns: the second waits for the first one's row and adds to what it says.
+
+    refuses: the call says `Sec-GPC: 1`.
     """
     settings, secret = await _workspace(connection, caller.workspace)
     proven = [_proof(caller, settings, secret, one) for one in enrolments]
     newcomers = await _newcomers(connection, caller, enrolments, proven, key_id)
     told = _told(newcomers)
-    at_us = now_us()
-    added = await _add_users(connection, caller.workspace, told, settings, at_us)
+    vouched = "adult" if settings.age == "vouched" else "unknown"
+    added = await _add_users(connection, caller.workspace, told, vouched)
     known = ({one.user for one in newcomers if one.repeated} | told.keys()) - added
     concerns(known)
-    held = await _lock_users(connection, known)
+    locked = await _lock_users(connection, known)
     await _follow(connection, {user: what for user, what in told.items() if user in known})
-    said = await _agree(connection, told, held, at_us)
+    held = {user: rows.consents(locked[user]["consents"]) if user in locked else NONE_GIVEN for user in told}
+    ages = {user: what.age or (locked[user]["age"] if user in locked else vouched) for user, what in told.items()}
+    said = await _said(connection, caller.workspace, told, held, ages, refuses=refuses)
     issued = await _add_devices(connection, caller, newcomers)
-    await ledger.append(connection, caller.workspace, said)
+    await consents.say(connection, caller.workspace, held, said, _UNSENT)
     return issued
 
 
@@ -141,35 +158,31 @@ def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: w
 
 
 # ------------------------------------------------------------------------------------------------ people
-async def _add_users(
-    connection: Connection, workspace: UUID, told: Mapping[UUID, _Told], settings: wire.Workspace, at_us: int
-) -> set[UUID]:
+async def _add_users(connection: Connection, workspace: UUID, told: Mapping[UUID, _Told], vouched: str) -> set[UUID]:
     """Makes those who are new; answers with them."""
-    vouched = "adult" if settings.age == "vouched" else "unknown"
     values = [
         (
             user,
             workspace,
             partition_of(user),
             what.enrolments[-1].user,
-            rows.consents_column(_agreed(user, NONE_GIVEN, what, at_us)[0]),
             what.age or vouched,
             what.locale or UNSAID_LOCALE,
             what.time_zone,
         )
         for user, what in sorted(told.items())
     ]
-    return {row["id"] for row in await connection.fetch(sql("users_add"), *columns(values, 8))}
+    return {row["id"] for row in await connection.fetch(sql("users_add"), *columns(values, 7))}
 
 
-async def _lock_users(connection: Connection, users: Collection[UUID]) -> Mapping[UUID, Consents]:
-    """What each has agreed to so far, under their locks."""
+async def _lock_users(connection: Connection, users: Collection[UUID]) -> Mapping[UUID, Any]:
+    """What each has agreed to so far, and their age, under their locks."""
     if not users:
         return {}
     found = await connection.fetch(sql("users_lock"), list(users))
     if len(found) != len(users):
         raise Unavailable("this person is being erased; send the same request again")
-    return {row["id"]: rows.consents(row["consents"]) for row in found}
+    return {row["id"]: row for row in found}
 
 
 async def _follow(connection: Connection, told: Mapping[UUID, _Told]) -> None:
@@ -180,33 +193,38 @@ async def _follow(connection: Connection, told: Mapping[UUID, _Told]) -> None:
         await connection.execute(sql("users_follow"), *columns(values, 4))
 
 
-async def _agree(
-    connection: Connection, told: Mapping[UUID, _Told], held: Mapping[UUID, Consents], at_us: int
-) -> list[ledger.Said]:
-    """Notes what people who were here before agree to; the ledger's rows of everybody."""
+async def _said(
+    connection: Connection,
+    workspace: UUID,
+    told: Mapping[UUID, _Told],
+    held: Mapping[UUID, Consents],
+    ages: Mapping[UUID, str],
+    *,
+    refuses: bool,
+) -> Sequence[ledger.Said]:
+    """The ledger's rows of everybody. A refusal by `Sec-GPC: 1` goes before what the same call agrees to."""
+    at_us = now_us()
+    without = BY_SIGNAL if refuses else ()
     said: list[ledger.Said] = []
-    changed: dict[UUID, Consents] = {}
     for user, what in told.items():
-        value, news = _agreed(user, held.get(user, NONE_GIVEN), what, at_us)
-        said += news
-        if news and user in held:
-            changed[user] = value
-    if changed:
-        values = [rows.consents_column(value) for value in changed.values()]
-        await connection.execute(sql("users_set_consents"), list(changed), values)
-    return said
+        agreed = [(purpose, given) for purpose, given in what.agreed if purpose not in without]
+        consents.refuse_age(ages[user], [purpose for purpose, _ in agreed])
+        said += _agreed(user, held[user], agreed, at_us)
+    said += consents.out_of_age(held, ages, at_us)
+    return [*said, *await consents.signalled(connection, workspace, list(told), at_us)] if refuses else said
 
 
-def _agreed(user: UUID, before: Consents, told: _Told, at_us: int) -> tuple[Consents, list[ledger.Said]]:
-    """The person's consents after this call, and the ledger's rows of what is new in them."""
+def _agreed(
+    user: UUID, before: Consents, agreed: Iterable[tuple[Purpose, wire.Agreed]], at_us: int
+) -> list[ledger.Said]:
+    """The ledger's rows of what is new in it."""
     value, said = before, list[ledger.Said]()
-    for name, version in (item for one in told.enrolments for item in one.consents.items()):
-        purpose = Purpose(name)
-        held = value.said.get(purpose)
+    for purpose, given in agreed:
+        held, version = value.said.get(purpose), given.text_version
         if held is None or not held.granted or held.text_version != version:
             value = value.having(purpose, Consent(granted=True, text_version=version, at_us=at_us))
-            said.append(ledger.Said(user, purpose, True, version, "enrol", at_us))
-    return value, said
+            said.append(ledger.Said(user, purpose, True, version, "enrol", at_us, ledger.shown(given)))
+    return said
 
 
 # ------------------------------------------------------------------------------------------------ devices and tokens

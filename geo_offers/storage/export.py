@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from geo_offers import wire
 from geo_offers.errors import Unauthenticated
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Exported
-from geo_offers.storage import rows
+from geo_offers.storage import ledger, rows
 from geo_offers.storage.decisions import decision_answer
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -59,8 +59,11 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         visits=[],
         offers=[],
         decisions=[],
+        reservations=[],
+        ledger=[],
     )
-    return Exported(whole, {name: _pages(pool, caller, long) for name, long in _LISTS.items()})
+    lists = {name: _pages(pool, caller, long) for name, long in _LISTS.items()}
+    return Exported(whole, lists | {"ledger": _ledger(pool, caller)})
 
 
 async def _user(connection: Connection, caller: Caller) -> Any:
@@ -105,10 +108,36 @@ async def _decisions(connection: Connection, caller: Caller, page: Sequence[Any]
     return [one for one in told if any(edge["visit"] in own for edge in one.transitions)]
 
 
+async def _reservations(
+    _connection: Connection, _caller: Caller, page: Sequence[Any]
+) -> list[wire.ExportedReservation]:
+    return [
+        wire.ExportedReservation(
+            offer=row["id"],
+            at=row["at"],
+            campaign=row["campaign"],
+            store=row["store"],
+            fence=row["fence"],
+            state=_RESERVED[row["state"]],
+        )
+        for row in page
+    ]
+
+
+async def _ledger(pool: Pool, caller: Caller) -> AsyncIterator[Told]:
+    """The ledger is the person's: a device without proof is told what is in force, as `consents`, and no more."""
+    if caller.user is None or caller.confined_to is not None:
+        return
+    async for page in ledger.of_person(pool, caller.workspace, caller.user, PAGE):
+        yield page
+
+
+_RESERVED: Final[Sequence[Literal["held", "kept", "released"]]] = ("held", "kept", "released")
 _LISTS: Final[Mapping[str, _List]] = MappingProxyType(
     {
         "visits": _List("export_visits", "entered_at", _visits),
         "offers": _List("export_offers", "created_at", _offers),
         "decisions": _List("export_decisions", "at", _decisions, of_device=False),
+        "reservations": _List("export_reservations", "at", _reservations),
     }
 )

@@ -11,10 +11,10 @@ from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
-from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.people import STOPS_SENDS, Concerns, Exported, Issued
-from geo_offers.storage import cursors, enrolment, export, ledger, rows
+from geo_offers.pipeline.people import Concerns, Exported, Issued
+from geo_offers.storage import consents, cursors, enrolment, export, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -29,10 +29,16 @@ class PostgresPeople:
         self._pool = pool
 
     async def enrol(
-        self, caller: Caller, enrolments: Sequence[wire.Enrolment], key_id: UUID | None, concerns: Concerns
+        self,
+        caller: Caller,
+        enrolments: Sequence[wire.Enrolment],
+        key_id: UUID | None,
+        concerns: Concerns,
+        *,
+        refuses: bool,
     ) -> Sequence[Issued]:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await enrolment.enrol(connection, caller, enrolments, key_id, concerns)
+            return await enrolment.enrol(connection, caller, enrolments, key_id, concerns, refuses=refuses)
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
         return await enrolment.rotate(self._pool, refresh_token, concerns)
@@ -48,24 +54,24 @@ class PostgresPeople:
         """A repeat of what is in force already answers the same and adds no row."""
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            held = rows.consents(user["consents"])
-            asked, at_us = Purpose(purpose), now_us()
+            held, asked = rows.consents(user["consents"]), Purpose(purpose)
             before = held.said.get(asked)
             if before and (before.granted, before.text_version) == (change.granted, change.text_version):
                 return _state(asked, before)
-            said = Consent(change.granted, change.text_version, at_us)
-            column = rows.consents_column(held.having(asked, said))
-            await connection.execute(sql("users_set_consents"), [user["id"]], [column])
-            if not change.granted and asked is Purpose.LOCATE:
-                await _wipe(connection, user["id"])
-            if not change.granted and purpose in STOPS_SENDS:
-                await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
-            await ledger.append(
-                connection,
-                caller.workspace,
-                [ledger.Said(user["id"], asked, change.granted, change.text_version, "device", at_us)],
-            )
-            return _state(asked, said)
+            if change.granted:
+                consents.refuse_age(user["age"], [asked])
+            shown = ledger.shown(change)
+            said = ledger.Said(user["id"], asked, change.granted, change.text_version, "device", now_us(), shown)
+            because = f"consent for {asked} withdrawn"
+            now = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
+            return _state(asked, now[user["id"]].said[asked])
+
+    async def refuse(self, caller: Caller) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_lock")
+            said = await consents.signalled(connection, caller.workspace, [user["id"]], now_us())
+            held = {user["id"]: rows.consents(user["consents"])}
+            await consents.say(connection, caller.workspace, held, said, "consent refused by Sec-GPC")
 
     async def rhythm(self, caller: Caller) -> wire.Rhythm:
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -87,11 +93,8 @@ class PostgresPeople:
             if caller.confined_to is not None:
                 await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
                 return
-            left, said = _taken_back(user)
-            await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(left)])
-            await _wipe(connection, user["id"])
-            await connection.execute(sql("sends_cancel"), user["id"], "erased", None)
-            await ledger.append(connection, caller.workspace, said)
+            held = {user["id"]: rows.consents(user["consents"])}
+            await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
 
     async def erase(self, caller: Caller) -> None:
         only = caller.confined_to
@@ -103,9 +106,8 @@ class PostgresPeople:
                 others = await connection.fetchval(sql("erase_device"), user["id"], only, caller.workspace)
                 if others:
                     return
-            _, said = _taken_back(user)
             await connection.execute(sql("erase_user"), user["id"], caller.workspace)
-            await ledger.append(connection, caller.workspace, said)
+            await ledger.append(connection, caller.workspace, _taken_back(user))
             await connection.execute(sql("consent_salt_destroy"), user["id"])
 
     async def under_way(self, caller: Caller, device: UUID | None) -> int:
@@ -127,26 +129,23 @@ async def _user(connection: Connection, caller: Caller, query: str) -> Any:
     return row
 
 
-def _taken_back(user: Any) -> tuple[Consents, list[ledger.Said]]:
-    """The person's consents once an erasure has taken back what was granted, and the ledger's rows of that."""
-    left, said, at_us = rows.consents(user["consents"]), list[ledger.Said](), now_us()
-    for purpose, consent in left.said.items():
-        if consent.granted:
-            left = left.having(purpose, Consent(granted=False, text_version=consent.text_version, at_us=at_us))
-            said.append(ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us))  # granted
-    return left, said
-
-
-async def _wipe(connection: Connection, user: UUID) -> None:
-    """Visits end where the device was last seen; where it is now is forgotten."""
-    await connection.execute(sql("devices_of_user_lock"), user)
-    await connection.execute(sql("visits_close_withdrawn"), user)
-    await connection.execute(sql("presence_wipe"), user)
+def _taken_back(user: Any) -> list[ledger.Said]:
+    """The ledger's rows of an erasure: it takes back what was granted."""
+    at_us = now_us()
+    return [
+        ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us)
+        for purpose, consent in rows.consents(user["consents"]).said.items()
+        if consent.granted
+    ]
 
 
 def _state(purpose: Purpose, said: Consent) -> wire.ConsentState:
     return wire.ConsentState(
-        purpose=purpose.value, granted=said.granted, text_version=said.text_version, at=from_us(said.at_us)
+        purpose=purpose.value,
+        granted=said.granted,
+        text_version=said.text_version,
+        at=from_us(said.at_us),
+        seq=said.seq,
     )
 
 

@@ -72,7 +72,7 @@ def _consents(column: bytes) -> Consents:
     said = _CONSENTS.decode(column)
     return Consents(
         {
-            Purpose(purpose): Consent(state.granted, state.text_version, to_us(state.at))
+            Purpose(purpose): Consent(state.granted, state.text_version, to_us(state.at), state.seq)
             for purpose, state in said.items()
         }
     )
@@ -106,7 +106,11 @@ def _may_locate(column: bytes) -> bool:
 def consent_states(value: Consents) -> list[wire.ConsentState]:
     return [
         wire.ConsentState(
-            purpose=purpose.value, granted=said.granted, text_version=said.text_version, at=from_us(said.at_us)
+            purpose=purpose.value,
+            granted=said.granted,
+            text_version=said.text_version,
+            at=from_us(said.at_us),
+            seq=said.seq,
         )
         for purpose, said in sorted(value.said.items())
     ]

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from geo_offers import clock
 from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed, TooManyRequests
+from geo_offers.pipeline import signals
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.idempotency import Idempotency, Kept, Running
 from geo_offers.pipeline.rates import CALLS_PER_S
@@ -72,6 +73,9 @@ class _Endpoint:
         return await (answering if call.hot or call.method == "GET" else unbroken(answering))
 
     async def _keyed(self, request: web.Request, caller: Caller, data: bytes) -> web.StreamResponse:
+        if caller.device is not None and signals.refuses(request.headers):
+            services = request.app[SERVICES]
+            await services.signals.hear(services.people, services.engine, caller)
         key = _idempotency_key(self._call, request)
         if key is None:
             return respond(await self._answer(request, caller, data, None))

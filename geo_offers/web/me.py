@@ -15,6 +15,7 @@ from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import invalid, refuse_unsafe
+from geo_offers.web.consents import check_change
 
 _DEVICE: Final[tuple[Kind, ...]] = ("device",)
 
@@ -35,6 +36,7 @@ async def set_consent(services: Services, given: Given) -> Reply:
             (Fault("", "purpose", f"purposes are {', '.join(get_args(wire.PurposeName))}"),),
         )
     refuse_unsafe(given.body)
+    await check_change(services, given, purpose)
     return Reply(
         await people.change_consent(
             services.people,

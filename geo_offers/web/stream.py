@@ -19,6 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from geo_offers import wire
 from geo_offers.errors import Forbidden, GeoOffersError, TooManyRequests, Unauthenticated, Unavailable
+from geo_offers.pipeline import signals
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.requests import Request, answered
 from geo_offers.pipeline.services import Services
@@ -92,7 +93,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     services, auth, header = request.app[SERVICES], request.app[AUTH], request.headers.get("Authorization")
     socket = Socket()
     wish = bodies.convert(dict(request.query), wire.PingsQuery).next
-    line = _Line(socket, services, auth, wish)
+    line = _Line(socket, services, auth, wish, refuses=signals.refuses(request.headers))
     with request.app[SOCKETS].take():
         caller = None if header is None else await line.admit(header)
         with contextlib.suppress(ConnectionError):  # the phone is gone, which is nobody's fault
@@ -116,7 +117,10 @@ class _Line:
         services: Services,
         auth: Authenticator,
         wish: wire.NextWish,
+        *,
+        refuses: bool,
     ) -> None:
+        self._refuses = refuses
         self._socket = socket
         self._services = services
         self._auth = auth
@@ -134,7 +138,12 @@ class _Line:
         if caller.kind not in STREAMING:
             raise Forbidden("a stream takes a device's token or a server key")
         self._bearer = header.partition(" ")[2].strip()
+        await self._hear(caller)
         return caller
+
+    async def _hear(self, caller: Caller) -> None:
+        if self._refuses:
+            await self._services.signals.hear(self._services.people, self._services.engine, caller)
 
     async def introduce(self) -> Caller | None:
         """The first frame carries the token; without one in time the line is closed."""
@@ -147,6 +156,7 @@ class _Line:
                     caller = await self._auth.bearer(said.token)
                     self._bearer = said.token
                     if caller.kind in STREAMING:
+                        await self._hear(caller)
                         return caller
         except (TimeoutError, GeoOffersError):
             pass  # answered by the close below: it says no more to a stranger

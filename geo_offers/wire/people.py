@@ -1,5 +1,6 @@
 """Devices, tokens, consent, and the rhythm that a person chooses."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -20,6 +21,7 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.consents import Agreed
 
 
 class PushAddress(Request, frozen=True, kw_only=True):
@@ -37,7 +39,7 @@ class Enrolment(Request, frozen=True, kw_only=True):
     locale: Locale | None = None
     time_zone: Zone | None = None
     age: Literal["adult", "minor", "unknown"] | None = None
-    consents: dict[PurposeName, TextVersion] = {}
+    consents: Mapping[PurposeName, TextVersion | Agreed] = {}
 
 
 class Enrolled(Answer, frozen=True, kw_only=True):
@@ -58,16 +60,14 @@ class Tokens(Answer, frozen=True, kw_only=True):
     refresh_token: str
 
 
-class ConsentChange(Request, frozen=True, kw_only=True):
-    granted: bool
-    text_version: TextVersion
-
-
 class ConsentState(Answer, frozen=True, kw_only=True):
+    """The newest word on a purpose. `seq` numbers its row in the workspace's ledger."""
+
     purpose: PurposeName
     granted: bool
     text_version: str
     at: datetime
+    seq: int | None = None
 
 
 class ConsentPage(Page, frozen=True, kw_only=True):

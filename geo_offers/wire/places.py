@@ -16,10 +16,12 @@ from geo_offers.wire.base import (
     Name,
     Page,
     ProblemFault,
+    PurposeName,
     Request,
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.consents import ConsentTexts
 
 Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
 
@@ -45,6 +47,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
     categories: Categories = []
+    consent_texts: dict[PurposeName, ConsentTexts] = {}
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -57,6 +60,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
     categories: Categories | UnsetType = UNSET
+    consent_texts: dict[PurposeName, ConsentTexts] | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from geo_offers.wire.base import Answer
+from geo_offers.wire.consents import LedgerWord
 from geo_offers.wire.decisions import Decision
 from geo_offers.wire.people import ConsentState, Rhythm
 from geo_offers.wire.pings import Offer
@@ -47,6 +48,17 @@ class ExportedOffer(Answer, frozen=True, kw_only=True):
     events: list[ExportedEvent] = []
 
 
+class ExportedReservation(Answer, frozen=True, kw_only=True):
+    """What an offer counts for in caps and gaps; it stays there for longer than the offer is kept."""
+
+    offer: UUID
+    at: datetime
+    campaign: UUID
+    store: str
+    fence: str
+    state: Literal["held", "kept", "released"]
+
+
 class Export(Answer, frozen=True, kw_only=True):
     """Everything we hold about the caller."""
 
@@ -62,3 +74,5 @@ class Export(Answer, frozen=True, kw_only=True):
     visits: list[Visit]
     offers: list[ExportedOffer]
     decisions: list[Decision]
+    reservations: list[ExportedReservation]
+    ledger: list[LedgerWord]

@@ -5,13 +5,13 @@ SELECT id, user_id FROM device WHERE id = ANY ($1::uuid[]);
 -- name: users_add
 -- Answers with those who were new. Two enrolments that name one new person at once: the second waits here for the first
 -- to commit, adds nothing, and locks the row as it is then.
-INSERT INTO app_user (id, workspace, partition, external_id, consents, age, locale, time_zone)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[])
+INSERT INTO app_user (id, workspace, partition, external_id, age, locale, time_zone)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT DO NOTHING RETURNING id;
 
 -- name: users_lock
 -- $1 users, in the one order that everybody locks users in.
-SELECT id, consents FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+SELECT id, consents, age FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: users_follow
 -- $1 users, $2 ages, $3 locales, $4 time zones; null leaves what is there.
@@ -88,7 +88,7 @@ DELETE FROM refresh_token WHERE device = $1 AND (generation < $2 - 10 OR hash IN
 UPDATE device SET token_epoch = token_epoch + 1 WHERE id = $1;
 
 -- name: user_lock
-SELECT id, partition, external_id, consents, rhythm, locale, time_zone, created_at
+SELECT id, partition, external_id, consents, rhythm, age, locale, time_zone, created_at
 FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
@@ -133,10 +133,9 @@ UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND
 -- $1 user.
 UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL WHERE user_id = $1 AND presence IS NOT NULL;
 
--- name: visits_close_withdrawn
--- $1 user.
-UPDATE visit v SET left_at = GREATEST(v.entered_at, COALESCE(d.newest_at, v.entered_at)), closed_by = 'withdrawal'
-FROM device d WHERE v.user_id = $1 AND v.left_at IS NULL AND d.id = v.device;
+-- name: visits_forget
+-- $1 user, $2 whether those that ended stay.
+DELETE FROM visit WHERE user_id = $1 AND NOT ($2 AND left_at IS NOT NULL);
 
 -- name: consent_salts_add
 INSERT INTO consent_salt (user_id, workspace, salt) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
@@ -156,14 +155,26 @@ SELECT seq, hash FROM consent_head WHERE workspace = $1 FOR UPDATE;
 UPDATE consent_head SET seq = $2, hash = $3 WHERE workspace = $1;
 
 -- name: consent_ledger_append
-INSERT INTO consent_ledger (workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash)
+INSERT INTO consent_ledger (workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash, form,
+                            locale, proof, said_at)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::bytea[], $4::text[], $5::boolean[], $6::text[], $7::text[],
-                     $8::timestamptz[], $9::bytea[], $10::bytea[]);
+                     $8::timestamptz[], $9::bytea[], $10::bytea[], $11::smallint[], $12::text[], $13::bytea[],
+                     $14::timestamptz[]);
 
 -- name: consent_ledger_read
 -- $1 workspace, $2 after which seq, $3 how many.
-SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash FROM consent_ledger
-WHERE workspace = $1 AND seq > $2 ORDER BY seq LIMIT $3;
+SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash, form, locale, proof, said_at
+FROM consent_ledger WHERE workspace = $1 AND seq > $2 ORDER BY seq LIMIT $3;
+
+-- name: consent_ledger_of
+-- $1 workspace, $2 subjects, $3 after which seq, $4 how many.
+SELECT workspace, seq, subject, purpose, granted, text_version, surface, at, prev_hash, hash, form, locale, proof, said_at
+FROM consent_ledger WHERE workspace = $1 AND subject = ANY ($2::bytea[]) AND seq > $3 ORDER BY seq LIMIT $4;
+
+-- name: consent_ledger_surface
+-- $1 workspace, $2 subjects, $3 surface.
+SELECT DISTINCT subject, purpose FROM consent_ledger
+WHERE workspace = $1 AND subject = ANY ($2::bytea[]) AND surface = $3;
 
 -- name: export_devices
 SELECT id, platform, push_lane, push_token, created_at FROM device
@@ -191,6 +202,12 @@ ORDER BY created_at, id LIMIT $4;
 -- Without a device: which one a decision is of is known by the visits that its receipt names.
 SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
 WHERE user_id = $1 AND (at, id) > ($2::timestamptz, $3::uuid) ORDER BY at, id LIMIT $4;
+
+-- name: export_reservations
+SELECT r.offer AS id, r.at, r.campaign, r.store, r.fence, r.state FROM reservation r
+WHERE r.user_id = $1 AND (r.at, r.offer) > ($2::timestamptz, $3::uuid)
+  AND ($5::uuid IS NULL OR EXISTS (SELECT FROM offer o WHERE o.id = r.offer AND o.device = $5))
+ORDER BY r.at, r.offer LIMIT $4;
 
 -- name: export_visits_of_device
 -- $1 visits, $2 device.

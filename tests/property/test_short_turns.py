@@ -53,7 +53,7 @@ states = st.fixed_dictionaries(
         "text_version": st.sampled_from(["v1", "v1", 1]),
         "at": st.sampled_from(["2026-01-02T03:04:05Z", "2026-01-02T03:04:05+02:00", "2026-01-02T03:04:05", "then"]),
     },
-    optional={"more": st.just(1)},
+    optional={"more": st.just(1), "seq": st.sampled_from([1, 2**62, None, "1", 1.5])},
 )
 purposes = st.sampled_from([purpose.value for purpose in Purpose])
 consents = st.dictionaries(purposes | st.just("other"), states | st.none(), max_size=4)

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from geo_offers.people.consent import (
     LedgerEntry,
     LedgerRow,
     Purpose,
+    Shown,
     chain_hash,
     sealed,
     verify_chain,
@@ -48,6 +49,10 @@ ALTERED: list[dict[str, Any]] = [
     {"text_version": "2026-02"},
     {"surface": "enrol"},
     {"at_us": 0},
+    {"shown": Shown(locale="de")},
+    {"shown": Shown(proof=b"\x01" * 32)},
+    {"shown": Shown(said_us=1)},
+    {"form": 1},
 ]
 
 
@@ -85,6 +90,8 @@ def test_altering_any_field_of_any_row_breaks_the_chain(place: int, changed: dic
 
 def test_every_field_of_an_entry_is_under_the_hash() -> None:
     assert {name for changed in ALTERED for name in changed} == set(LedgerEntry.__dataclass_fields__)
+    told = {name for one in ALTERED if "shown" in one for name, value in asdict(one["shown"]).items() if value}
+    assert told == set(Shown.__dataclass_fields__)
     hashes = {chain_hash(GENESIS, replace(entry(1), **changed)) for changed in ALTERED} | {
         chain_hash(GENESIS, entry(1))
     }
@@ -124,4 +131,25 @@ def test_text_moved_from_one_field_to_the_next_is_another_row() -> None:
 
 def test_the_canonical_bytes_stay_what_they_are() -> None:
     """A ledger written by one release is checked by all later ones."""
-    assert chain_hash(GENESIS, entry(1)).hex() == "ffa98c96dbba11b212678eac61a67afe5265894c4faeef27f06a531e01ead0cf"
+    old = "ffa98c96dbba11b212678eac61a67afe5265894c4faeef27f06a531e01ead0cf"
+    told = Shown(locale="de-AT", proof=bytes(range(32)), said_us=1_760_000_000_000_000)
+    assert chain_hash(GENESIS, entry(1, form=1)).hex() == old
+    assert chain_hash(GENESIS, entry(1)).hex() == "1a63284ad9f715baa6538017cb7b628c1e74c7e7712c4ddeabbb28ed3a684401"
+    assert (
+        chain_hash(GENESIS, entry(1, shown=told)).hex()
+        == "df338b8c93d1ae8d6b0681b641744335b7a33914d6fcd9ea23ad8558d2edc6de"
+    )
+
+
+@pytest.mark.parametrize("told", [Shown(locale=""), Shown(proof=b""), Shown(said_us=0)])
+def test_what_is_put_into_a_row_of_the_first_form_later_shows(told: Shown) -> None:
+    row = sealed(GENESIS, entry(1, form=1))
+    assert verify_chain([row]) is None
+    assert verify_chain([replace(row, entry=replace(row.entry, shown=told))]) == ChainBreak(0, "hash")
+
+
+def test_rows_of_both_forms_are_one_chain() -> None:
+    rows: list[LedgerRow] = []
+    for seq, form in enumerate((1, 1, 2, 1, 2), 1):
+        rows.append(sealed(rows[-1].hash if rows else GENESIS, entry(seq, form=form)))
+    assert verify_chain(rows, head=rows[-1].hash) is None

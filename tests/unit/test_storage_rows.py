@@ -107,7 +107,7 @@ def test_a_zone_that_cannot_be_opened_just_now_is_not_taken_for_gone(monkeypatch
 
 # ------------------------------------------------------------------------------------------------ consents, presence
 def test_consents_are_what_was_said(told):
-    said = Consents({Purpose.LOCATE: Consent(granted=True, text_version="v1", at_us=5)})
+    said = Consents({Purpose.LOCATE: Consent(True, "v1", 5, 12), Purpose.OFFERS: Consent(False, "v2", 6)})
     assert rows.consents(rows.consents_column(said), PERSON) == said
     assert told == []
 

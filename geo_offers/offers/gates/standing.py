@@ -14,12 +14,14 @@ def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 
 def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
+    """Name the ledger's rows that allow it, or do not."""
     consents = snapshot.person.consents
     detail: dict[str, Any] = {}
     for purpose in (Purpose.LOCATE, Purpose.OFFERS):
         said = consents.said.get(purpose)
         detail[purpose] = consents.granted(purpose)
         detail[f"{purpose}_text"] = None if said is None else said.text_version
+        detail[f"{purpose}_seq"] = None if said is None else said.seq
     return detail[Purpose.LOCATE] and detail[Purpose.OFFERS], detail
 
 

@@ -41,6 +41,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "user_proof": "off",
         "paused": False,
         "categories": [],
+        "consent_texts": {},
     }
 
 

@@ -17,9 +17,9 @@ async def answer_lost(monkeypatch, step, calling):
     """The next such step commits and fails all the same."""
     real = getattr(PostgresPeople, step)
 
-    async def commits_and_fails(*given):
+    async def commits_and_fails(*given, **named):
         monkeypatch.setattr(PostgresPeople, step, real)
-        await real(*given)
+        await real(*given, **named)
         raise Unavailable("the database is away")
 
     monkeypatch.setattr(PostgresPeople, step, commits_and_fails)
@@ -31,9 +31,9 @@ async def hung_up(monkeypatch, step, calling):
     real, lost = getattr(PostgresPeople, step), RequestHandler.connection_lost
     done, heard, gone_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def holds(*given):
+    async def holds(*given, **named):
         monkeypatch.setattr(PostgresPeople, step, real)
-        answer = await real(*given)
+        answer = await real(*given, **named)
         done.set()
         await heard.wait()
         gone_on.set()
