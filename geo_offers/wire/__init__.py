@@ -4,6 +4,7 @@ Our own bodies refuse unknown fields. Instants are RFC 3339 text; lengths are me
 angles degrees. Answers omit fields that have nothing to say. (`kw_only` is not inherited: msgspec wants it on each.)
 """
 
+from geo_offers.wire.audience import *
 from geo_offers.wire.audit import *
 from geo_offers.wire.base import *
 from geo_offers.wire.campaigns import *
