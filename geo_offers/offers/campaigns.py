@@ -11,9 +11,12 @@ from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
-from geo_offers.offers import caps, rendering
+from geo_offers.offers import budgets, caps, experiment, rendering
+from geo_offers.offers.budgets import Budget
 from geo_offers.offers.caps import CapRule
+from geo_offers.offers.experiment import NO_EXPERIMENT, Experiment
 from geo_offers.offers.rendering import Text
+from geo_offers.offers.scoring import NO_WORTH, Worth
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
@@ -59,6 +62,9 @@ class Campaign:
     caps: tuple[CapRule, ...] = ()
     objective: str = "visit"
     data: Mapping[str, str] = field(default_factory=dict)
+    worth: Worth = NO_WORTH
+    experiment: Experiment = NO_EXPERIMENT
+    budget: Budget | None = None
 
     @property
     def live(self) -> bool:
@@ -139,4 +145,9 @@ def faults(campaign: Campaign) -> tuple[Fault, ...]:
         found.append(Fault("/caps", "too_many", f"At most {caps.MAX_RULES} rules can hold at once; drop some."))
     for number, rule in enumerate(campaign.caps):
         found += caps.faults(rule, f"/caps/{number}")
+    found += budgets.faults(campaign.budget, "/budget")
+    found += experiment.faults(campaign.experiment)
+    for number, variant in enumerate(campaign.experiment.variants):
+        for locale, text in (variant.texts or {}).items():
+            found += rendering.faults(text, f"/variants/{number}/texts/{locale}")
     return tuple(found)

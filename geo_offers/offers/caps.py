@@ -52,7 +52,10 @@ class CapRule:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """An offer that counts: its reservation is held or kept. `visit` is the visit it answered."""
+    """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
+
+    A ghost counts alike, though nobody saw it: see `experiment`.
+    """
 
     at_us: int
     campaign: UUID
@@ -60,6 +63,7 @@ class Use:
     place: FenceId
     tags: AbstractSet[str] = frozenset()
     visit: UUID | None = None
+    ghost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from geo_offers.offers.budgets import UNCHARGED, Charged
+from geo_offers.offers.experiment import Ghost
 from geo_offers.places.fences import FenceId
 from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.presence.visits import time_first_id
@@ -30,6 +32,8 @@ class Reason(StrEnum):
     PLACE_GAP = "place_gap"
     STORE_GAP = "store_gap"
     CAP = "cap"
+    BUDGET = "budget"
+    HOLDOUT = "holdout"
     OUTRANKED = "outranked"
 
 
@@ -60,6 +64,7 @@ class OfferDraft:
     lane: str
     expires_us: int
     tags: AbstractSet[str]
+    charged: Charged = UNCHARGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Decision:
 
     primary: the transition it answers; transitions: all of the turn that any campaign concerned.
     campaign: the one that spoke, or that came first among the silent.
+    ghost: the place taken by an offer that was not made for the sake of a holdout.
     """
 
     id: UUID
@@ -80,6 +86,7 @@ class Decision:
     gates: tuple[Gate, ...]
     offer: OfferDraft | None
     versions: Mapping[str, int | str]
+    ghost: Ghost | None = None
 
 
 def decision_id(visit: UUID, transition: TransitionType, at_us: int) -> UUID:

@@ -3,14 +3,17 @@
 Nothing in it is a position. How far a border is and how sure the fix was come with each transition.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign
-from geo_offers.offers.caps import Use
+from geo_offers.offers.caps import CapRule, Use
+from geo_offers.offers.scoring import EVEN, Weights
+from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
@@ -32,7 +35,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class WorkspacePolicy:
-    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off."""
+    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off.
+
+    holdout: the share of its people who get no offer at all, so that the others' can be measured against them.
+    """
 
     name: str
     zone: ZoneInfo
@@ -40,6 +46,9 @@ class WorkspacePolicy:
     store_gap_s: float = 86_400
     quiet: tuple[QuietRule, ...] = ()
     killed: bool = False
+    caps: tuple[CapRule, ...] = ()
+    holdout: float = 0.0
+    weights: Weights = EVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,7 @@ class Arrival:
     fence: Geofence
     zone: ZoneInfo
     store_name: str | None = None
+    rules: StoreRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,7 @@ class Snapshot:
     now_us: the transaction's database time; for a replay device the fix's own instant.
     uses: those of the last 32 days (`caps.USES_SPAN_US`), in any order.
     others_inside: fences in which another device of the person is.
+    spent: of every budget that a candidate has, by `budgets.of_campaign` and `budgets.of_store`.
     """
 
     now_us: int
@@ -81,3 +92,4 @@ class Snapshot:
     catalog_version: int = 0
     tz_version: str = ""
     stale_after_s: float = 120.0
+    spent: Mapping[str, Spent] = field(default_factory=dict)

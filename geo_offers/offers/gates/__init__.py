@@ -8,7 +8,7 @@ when it fails: who has not agreed is not looked at further. Ranking and renderin
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import caps, gaps, moment, rhythm, standing
+from geo_offers.offers.gates import budget, caps, gaps, moment, rhythm, standing
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -27,4 +27,5 @@ GATES: Final = (
     GateRule("place_gap", Reason.PLACE_GAP, gaps.place_gap),
     GateRule("store_gap", Reason.STORE_GAP, gaps.store_gap),
     GateRule("cap", Reason.CAP, caps.cap),
+    GateRule("budget", Reason.BUDGET, budget.budget),
 )
