@@ -5,14 +5,17 @@ or ended; running is not stored but follows: approved and inside its schedule.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
-from geo_offers.offers import caps, proofreading
+from geo_offers.offers import budgets, caps, experiment, proofreading
+from geo_offers.offers.budgets import Budget
 from geo_offers.offers.caps import CapRule
+from geo_offers.offers.experiment import NO_EXPERIMENT, Experiment
+from geo_offers.offers.scoring import NO_WORTH, Worth
 from geo_offers.offers.texts import Field, Text
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
@@ -73,6 +76,9 @@ class Campaign:
     category: str | None = None
     special: bool = False
     fields: tuple[Field, ...] = ()
+    worth: Worth = NO_WORTH
+    experiment: Experiment = NO_EXPERIMENT
+    budget: Budget | None = None
 
     @property
     def live(self) -> bool:
@@ -152,4 +158,15 @@ def faults(campaign: Campaign) -> tuple[Fault, ...]:
         found.append(Fault("/caps", "too_many", f"At most {caps.MAX_RULES} rules can hold at once; drop some."))
     for number, rule in enumerate(campaign.caps):
         found += caps.faults(rule, f"/caps/{number}")
+    found += budgets.faults(campaign.budget, "/budget")
+    found += experiment.faults(campaign.experiment)
+    for number, variant in enumerate(campaign.experiment.variants):
+        read = proofreading.faults(
+            variant.texts or {}, campaign.fields, campaign.data, ends=campaign.until_us is not None
+        )
+        found += [
+            replace(fault, pointer=f"/variants/{number}{fault.pointer}")
+            for fault in read
+            if fault.pointer.startswith("/texts")
+        ]
     return tuple(found)

@@ -55,6 +55,7 @@ class Use:
     """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
 
     special: it went past the person's ordinary budget, out of the special one.
+    A ghost counts alike, though nobody saw it: see `experiment`.
     """
 
     at_us: int
@@ -64,6 +65,7 @@ class Use:
     tags: AbstractSet[str] = frozenset()
     visit: UUID | None = None
     special: bool = False
+    ghost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

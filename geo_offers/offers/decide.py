@@ -4,23 +4,28 @@ A fold over the table of gates. Candidates are every campaign that any of the tu
 the gates in order and its first failure is its reason. Of those that pass all, the best-ranked wins and is rendered;
 the others are noted as outranked. When none passes, the best-ranked candidate's reason is the decision's. The
 candidate that the decision is about is asked all gates, so that the receipt shows each with its inputs; after a
-failed consent nothing more is asked.
+failed consent nothing more is asked. Last of all, of who would get the offer, the experiment is asked: who is held out
+leaves the offer's place in their time taken all the same.
 
 No clock, no randomness: the same snapshot makes the same decision.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
+from geo_offers.offers.charging import charged
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
+from geo_offers.offers.experiment import Arm, Ghost, assign
 from geo_offers.offers.fitting import carry
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.rhythm import draws_special
 from geo_offers.offers.gates.words import facts
-from geo_offers.offers.ranking import Candidate, ranked
+from geo_offers.offers.ranking import Candidate, Placed, found, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import render
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
+from geo_offers.offers.texts import Text
 
 __all__ = [
     "Arrival",
@@ -39,29 +44,33 @@ __all__ = [
 ]
 
 OFFER_LIFE_US: Final = 30 * 60 * 1_000_000
-OTHERS_NOTED: Final = 30  # of a mall's hundreds of campaigns a receipt names the best; it counts all
 _REPLAY_LANES: Final = frozenset({"inapp", "log"})
 
 
 def decide(snapshot: Snapshot) -> Decision | None:
     """Decide a turn; None when no campaign is concerned, which leaves no receipt."""
-    candidates = ranked(snapshot)
+    candidates, counted = found(snapshot)
     if not candidates:
         return None
-    best = candidates[0]
     personal: dict[str, Gate] = {}
-    if not _ask_personal(snapshot, best, personal):
-        return _decision(snapshot, candidates, best, tuple(personal.values()), None)
-    gates = _ask_all(snapshot, best, personal)
+    if not _ask_personal(snapshot, candidates[0], personal):
+        return _decision(snapshot, candidates, candidates[0], tuple(personal.values()))
+    placed = ranked(snapshot, candidates)
+    candidates = [one.candidate for one in placed]
+    gates = _ask_all(snapshot, candidates[0], personal)
     reasons = [_reason(gates), *(_first_failure(snapshot, other, personal) for other in candidates[1:])]
     chosen = reasons.index(None) if None in reasons else 0
     winner = candidates[chosen]
     if chosen != 0:
         gates = _ask_all(snapshot, winner, personal)
-    gates.append(_ranking(candidates, reasons, chosen))
+    gates.append(_ranking(placed, counted, reasons, chosen))
     if reasons[chosen] is not None:
-        return _decision(snapshot, candidates, winner, tuple(gates), None)
-    offer, rendered = _offer(snapshot, winner)
+        return _decision(snapshot, candidates, winner, tuple(gates))
+    arm = _arm(snapshot, winner)
+    gates.append(_experiment(winner, arm))
+    if arm.by is not None:
+        return replace(_decision(snapshot, candidates, winner, tuple(gates)), ghost=_ghost(snapshot, winner))
+    offer, rendered = _offer(snapshot, winner, winner.campaign.texts if arm.texts is None else arm.texts)
     return _decision(snapshot, candidates, winner, (*gates, rendered), offer)
 
 
@@ -87,26 +96,61 @@ def _first_failure(snapshot: Snapshot, candidate: Candidate, personal: Mapping[s
     return None
 
 
-def _ranking(candidates: Sequence[Candidate], reasons: Sequence[Reason | None], chosen: int) -> Gate:
-    """Note who was in the running; a loser without a fault of its own was outranked."""
+def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | None], chosen: int) -> Gate:
+    """Note who was in the running, and by what score; a loser without a fault of its own was outranked."""
     others = [
-        {"campaign": other.campaign.id, "fence": other.arrival.fence.id, "reason": reason or Reason.OUTRANKED}
-        for place, (other, reason) in enumerate(zip(candidates, reasons, strict=True))
+        {
+            "campaign": other.candidate.campaign.id,
+            "fence": other.candidate.arrival.fence.id,
+            "reason": reason or Reason.OUTRANKED,
+            "score": round(other.score, 3),
+        }
+        for place, (other, reason) in enumerate(zip(placed, reasons, strict=True))
         if place != chosen
     ]
-    campaign = candidates[chosen].campaign
-    detail: dict[str, Any] = {"candidates": len(candidates), "priority": campaign.priority}
-    return Gate("ranking", reasons[chosen] is None, detail | {"others": others[:OTHERS_NOTED]})
+    about = placed[chosen]
+    detail = {
+        "candidates": counted,
+        "priority": about.candidate.campaign.priority,
+        "score": round(about.score, 3),
+        "terms": about.terms.told(),
+        "others": others,
+    }
+    return Gate("ranking", reasons[chosen] is None, detail)
 
 
-def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
+def _arm(snapshot: Snapshot, candidate: Candidate) -> Arm:
+    policy, campaign = snapshot.policy, candidate.campaign
+    return assign(campaign.experiment, campaign.id, snapshot.person.id, workspace=policy.name, holdout=policy.holdout)
+
+
+def _experiment(candidate: Candidate, arm: Arm) -> Gate:
+    """Note what was drawn, how likely each arm was, and of which test: what effects are reckoned from later."""
+    detail: dict[str, Any] = {"arm": arm.name, "by": arm.by, "arms": arm.probabilities}
+    return Gate("experiment", arm.by is None, detail | {"test": candidate.campaign.experiment.version})
+
+
+def _ghost(snapshot: Snapshot, candidate: Candidate) -> Ghost:
+    fence, visit = candidate.arrival.fence, candidate.arrival.transition.visit
+    assert visit is not None  # a transition without a visit has no candidates
+    return Ghost(
+        candidate.campaign.id,
+        fence.id,
+        candidate.wanted.store,
+        visit,
+        frozenset(candidate.wanted.tags),
+        special=draws_special(snapshot, candidate.campaign),
+    )
+
+
+def _offer(snapshot: Snapshot, candidate: Candidate, texts: Mapping[str, Text]) -> tuple[OfferDraft, Gate]:
     campaign, arrival, now_us = candidate.campaign, candidate.arrival, snapshot.now_us
     fence, transition = arrival.fence, arrival.transition
     assert transition.visit is not None  # a transition without a visit has no candidates
     expires_us = now_us + OFFER_LIFE_US
     if campaign.until_us is not None:
         expires_us = min(expires_us, campaign.until_us)
-    said = render(campaign.texts, campaign.fields, facts(snapshot, candidate, expires_us))
+    said = render(texts, campaign.fields, facts(snapshot, candidate, expires_us))
     alerting = lane(snapshot.device)
     carried = carry(said, campaign.data, alerting)
     draft = OfferDraft(
@@ -124,6 +168,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
         tags=candidate.wanted.tags,
         categories=candidate.wanted.categories,
         special=draws_special(snapshot, campaign),
+        charged=charged(snapshot, campaign, arrival),
     )
     detail: dict[str, Any] = {"locale": said.locale, "wanted": snapshot.person.locale}
     return draft, Gate("render", passed=True, detail=detail | {"cut": carried.cut} if carried.cut else detail)
@@ -142,7 +187,7 @@ def _decision(
     candidates: Sequence[Candidate],
     about: Candidate,
     gates: tuple[Gate, ...],
-    offer: OfferDraft | None,
+    offer: OfferDraft | None = None,
 ) -> Decision:
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
@@ -166,7 +211,7 @@ def _decision(
     )
 
 
-_REASONS: Final = {rule.gate: rule.reason for rule in GATES}
+_REASONS: Final = {rule.gate: rule.reason for rule in GATES} | {"experiment": Reason.HOLDOUT}
 
 
 def _reason(gates: Sequence[Gate]) -> Reason | None:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from geo_offers.offers.budgets import UNCHARGED, Charged
+from geo_offers.offers.experiment import Ghost
 from geo_offers.places.fences import FenceId
 from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.presence.visits import time_first_id
@@ -31,6 +33,8 @@ class Reason(StrEnum):
     PLACE_GAP = "place_gap"
     STORE_GAP = "store_gap"
     CAP = "cap"
+    BUDGET = "budget"
+    HOLDOUT = "holdout"
     OUTRANKED = "outranked"
 
 
@@ -66,6 +70,7 @@ class OfferDraft:
     tags: AbstractSet[str]
     categories: AbstractSet[str] = frozenset()
     special: bool = False
+    charged: Charged = UNCHARGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class Decision:
 
     primary: the transition it answers; transitions: all of the turn that any campaign concerned.
     campaign: the one that spoke, or that came first among the silent.
+    ghost: the place taken by an offer that was not made for the sake of a holdout.
     """
 
     id: UUID
@@ -86,6 +92,7 @@ class Decision:
     gates: tuple[Gate, ...]
     offer: OfferDraft | None
     versions: Mapping[str, int | str]
+    ghost: Ghost | None = None
 
 
 def decision_id(visit: UUID, transition: TransitionType, at_us: int) -> UUID:

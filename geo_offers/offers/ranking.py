@@ -1,16 +1,27 @@
 """Of all campaigns that a turn's arrivals concern, which comes first.
 
-Highest priority; then the nearest border, since somebody at a shop's door inside a mall came to the shop; then the
-campaign's id and the fence's, so that the order never depends on how the candidates were found.
+Highest priority: a tier that no score crosses, for what a manager wants said before all else. A number has no circles:
+of any two campaigns one comes first, or neither. Within a tier the highest score (`scoring`); then the nearest border,
+since somebody at a shop's door inside a mall came to the shop; then the campaign's id and the fence's, so that the
+order never depends on how the candidates were found.
+
+At most `SCORED` candidates are scored and asked: of more, those that are running now, by priority and nearest border.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
+from operator import itemgetter
+from typing import Final
 
 from geo_offers.offers.campaigns import Campaign, candidates
 from geo_offers.offers.caps import Wanted
+from geo_offers.offers.scoring import Terms, score, terms
 from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.places.fences import store_key
+
+SCORED: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +33,32 @@ class Candidate:
     wanted: Wanted
 
 
-def ranked(snapshot: Snapshot) -> list[Candidate]:
-    """Find the candidates of all arrivals, best first."""
-    found = [
-        Candidate(campaign, arrival, _wanted(campaign, arrival))
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A candidate, and what put it in its place."""
+
+    candidate: Candidate
+    terms: Terms
+    score: float
+
+
+def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
+    """Find the candidates of all arrivals, by priority and nearest border; at most `SCORED`, and how many there are.
+
+    Nothing that the person did is looked at: whether they agreed to that is asked of these first.
+    """
+    drawn = [
+        (_order(campaign, arrival), campaign, arrival)
         for arrival in snapshot.arrivals
         for campaign in candidates(snapshot.campaigns, arrival.transition, arrival.fence)
     ]
-    if len(found) > 1:
-        found.sort(key=_order)
-    return found
+    counted = len(drawn)
+    if counted > SCORED:
+        drawn.sort(key=lambda one: (not one[1].running(snapshot.now_us), one[0]))
+        del drawn[SCORED:]
+    if counted > 1:
+        drawn.sort(key=itemgetter(0))
+    return [Candidate(campaign, arrival, _wanted(campaign, arrival)) for _, campaign, arrival in drawn], counted
 
 
 def _wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
@@ -40,7 +67,38 @@ def _wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
     return Wanted(campaign.id, store_key(arrival.fence), tags, tags | own if own else tags)
 
 
-def _order(candidate: Candidate) -> tuple[int, float, int, str, int]:
-    transition = candidate.arrival.transition
+def ranked(snapshot: Snapshot, candidates: Sequence[Candidate]) -> list[Placed]:
+    """Put candidates that are in the order of `found` into that of their scores, best first."""
+    told = _Told(snapshot)
+    placed = [told.placed(candidate) for candidate in candidates]
+    if len(placed) > 1:
+        placed.sort(key=lambda one: (-one.candidate.campaign.priority, -one.score))  # stable: ties stay as they are
+    return placed
+
+
+def _order(campaign: Campaign, arrival: Arrival) -> tuple[int, float, int, str, int]:
+    transition = arrival.transition
     distance_m = inf if transition.distance_m is None else abs(transition.distance_m)
-    return -candidate.campaign.priority, distance_m, candidate.campaign.id.int, transition.fence, transition.at_us
+    return -campaign.priority, distance_m, campaign.id.int, transition.fence, transition.at_us
+
+
+class _Told:
+    """How often the person was told of late, by campaign and by store, counted once for all candidates."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._now_us, self._weights = snapshot.now_us, snapshot.policy.weights
+        self._campaigns = Counter(use.campaign for use in snapshot.uses)
+        self._stores = Counter(use.store for use in snapshot.uses)
+        self._both = Counter((use.campaign, use.store) for use in snapshot.uses)
+
+    def placed(self, candidate: Candidate) -> Placed:
+        campaign, store, transition = candidate.campaign, candidate.wanted.store, candidate.arrival.transition
+        others_of_store = self._stores[store] - self._both[campaign.id, store]
+        of = terms(
+            campaign.worth,
+            confidence=transition.confidence,
+            distance_m=transition.distance_m,
+            left_us=None if campaign.until_us is None else campaign.until_us - self._now_us,
+            told=self._campaigns[campaign.id] + others_of_store / 2,
+        )
+        return Placed(candidate, of, score(self._weights, of))

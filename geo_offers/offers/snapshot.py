@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign
-from geo_offers.offers.caps import Use
+from geo_offers.offers.caps import CapRule, Use
+from geo_offers.offers.scoring import EVEN, Weights
+from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.offers.texts import Value
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
@@ -36,7 +39,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class WorkspacePolicy:
-    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off."""
+    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off.
+
+    holdout: the share of its people who get no offer at all, so that the others' can be measured against them.
+    """
 
     name: str
     zone: ZoneInfo
@@ -44,6 +50,9 @@ class WorkspacePolicy:
     store_gap_s: float = 86_400
     quiet: tuple[QuietRule, ...] = ()
     killed: bool = False
+    caps: tuple[CapRule, ...] = ()
+    holdout: float = 0.0
+    weights: Weights = EVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Arrival:
     zone: ZoneInfo
     store_name: str | None = None
     category: str | None = None
+    rules: StoreRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class Snapshot:
     now_us: the transaction's database time; for a replay device the fix's own instant.
     uses: those of the last 32 days (`caps.USES_SPAN_US`), in any order.
     others_inside: fences in which another device of the person is.
+    spent: of every budget that a candidate has, by `budgets.of_campaign` and `budgets.of_store`.
     """
 
     now_us: int
@@ -89,3 +100,4 @@ class Snapshot:
     catalog_version: int = 0
     tz_version: str = ""
     stale_after_s: float = 120.0
+    spent: Mapping[str, Spent] = field(default_factory=dict)

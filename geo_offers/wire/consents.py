@@ -28,7 +28,7 @@ class Agreed(ShownText, frozen=True, kw_only=True):
     text_version: TextVersion
 
 
-class ConsentChange(ShownText, frozen=True, kw_only=True):
+class ConsentChange(ShownText, omit_defaults=True, frozen=True, kw_only=True):
     granted: bool
     text_version: TextVersion
 

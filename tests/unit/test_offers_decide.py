@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from geo_offers.instants import text, to_us
+from geo_offers.offers.budgets import Budget
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope, Use
 from geo_offers.offers.decide import (
@@ -27,6 +28,7 @@ from geo_offers.offers.decide import (
     offer_id,
     receipt,
 )
+from geo_offers.offers.experiment import Experiment
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.texts import Field, Text
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
@@ -166,7 +168,7 @@ def test_an_arrival_that_no_campaign_is_about_decides_nothing() -> None:
 
 def test_all_gates_stand_in_the_receipt_in_their_order() -> None:
     expected = [rule.gate for rule in GATES]
-    assert [gate.gate for gate in decided().gates] == [*expected, "ranking", "render"]
+    assert [gate.gate for gate in decided().gates] == [*expected, "ranking", "experiment", "render"]
     assert [gate.gate for gate in decided(policy=replace(POLICY, killed=True)).gates] == [*expected, "ranking"]
 
 
@@ -202,6 +204,9 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
         Reason.CAP,
         {"person": FREE, "uses": (use(2 * HOUR_US),), "campaigns": (campaign(caps=(CapRule(1, scope=Scope.USER),)),)},
     ),
+    (Reason.BUDGET, {"campaigns": (campaign(budget=Budget(total=1)),)}),
+    (Reason.HOLDOUT, {"campaigns": (campaign(experiment=Experiment(holdout=1.0)),)}),
+    (Reason.HOLDOUT, {"policy": replace(POLICY, holdout=1.0)}),
 ]
 
 
@@ -210,7 +215,7 @@ def test_each_silence_has_its_reason(reason: Reason, changed: dict[str, Any]) ->
     found = decided(**changed)
     assert (found.outcome, found.reason, found.offer) == ("suppressed", reason, None)
     failed = [gate.gate for gate in found.gates if not gate.passed and gate.gate != "ranking"]
-    assert failed == [next(rule.gate for rule in GATES if rule.reason is reason)]
+    assert failed == [next((rule.gate for rule in GATES if rule.reason is reason), "experiment")]
 
 
 def test_the_receipt_names_the_holidays_that_it_went_by() -> None:
@@ -266,7 +271,7 @@ def test_only_an_enter_is_silent_while_another_device_of_the_person_is_inside(ki
 
 @pytest.mark.parametrize("first", range(len(SILENCES)))
 def test_the_first_failure_in_the_order_of_gates_is_the_reason(first: int) -> None:
-    order = [rule.reason for rule in GATES]
+    order = [*(rule.reason for rule in GATES), Reason.HOLDOUT]
     reason, changed = SILENCES[first]
     for later, also in SILENCES:
         if not changed.keys() & also.keys():
@@ -353,7 +358,7 @@ def test_when_nobody_may_speak_the_best_ranked_ones_reason_is_the_decisions() ->
 
 def test_a_receipt_names_a_bounded_number_of_others_and_counts_all() -> None:
     found = decided(campaigns=tuple(campaign(number) for number in range(1, 101)))
-    assert len(detail(found, "ranking")["others"]) == 30
+    assert len(detail(found, "ranking")["others"]) == 29  # thirty are asked, the winner among them
     assert detail(found, "ranking")["candidates"] == 100
 
 

@@ -10,7 +10,7 @@ these and are `decide`'s.
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import caps, gaps, moment, rhythm, standing, words
+from geo_offers.offers.gates import budget, caps, gaps, moment, rhythm, standing, words
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -30,4 +30,5 @@ GATES: Final = (
     GateRule("place_gap", Reason.PLACE_GAP, gaps.place_gap),
     GateRule("store_gap", Reason.STORE_GAP, gaps.store_gap),
     GateRule("cap", Reason.CAP, caps.cap),
+    GateRule("budget", Reason.BUDGET, budget.budget),
 )

@@ -7,11 +7,14 @@ from geo_offers.offers.snapshot import Snapshot
 
 
 def words(snapshot: Snapshot, candidate: Candidate) -> Verdict:
+    """Of a test all variants are looked at, whichever is drawn later: who is in it does not depend on the draw."""
     campaign = candidate.campaign
     if not campaign.fields:
         return True, {}
-    missing = lacking(campaign.texts, campaign.fields, facts(snapshot, candidate))
-    return not missing, {"lacking": missing} if missing else {}
+    known = facts(snapshot, candidate)
+    said = [campaign.texts, *(one.texts for one in campaign.experiment.variants if one.texts is not None)]
+    missing = {name for texts in said for name in lacking(texts, campaign.fields, known)}
+    return not missing, {"lacking": sorted(missing)} if missing else {}
 
 
 def facts(snapshot: Snapshot, candidate: Candidate, offer_end_us: int | None = None) -> Facts:
