@@ -34,5 +34,6 @@ class Services:
     reader: Reader
     campaigns: Campaigns
     decisions: DecisionLog
+    public_url: str = ""
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)

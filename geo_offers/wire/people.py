@@ -58,6 +58,13 @@ class Tokens(Answer, frozen=True, kw_only=True):
     refresh_token: str
 
 
+class PreferenceLink(Answer, frozen=True, kw_only=True):
+    """Where the person sees and changes what they allow. The address is a secret of theirs, good for `expires_in` s."""
+
+    url: str
+    expires_in: int
+
+
 class ConsentChange(Request, frozen=True, kw_only=True):
     granted: bool
     text_version: TextVersion
@@ -91,6 +98,24 @@ def default_quiet() -> list[QuietHours]:
     return [QuietHours(days=list(_EVERY_DAY), start="21:00", end="08:00")]
 
 
+class SpecialBudget(Request, frozen=True, kw_only=True):
+    allow: bool = True
+    max: Annotated[int, Meta(ge=0, le=1000)] = 1
+    per: Literal["day", "week", "month"] | RollingHours = "month"
+
+
+class Mutes(Request, frozen=True, kw_only=True):
+    stores: Annotated[list[Annotated[str, Meta(min_length=1, max_length=257)]], Meta(max_length=200)] = []
+    categories: Annotated[list[Identifier], Meta(max_length=100)] = []
+    campaigns: Annotated[list[UUID], Meta(max_length=500)] = []
+
+
+class NotAt(Request, frozen=True, kw_only=True):
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    radius_m: Annotated[float, Meta(ge=50, le=50000)]
+
+
 class Rhythm(Request, frozen=True, kw_only=True):
     """How often this person wants to hear from us. This is the default, in force until they change it."""
 
@@ -98,3 +123,10 @@ class Rhythm(Request, frozen=True, kw_only=True):
     per: Literal["day", "week", "month"] | RollingHours = "week"
     min_gap_h: Annotated[float, Meta(ge=0, le=744)] = 24
     quiet: Annotated[list[QuietHours], Meta(max_length=20)] = msgspec.field(default_factory=default_quiet)
+    special: SpecialBudget = SpecialBudget()
+    channels: Annotated[list[Literal["push", "inapp"]], Meta(max_length=2)] = msgspec.field(
+        default_factory=lambda: ["push", "inapp"]
+    )
+    mute: Mutes = Mutes()
+    locate: Literal["off", "foreground", "always", "coarse"] = "always"
+    not_at: Annotated[list[NotAt], Meta(max_length=20)] = []

@@ -195,6 +195,11 @@ ORDER BY created_at, id LIMIT $4;
 SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
 WHERE user_id = $1 AND (at, id) > ($2::timestamptz, $3::uuid) ORDER BY at, id LIMIT $4;
 
+-- name: decisions_recent
+-- $1 user, $2 how many. Newest first.
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+WHERE user_id = $1 ORDER BY at DESC, id DESC LIMIT $2;
+
 -- name: export_visits_of_device
 -- $1 visits, $2 device.
 SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
