@@ -189,6 +189,7 @@ class _Parts:
             reader=reader,
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
+            public_url=(settings.public_url or "").rstrip("/"),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)

@@ -36,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     device_rate_per_s: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
     device_burst: Annotated[float, Meta(ge=1, le=100_000)] = 20.0
     allowed_origins: str = ""
+    public_url: str | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -106,6 +107,11 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
         "webhook_url",
         _is_gateway,
         "give an http or https address with a host and without a user name, such as https://push.example/offers",
+    ),
+    (
+        "public_url",
+        _is_gateway,
+        "give the http or https address under which phones reach this service, such as https://offers.example",
     ),
     (
         "webhook_secret",

@@ -50,6 +50,17 @@ class Exported:
     lists: Mapping[str, AsyncIterator[Sequence[Struct]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a person has said, and what was decided of them lately, newest first."""
+
+    rhythm: wire.Rhythm
+    consents: Sequence[wire.ConsentState]
+    locale: str
+    time_zone: str | None
+    recent: Sequence[wire.Decision]
+
+
 Concerns = Callable[[Collection[UUID]], None]
 """Told, before a commit, whom of those who were here before it concerns: its answer may be lost."""
 
@@ -94,6 +105,10 @@ class People(Protocol):
         ...
 
     async def rhythm(self, caller: Caller) -> wire.Rhythm: ...
+
+    async def standing(self, caller: Caller, decisions: int) -> Standing:
+        """With at most so many decisions; for a device without proof, those to which its own visits led."""
+        ...
 
     async def set_rhythm(self, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm: ...
 

@@ -35,6 +35,7 @@ class Services:
     reader: Reader
     campaigns: Campaigns
     decisions: DecisionLog
+    public_url: str = ""
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)
     signals: Signals = field(default_factory=Signals)

@@ -21,14 +21,18 @@ from geo_offers.pipeline.callers import Kind
 
 PREFIXES: Final[Mapping[str, Kind]] = {"pk": "app", "sk": "server", "mk": "manager"}
 ACCESS: Final = "at"
+LINK: Final = "pl"
 REFRESH: Final = "rt"
 ACCESS_S: Final = 900
+LINK_S: Final = 3600
 REFRESH_S: Final = 90 * 24 * 3600
 RETIRED_GOOD_S: Final = 900
 REREAD_US: Final = 5_000_000  # how long the service's keys are taken as read
 FORGED_US: Final = 1_000_000  # a key that is not known is asked for this often: forged ids must not hammer the store
 _PAYLOAD: Final = struct.Struct(">16s16sQIQ")
 _MAC: Final = 32
+_LIVES_S: Final[Mapping[str, int]] = {ACCESS: ACCESS_S, LINK: LINK_S}
+_SEALS: Final[Mapping[str, bytes]] = {ACCESS: b"", LINK: b"link"}  # under the MAC: neither is good as the other
 
 
 def workspace_id(name: str) -> UUID:
@@ -110,27 +114,30 @@ class AccessTokens:
     async def refresh(self) -> None:
         self._keys = {key.id: key for key in await self._store.all()}
 
-    async def issue(self, workspace: UUID, device: UUID, user: UUID, epoch: int, now_us: int) -> str:
-        """A token good for 15 minutes, under the newest key."""
+    async def issue(
+        self, workspace: UUID, device: UUID, user: UUID, epoch: int, now_us: int, *, kind: str = ACCESS
+    ) -> str:
+        """A token under the newest key: for calls, good for 15 minutes, or for the hosted page, good for an hour."""
         await self._read_again(now_us)
         key = self._keys[max(self._keys)]
-        payload = _PAYLOAD.pack(device.bytes, user.bytes, now_us // 1_000_000 + ACCESS_S, epoch, key.id)
-        mac = hmac.digest(key.secret, workspace.bytes + payload, "sha256")
-        return f"{ACCESS}_{workspace.hex}_{urlsafe_b64encode(payload + mac).decode().rstrip('=').replace('_', '.')}"
+        payload = _PAYLOAD.pack(device.bytes, user.bytes, now_us // 1_000_000 + _LIVES_S[kind], epoch, key.id)
+        mac = hmac.digest(key.secret, _SEALS[kind] + workspace.bytes + payload, "sha256")
+        return f"{kind}_{workspace.hex}_{urlsafe_b64encode(payload + mac).decode().rstrip('=').replace('_', '.')}"
 
-    async def check(self, text: str, now_us: int) -> Access:
+    async def check(self, text: str, now_us: int, kind: str = ACCESS) -> Access:
         """Raises Unauthenticated for a token that is forged, expired, or of a key that is retired for good."""
         parts = text[:512].split("_")
         try:
-            _, owner, sealed = parts
+            given, owner, sealed = parts
             workspace = UUID(hex=owner)
             data = urlsafe_b64decode(sealed.replace(".", "_") + "=" * (-len(sealed) % 4))
             payload, mac = data[:-_MAC], data[-_MAC:]
             device, user, expires_s, epoch, key_id = _PAYLOAD.unpack(payload)
         except (ValueError, struct.error) as error:
             raise Unauthenticated("this is no token of this service") from error
-        key = await self._key(key_id, now_us)
-        if key is None or not hmac.compare_digest(hmac.digest(key.secret, workspace.bytes + payload, "sha256"), mac):
+        key = await self._key(key_id, now_us) if given == kind else None
+        signed = _SEALS[kind] + workspace.bytes + payload
+        if key is None or not hmac.compare_digest(hmac.digest(key.secret, signed, "sha256"), mac):
             raise Unauthenticated("this token is not good; rotate it with the refresh token")
         if expires_s * 1_000_000 <= now_us:
             raise Unauthenticated("this token has expired; rotate it with the refresh token")

@@ -97,7 +97,7 @@ async def _offers(connection: Connection, _caller: Caller, page: Sequence[Any]) 
     return [wire.ExportedOffer(offer=rows.offer(row), state=row["state"], events=told[row["id"]]) for row in page]
 
 
-async def _decisions(connection: Connection, caller: Caller, page: Sequence[Any]) -> list[wire.Decision]:
+async def decisions(connection: Connection, caller: Caller, page: Sequence[Any]) -> list[wire.Decision]:
     """Of a device without proof, those to which one of its own visits led."""
     told = [decision_answer(row, str(caller.user)) for row in page]
     if caller.confined_to is None:
@@ -137,7 +137,7 @@ _LISTS: Final[Mapping[str, _List]] = MappingProxyType(
     {
         "visits": _List("export_visits", "entered_at", _visits),
         "offers": _List("export_offers", "created_at", _offers),
-        "decisions": _List("export_decisions", "at", _decisions, of_device=False),
+        "decisions": _List("export_decisions", "at", decisions, of_device=False),
         "reservations": _List("export_reservations", "at", _reservations),
     }
 )

@@ -13,7 +13,7 @@ from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.people import Concerns, Exported, Issued
+from geo_offers.pipeline.people import Concerns, Exported, Issued, Standing
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -76,6 +76,19 @@ class PostgresPeople:
     async def rhythm(self, caller: Caller) -> wire.Rhythm:
         async with transaction(self._pool, [caller.workspace]) as connection:
             return rows.wire_rhythm((await _user(connection, caller, "user_read"))["rhythm"])
+
+    async def standing(self, caller: Caller, decisions: int) -> Standing:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            user = await _user(connection, caller, "user_read")
+            found = await connection.fetch(sql("decisions_recent"), caller.user, decisions)
+            recent = await export.decisions(connection, caller, found)
+        return Standing(
+            rhythm=rows.wire_rhythm(user["rhythm"]),
+            consents=rows.consent_states(rows.consents(user["consents"])),
+            locale=user["locale"],
+            time_zone=user["time_zone"],
+            recent=recent,
+        )
 
     async def set_rhythm(self, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm:
         async with transaction(self._pool, [caller.workspace]) as connection:

@@ -17,6 +17,7 @@ from geo_offers.web import (
     me,
     ops,
     pings,
+    preferences,
     stores,
     stream,
     workspace,
@@ -31,6 +32,7 @@ from geo_offers.web.server import HeaderDeadline
 CALLS: Final[tuple[Call, ...]] = (
     *devices.CALLS,
     *me.CALLS,
+    *preferences.CALLS,
     *pings.CALLS,
     *workspace.CALLS,
     *stores.CALLS,
@@ -58,6 +60,7 @@ def application(
     app[ops.HEALTH] = health
     for call in CALLS:
         app.router.add_route(call.method, call.path, handler(call))
+    preferences.mount(app)
     stream.mount(app, origins)
     live.mount(app)
     app.router.add_get("/livez", ops.livez)

@@ -7,7 +7,7 @@ from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.pipeline.callers import Caller, Keys
 from geo_offers.pipeline.engine import Engine
-from geo_offers.pipeline.tokens import ACCESS, PREFIXES, AccessTokens, digest, parse_key
+from geo_offers.pipeline.tokens import ACCESS, LINK, PREFIXES, AccessTokens, digest, parse_key
 
 REMEMBER_US: Final = 4_000_000  # an open line asks every second: 5 s after its end a key is refused everywhere
 REMEMBERED: Final = 10_000
@@ -34,8 +34,12 @@ class Authenticator:
     async def bearer(self, text: str) -> Caller:
         return await (self._device(text) if text.startswith(f"{ACCESS}_") else self._key(text))
 
-    async def _device(self, text: str) -> Caller:
-        access = await self._tokens.check(text, now_us())
+    async def link(self, text: str) -> Caller:
+        """The device that a signed link was made for."""
+        return await self._device(text, LINK)
+
+    async def _device(self, text: str, kind: str = ACCESS) -> Caller:
+        access = await self._tokens.check(text, now_us(), kind)
         try:
             device = await self._engine.known(access.workspace, access.device)
         except NotFound as error:

@@ -10,7 +10,7 @@ import structlog
 from geo_offers import wire
 from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people
-from geo_offers.pipeline.callers import Kind
+from geo_offers.pipeline.callers import Caller, Kind
 from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
@@ -55,12 +55,15 @@ async def rhythm(services: Services, given: Given) -> Reply:
 
 
 async def set_rhythm(services: Services, given: Given) -> Reply:
-    refuse_unsafe(given.body)
-    if len(set(given.body.channels)) != len(given.body.channels):
+    return Reply(await change_rhythm(services, given.caller, given.body))
+
+
+async def change_rhythm(services: Services, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm:
+    """Checked beyond its types, and in force with the answer."""
+    refuse_unsafe(rhythm)
+    if len(set(rhythm.channels)) != len(rhythm.channels):
         raise invalid("/channels", "channels", "a channel stands in the order once; leave out the second")
-    return Reply(
-        await people.change_rhythm(services.people, services.engine, services.changes, given.caller, given.body)
-    )
+    return await people.change_rhythm(services.people, services.engine, services.changes, caller, rhythm)
 
 
 async def inbox(services: Services, given: Given) -> Reply:
@@ -86,10 +89,10 @@ def offer_path_id(given: Given) -> UUID:
 
 async def export(services: Services, given: Given) -> Reply:
     """Written as it is read: a person of many years is no more in memory than one of a day."""
-    return Reply(_document(await services.people.export(given.caller)))
+    return Reply(document(await services.people.export(given.caller)))
 
 
-async def _document(exported: Exported) -> AsyncIterator[bytes]:
+async def document(exported: Exported) -> AsyncIterator[bytes]:
     """The JSON of the whole. What fails on the way cuts the connection: half a document must not look like one."""
     try:
         told = msgspec.to_builtins(exported.whole)
@@ -109,11 +112,16 @@ async def _document(exported: Exported) -> AsyncIterator[bytes]:
 
 
 async def erase(services: Services, given: Given) -> Reply:
-    try:
-        await people.erase(services.people, services.engine, services.streams, given.caller)
-    finally:  # it may be done though its answer was lost
-        services.live.forget(given.caller.workspace, str(given.caller.user))
+    await erase_person(services, given.caller)
     return Reply(status=204)
+
+
+async def erase_person(services: Services, caller: Caller) -> None:
+    """Whoever calls is gone when this returns, from memory too."""
+    try:
+        await people.erase(services.people, services.engine, services.streams, caller)
+    finally:  # it may be done though its answer was lost
+        services.live.forget(caller.workspace, str(caller.user))
 
 
 CALLS = (

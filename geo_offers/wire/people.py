@@ -60,6 +60,13 @@ class Tokens(Answer, frozen=True, kw_only=True):
     refresh_token: str
 
 
+class PreferenceLink(Answer, frozen=True, kw_only=True):
+    """Where the person sees and changes what they allow. The address is a secret of theirs, good for `expires_in` s."""
+
+    url: str
+    expires_in: int
+
+
 class ConsentState(Answer, frozen=True, kw_only=True):
     """The newest word on a purpose. `seq` numbers its row in the workspace's ledger."""
 

@@ -209,6 +209,11 @@ WHERE r.user_id = $1 AND (r.at, r.offer) > ($2::timestamptz, $3::uuid)
   AND ($5::uuid IS NULL OR EXISTS (SELECT FROM offer o WHERE o.id = r.offer AND o.device = $5))
 ORDER BY r.at, r.offer LIMIT $4;
 
+-- name: decisions_recent
+-- $1 user, $2 how many. Newest first.
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+WHERE user_id = $1 ORDER BY at DESC, id DESC LIMIT $2;
+
 -- name: export_visits_of_device
 -- $1 visits, $2 device.
 SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
