@@ -141,7 +141,9 @@ async def test_a_campaigns_life_goes_by_its_calls(server: FakeServer, manager: M
     ):
         server.answers[call] = campaign
     server.answers[f"PUT /v1/campaigns/{campaign_id}"] = campaign
-    server.answers[f"POST /v1/campaigns/{campaign_id}/submit"] = wire.Submitted(state="approved", risk=0, reasons=[])
+    server.answers[f"POST /v1/campaigns/{campaign_id}/submit"] = wire.Submitted(
+        state="approved", risk=0, reasons=[], approvers=0
+    )
     assert (await manager.create_campaign(body)).id == campaign_id
     assert (await manager.submit(campaign_id)).risk == 0
     assert (await manager.pause(campaign_id)).running
