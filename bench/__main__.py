@@ -5,7 +5,21 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import calibrated, exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
+from bench import (
+    calibrated,
+    deciding,
+    exactness,
+    growth,
+    live,
+    lookup,
+    pings,
+    profile,
+    report,
+    restart,
+    savings,
+    start,
+    turns,
+)
 from bench.detection import measure as detection
 
 
@@ -26,6 +40,7 @@ class Bench(Protocol):
 
 BENCHES: Final[Mapping[str, Bench]] = {
     "calibrated": calibrated,
+    "deciding": deciding,
     "detection": detection,
     "exactness": exactness,
     "growth": growth,

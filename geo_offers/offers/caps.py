@@ -6,11 +6,13 @@ noted at a later instant than now counts too. Calendar windows are the person's 
 and of n units take in the neighbours on either side, so that no n units in a row ever hold more than the limit.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Literal
+from functools import cached_property, lru_cache
+from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -25,6 +27,8 @@ WINDOW_DAYS: Final = 31
 USES_SPAN_US: Final = (WINDOW_DAYS + 1) * DAY_US
 MAX_RULES: Final = 10
 
+K = TypeVar("K")
+WindowMode = Literal["rolling", "calendar"]
 WindowUnit = Literal["hour", "day", "week", "month"]
 _UNIT_US: Final = {"hour": HOUR_US, "day": DAY_US, "week": 7 * DAY_US, "month": WINDOW_DAYS * DAY_US}
 
@@ -45,7 +49,7 @@ class CapRule:
     limit: int
     n: int = 1
     unit: WindowUnit = "week"
-    mode: Literal["rolling", "calendar"] = "rolling"
+    mode: WindowMode = "rolling"
     scope: Scope = Scope.USER_CAMPAIGN
     tag: str | None = None
 
@@ -81,6 +85,45 @@ class Wanted:
     categories: AbstractSet[str] = frozenset()
 
 
+class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
+    """A person's uses, and their instants, ascending, by what is counted: found once for all rules and candidates."""
+
+    @cached_property
+    def instants(self) -> Sequence[int]:
+        return sorted(use.at_us for use in self)
+
+    @cached_property
+    def of_stores(self) -> Mapping[str, Sequence[int]]:
+        return _grouped((use.store, use.at_us) for use in self)
+
+    @cached_property
+    def of_campaigns(self) -> Mapping[int, Sequence[int]]:
+        """By the campaign's number: a UUID is hashed and compared several times slower."""
+        return _grouped((use.campaign.int, use.at_us) for use in self)
+
+    @cached_property
+    def of_tags(self) -> Mapping[str, Sequence[int]]:
+        return _grouped((tag, use.at_us) for use in self for tag in use.tags)
+
+    @cached_property
+    def visits(self) -> AbstractSet[int]:
+        """Numbers of the visits that the uses answered."""
+        return {use.visit.int for use in self if use.visit is not None}
+
+
+def past_of(uses: Sequence[Use]) -> Past:
+    return uses if isinstance(uses, Past) else Past(uses)
+
+
+def _grouped(pairs: Iterable[tuple[K, int]]) -> Mapping[K, Sequence[int]]:
+    groups: dict[K, list[int]] = {}
+    for key, at_us in pairs:
+        groups.setdefault(key, []).append(at_us)
+    for instants in groups.values():
+        instants.sort()
+    return groups
+
+
 def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:
     """Find what is wrong with a rule; pointers begin with `pointer`."""
     found: list[Fault] = []
@@ -97,8 +140,11 @@ def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zon
     """Judge one more offer: None when the rule has room for it, else what it counted and until when it is full."""
     if rule.scope is Scope.USER_TAG and rule.tag not in wanted.tags:
         return None
+    instants = _matching(rule, past_of(uses), wanted)
+    if len(instants) < rule.limit:
+        return None  # whatever the window holds of them
     window = cap_window(rule, now_us, zone)
-    counted = window.held(use.at_us for use in _matching(rule, uses, wanted))
+    counted = instants[bisect_left(instants, window.start_us) : bisect_left(instants, window.end_us)]
     if len(counted) < rule.limit:
         return None
     detail: dict[str, Any] = {"scope": rule.scope, "limit": rule.limit, "used": len(counted)}
@@ -117,22 +163,28 @@ def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, 
 
 def cap_window(rule: CapRule, now_us: int, zone: ZoneInfo) -> Window:
     """Find the window that an offer made now would count in."""
-    if rule.mode == "rolling":
-        return rolling_window(rule.n * _UNIT_US[rule.unit], now_us)
-    if rule.unit == "hour":
+    return _window(rule.mode, rule.unit, rule.n, now_us, zone)
+
+
+@lru_cache(maxsize=256)  # the rules of one decision's candidates ask for the same few
+def _window(mode: WindowMode, unit: WindowUnit, n: int, now_us: int, zone: ZoneInfo) -> Window:
+    if mode == "rolling":
+        return rolling_window(n * _UNIT_US[unit], now_us)
+    if unit == "hour":
         shown = wall(now_us, zone)
         start_us = now_us - (shown.minute * 60 + shown.second) * 1_000_000 - shown.microsecond
-        return Window(start_us - (rule.n - 1) * HOUR_US, start_us + rule.n * HOUR_US)
-    return calendar_window(rule.unit, rule.n, now_us, zone)
+        return Window(start_us - (n - 1) * HOUR_US, start_us + n * HOUR_US)
+    return calendar_window(unit, n, now_us, zone)
 
 
-def _matching(rule: CapRule, uses: Sequence[Use], wanted: Wanted) -> Sequence[Use]:
+def _matching(rule: CapRule, past: Past, wanted: Wanted) -> Sequence[int]:
+    """Instants, ascending, of the uses that the rule counts, in whatever window."""
     match rule.scope:
         case Scope.USER:
-            return uses
+            return past.instants
         case Scope.USER_STORE:
-            return [use for use in uses if use.store == wanted.store]
+            return past.of_stores.get(wanted.store, ())
         case Scope.USER_CAMPAIGN:
-            return [use for use in uses if use.campaign == wanted.campaign]
+            return past.of_campaigns.get(wanted.campaign.int, ())
         case Scope.USER_TAG:
-            return [use for use in uses if rule.tag in use.tags]
+            return past.of_tags.get(rule.tag or "", ())

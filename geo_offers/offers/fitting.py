@@ -10,7 +10,6 @@ syllable, or between a letter and its marks. What was cut ends in an ellipsis.
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -37,8 +36,7 @@ ELLIPSIS: Final = "\u2026"
 Part = Literal["title", "body"]
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(msgspec.Struct, frozen=True):
     """What goes to the phone: words as cut for a channel, and the data beside them. cut: which of the two were."""
 
     title: str

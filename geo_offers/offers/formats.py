@@ -68,10 +68,8 @@ def read(field: Field, value: object) -> Value | None:
     return None if at_us is None else at_us // MINUTE_US
 
 
-def written(field: Field, value: Value, locale: str, zone: ZoneInfo, lengths: Lengths) -> str:
-    """Write a value that `read` gave. zone: the wall by whose clock an instant is told."""
-    if isinstance(value, str):
-        return value
+def written(field: Field, value: float, locale: str, zone: ZoneInfo, lengths: Lengths) -> str:
+    """Write a value that `read` gave and that is no text. zone: the wall by whose clock an instant is told."""
     if field.kind in ("date", "time", "datetime"):
         return _instant(field.kind, field.style, locale, int(value), zone)
     if field.kind == "distance":

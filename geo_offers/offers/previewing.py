@@ -1,7 +1,9 @@
 """What invented people would read: every text of a campaign, filled in for samples, on every channel."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from geo_offers.offers.fitting import CHANNEL_BYTES, ENVELOPE_BYTES, Carried, carry, weight
 from geo_offers.offers.rendering import Facts, Said, lacking, render
@@ -37,7 +39,7 @@ def previews(
     """Fill a sample in, in each of these locales, which stand in for the sample's own."""
     found = []
     for locale in locales:
-        facts = replace(sample, locale=locale)
+        facts = msgspec.structs.replace(sample, locale=locale)
         said = render(texts, fields, facts)
         shown = tuple(_shown(said, data, channel) for channel in CHANNEL_BYTES)
         found.append(Preview(said, tuple(lacking(texts, fields, facts)), shown))

@@ -7,10 +7,11 @@ isolates, UAX 9), so that it turns nothing around it over.
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from geo_offers.offers import formats
 from geo_offers.offers.locales import Direction, direction, near, pick
@@ -26,8 +27,7 @@ _AGAINST_RTL: Final = frozenset({"L", "EN", "AN"})
 _AGAINST_LTR: Final = frozenset({"R", "AL", "AN"})
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What the fields of one offer can be filled with.
 
     locale: the person's; zone: the fence's. distance_m: to the fence's border, 0 inside, None where it is not known.
@@ -42,11 +42,10 @@ class Facts:
     offer_end_us: int | None = None
     campaign_end_us: int | None = None
     distance_m: float | None = None
-    profile: Mapping[str, Value] = field(default_factory=dict)
+    profile: Mapping[str, Value] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What one person reads. locale: the text's; fields without a value stand in it as they are written."""
 
     title: str
@@ -75,11 +74,11 @@ def render(texts: Mapping[str, Text], fields: tuple[Field, ...], facts: Facts) -
 
 def lacking(texts: Mapping[str, Text], fields: tuple[Field, ...], facts: Facts) -> Sequence[str]:
     """Name the fields that the text for this person needs and has no value for."""
-    if not texts or not any(declared.uncertain and not declared.fallback for declared in fields):
+    if not texts:
         return ()
     locale = pick(texts, facts.locale)
-    used = _script(texts[locale], fields, locale).used
-    return [found.name for found in used if found.uncertain and not found.fallback and value_of(found, facts) is None]
+    needed = _script(texts[locale], fields, locale).needed
+    return [found.name for found in needed if value_of(found, facts) is None]
 
 
 def value_of(declared: Field, facts: Facts) -> Value | None:
@@ -115,12 +114,11 @@ _Piece: TypeAlias = str | Callable[[Facts], str]
 _Pieces: TypeAlias = tuple[_Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Script:
-    """A text taken apart. used: the fields in it; wordings: title and body by plural category."""
+class _Script(msgspec.Struct, frozen=True):
+    """A text taken apart. needed: fields whose value may be missing; wordings: title and body by plural category."""
 
     direction: Direction
-    used: tuple[Field, ...]
+    needed: tuple[Field, ...]
     other: tuple[_Pieces, _Pieces]
     wordings: Mapping[str, tuple[_Pieces, _Pieces]]
     category: Callable[[Facts], str] | None
@@ -149,7 +147,8 @@ def _script(text: Text, fields: tuple[Field, ...], locale: str) -> _Script:
         title = other[0] if form.title is None else pieces(form.title)
         wordings[form.category] = title, other[1] if form.body is None else pieces(form.body)
     category = None if text.plural is None else _category(declared[text.plural.by], locale, frozenset(wordings))
-    return _Script(direction(locale), tuple(used.values()), other, wordings, category)
+    needed = tuple(found for found in used.values() if found.uncertain and not found.fallback)
+    return _Script(direction(locale), needed, other, wordings, category)
 
 
 def _merged(made: Sequence[_Piece]) -> _Pieces:

@@ -84,7 +84,7 @@ class Snapshot:
     """One user's turn.
 
     now_us: the transaction's database time; for a replay device the fix's own instant.
-    uses: those of the last 32 days (`caps.USES_SPAN_US`), in any order.
+    uses: those of the last 32 days (`caps.USES_SPAN_US`), in any order; as a `caps.Past` they are looked at once.
     others_inside: fences in which another device of the person is.
     spent: of every budget that a candidate has, by `budgets.of_campaign` and `budgets.of_store`.
     """

@@ -9,8 +9,9 @@ All of these are plain values that can be hashed, so that what is made of them c
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 Kind = Literal["text", "number", "percent", "money", "distance", "date", "time", "datetime"]
 Source = Literal["store", "fence", "workspace", "offer_end", "campaign_end", "distance", "profile"]
@@ -23,8 +24,7 @@ UNCERTAIN: Final = ("profile", "distance")
 PLACEHOLDER: Final = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """What a text says for a number of this category; None: what it says for others."""
 
     category: Category
@@ -32,16 +32,14 @@ class Form:
     body: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Plural:
+class Plural(msgspec.Struct, frozen=True):
     """By which number a text changes. The text itself is the form `other`."""
 
     by: str
     forms: tuple[Form, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """What an offer says in one language; link and image are https addresses."""
 
     title: str
@@ -51,8 +49,7 @@ class Text:
     plural: Plural | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One declared field.
 
     value: fixed; a percent as 20 for 20 %, a distance in metres, an instant as RFC 3339 text with its offset.

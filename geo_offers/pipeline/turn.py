@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 from geo_offers import clock
+from geo_offers.offers.caps import Past
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
@@ -170,7 +171,7 @@ class DecisionTurn:
                 if arrival.fence is not None
             ),
             campaigns=tuple(policies.campaigns),
-            uses=tuple(read.uses.get(user.id, ())),
+            uses=Past(read.uses.get(user.id, ())),
             others_inside=frozenset(read.inside.get(user.id, ())),
             catalog_version=policies.version,
             tz_version=self.tz_version,

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from geo_offers.instants import to_us
@@ -23,8 +24,7 @@ def said(words: str, fields: tuple[Field, ...] = (), locale: str = "en", **facts
 
 
 def changed(**facts: Any) -> Facts:
-    base = {name: getattr(FACTS, name) for name in Facts.__slots__}
-    return Facts(**(base | facts))
+    return msgspec.structs.replace(FACTS, **facts)
 
 
 def of(text: Text, locale: str = "en", *fields: Field) -> tuple[tuple[str, str], ...]:

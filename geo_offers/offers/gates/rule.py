@@ -1,11 +1,12 @@
 """What a gate is, and the words that gates share."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from geo_offers.instants import text
-from geo_offers.offers.caps import Use
+from geo_offers.offers.caps import Use, past_of
 from geo_offers.offers.decisions import Gate, Reason
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
@@ -43,8 +44,13 @@ class GateRule:
 
 def gap_until_us(uses: Sequence[Use], now_us: int, gap_us: int) -> int | None:
     """When the gap around the uses near now is over, None when none is near. Two-sided, see `people/rhythm.py`."""
-    near = [use.at_us for use in uses if abs(now_us - use.at_us) < gap_us]
-    return max(near) + gap_us if near else None
+    return gap_over_us(past_of(uses).instants, now_us, gap_us)
+
+
+def gap_over_us(instants_us: Sequence[int], now_us: int, gap_us: int) -> int | None:
+    """The same of instants that ascend."""
+    after = bisect_left(instants_us, now_us + gap_us)
+    return instants_us[after - 1] + gap_us if after and instants_us[after - 1] > now_us - gap_us else None
 
 
 def said_at(instant_us: int | None) -> str | None:

@@ -1,0 +1,67 @@
+"""A rule's count from its definition: the uses that it is about whose instants stand in its window."""
+
+from collections.abc import Sequence
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo_offers.offers.caps import CapRule, Past, Scope, Use, Wanted, cap_window, over
+from geo_offers.offers.gates.rule import gap_until_us
+from geo_offers.places.fences import FenceId
+
+NOW_US = 1_780_480_800_000_000
+HOUR_US = 3_600_000_000
+ZONE = ZoneInfo("Europe/Berlin")
+NAMES = st.sampled_from("abc")
+TAGS = st.frozensets(NAMES)
+INSTANTS = st.integers(-40 * 24, 40 * 24).map(lambda hours: NOW_US + hours * HOUR_US) | st.just(NOW_US)
+USES = st.lists(
+    st.builds(
+        Use, INSTANTS, st.integers(1, 3).map(lambda number: UUID(int=number)), NAMES, st.just(FenceId("a/b")), TAGS
+    ),
+    max_size=12,
+)
+WANTED = st.builds(Wanted, st.integers(1, 3).map(lambda number: UUID(int=number)), NAMES, TAGS)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> CapRule:
+    scope = draw(st.sampled_from(Scope))
+    return CapRule(
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from(["hour", "day", "week"])),
+        draw(st.sampled_from(["rolling", "calendar"])),
+        scope,
+        draw(NAMES) if scope is Scope.USER_TAG else None,
+    )
+
+
+def about(rule: CapRule, use: Use, wanted: Wanted) -> bool:
+    return {
+        Scope.USER: True,
+        Scope.USER_STORE: use.store == wanted.store,
+        Scope.USER_CAMPAIGN: use.campaign == wanted.campaign,
+        Scope.USER_TAG: rule.tag in use.tags and rule.tag in wanted.tags,
+    }[rule.scope]
+
+
+@given(USES, st.lists(rules(), min_size=1, max_size=5), WANTED, st.booleans())
+def test_a_rule_is_full_where_as_many_uses_of_its_kind_stand_in_its_window(
+    uses: Sequence[Use], several: list[CapRule], wanted: Wanted, looked_at_once: bool
+) -> None:
+    given_uses = Past(uses) if looked_at_once else uses
+    for rule in several:
+        window = cap_window(rule, NOW_US, ZONE)
+        counted = sum(about(rule, use, wanted) and use.at_us in window for use in uses)
+        full = over(rule, given_uses, wanted, now_us=NOW_US, zone=ZONE)
+        assert (full is not None) == (counted >= rule.limit)
+        assert full is None or full["used"] == counted
+
+
+@given(USES, st.integers(0, 50 * 24).map(lambda hours: hours * HOUR_US))
+def test_a_gap_holds_from_the_newest_use_that_is_nearer_than_it(uses: Sequence[Use], gap_us: int) -> None:
+    near = [use.at_us for use in uses if abs(NOW_US - use.at_us) < gap_us]
+    assert gap_until_us(uses, NOW_US, gap_us) == (max(near) + gap_us if near else None)
