@@ -90,11 +90,11 @@ class PostgresPeople:
     async def withdraw_all(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            if caller.confined_to is not None:
-                await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
-                return
-            held = {user["id"]: rows.consents(user["consents"])}
-            await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
+            await connection.execute(sql("devices_of_user_lock"), user["id"])
+            await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
+            if caller.confined_to is None:
+                held = {user["id"]: rows.consents(user["consents"])}
+                await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
 
     async def erase(self, caller: Caller) -> None:
         only = caller.confined_to
