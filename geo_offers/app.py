@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
+from geo_offers import clock
 from geo_offers.errors import Unavailable
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
@@ -241,7 +242,8 @@ class _Parts:
             await asyncio.sleep(SWEEP_S)
             await self.services.engine.forget_idle()
             alive_s = asyncio.get_running_loop().time() - started
-            await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
+            swept = await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
+            self.services.figures.swept(swept.rows, swept.overdue, clock.now_us() / 1e6)
 
     async def let_go(self) -> None:
         """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""
