@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+
+from geo_offers.errors import Unavailable
 from geo_offers.instants import to_us
 from geo_offers.people.consent import GENESIS, ChainBreak, Consent, Consents, LedgerRow, Purpose, verify_chain
 from geo_offers.storage import ledger, rows
@@ -17,6 +20,8 @@ from geo_offers.storage.queries import sql
 
 PEOPLE: Final = 1_000  # a page
 NAMED: Final = 3  # people of whom a fault tells the ids
+
+_log = structlog.get_logger()
 
 _BREAKS: Final = {
     "seq": "row {seq} stands where row {due} is due: one was left out, put in or moved",
@@ -33,6 +38,20 @@ class Proof:
     rows: int
     head: bytes
     faults: Sequence[str]
+
+
+async def log_heads(pool: Pool) -> None:
+    """Writes each ledger's newest hash to the log, which is kept elsewhere: rows cut off later show against it."""
+    try:
+        async with transaction(pool, []) as connection:
+            named = {row["id"]: row["name"] for row in await connection.fetch(sql("proof_workspaces"))}
+        async with transaction(pool, named) as connection:
+            heads = await connection.fetch(sql("proof_heads"))
+    except Unavailable as error:
+        _log.warning("the heads of the consent ledgers were not read", reason=error.detail)
+        return
+    for head in heads:
+        _log.info("consent head", workspace=named[head["workspace"]], rows=head["seq"], head=head["hash"].hex())
 
 
 async def prove(pool: Pool) -> list[Proof]:

@@ -5,6 +5,9 @@ SELECT id, name FROM workspace ORDER BY name;
 -- $1 workspace.
 SELECT seq, hash FROM consent_head WHERE workspace = $1;
 
+-- name: proof_heads
+SELECT workspace, seq, hash FROM consent_head ORDER BY workspace;
+
 -- name: proof_rows_beyond
 -- $1 workspace. Row and head are written together: what one snapshot shows beyond the head was not written here.
 SELECT min(l.seq) FROM consent_ledger l LEFT JOIN consent_head h ON h.workspace = l.workspace

@@ -5,6 +5,7 @@ import re
 import uuid
 
 import pytest
+from structlog.testing import capture_logs
 
 from geo_offers.storage import ledger, proofs
 from tests.support.commands import command
@@ -141,3 +142,12 @@ async def test_people_who_were_erased_leave_a_whole_ledger(api, faults):
     await api.phone()
     await phone.good("DELETE", "/v1/me")
     assert await faults() == []
+
+
+async def test_the_heads_are_written_to_the_log(api):
+    await four_rows(api)
+    head = await api.rows.fetchval("SELECT hash FROM consent_head WHERE workspace = $1", api.workspace)
+    with capture_logs() as lines:
+        await proofs.log_heads(api.pool)
+    (mine,) = [line for line in lines if line["workspace"] == api.name]
+    assert (mine["event"], mine["rows"], mine["head"]) == ("consent head", 4, head.hex())
