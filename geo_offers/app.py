@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
+from geo_offers import clock
 from geo_offers.errors import Unavailable
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
@@ -40,6 +41,7 @@ from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
+from geo_offers.storage.proofs import log_heads
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
@@ -51,6 +53,7 @@ from geo_offers.web.server import HeaderDeadline, Listener
 
 STATS_S: Final = 1.0
 SWEEP_S: Final = 600.0
+HEADS_S: Final = 86_400.0
 
 _log = structlog.get_logger()
 
@@ -219,6 +222,7 @@ class _Parts:
             "geofences": self.services.fence_memory.run(),
             "stats": self._tell_stats(),
             "retention": self._sweep(),
+            "consent heads": self._tell_heads(),
         }
         return [watch.start(name, work) for name, work in named.items()]
 
@@ -242,7 +246,13 @@ class _Parts:
             await asyncio.sleep(SWEEP_S)
             await self.services.engine.forget_idle()
             alive_s = asyncio.get_running_loop().time() - started
-            await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
+            swept = await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
+            self.services.figures.swept(swept.rows, swept.overdue, clock.now_us() / 1e6)
+
+    async def _tell_heads(self) -> None:
+        while True:
+            await log_heads(self._pool)
+            await asyncio.sleep(HEADS_S)
 
     async def let_go(self) -> None:
         """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""

@@ -1,6 +1,7 @@
 """`geo-offers doctor`: what an installation is, and what keeps it from serving. It changes nothing, starts no server.
 
-A check is ok, a note (it serves, with less than it could have) or wrong (it does not serve). Secrets are never shown.
+A check is ok, a note (it serves, with less than it could have) or wrong (it does not serve, or should not). Secrets are
+never shown.
 """
 
 import argparse
@@ -21,12 +22,14 @@ import asyncpg
 import msgspec
 
 import geo_offers
-from geo_offers.errors import GeoOffersError
+from geo_offers.errors import GeoOffersError, Misconfigured
 from geo_offers.places.importing.rows import EASY_BODY, Manner
 from geo_offers.places.table import BestTable, PlainTable
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import FOR_OTHERS, PREFIX, Settings
 from geo_offers.storage import datafolder, embedded, migrate
+from geo_offers.storage.pool import open_pool
+from geo_offers.storage.proofs import prove
 from geo_offers.web.connections import most_connections
 
 NAMED: Final = ("aiohttp", "asyncpg", "h3", "numpy", "shapely")
@@ -181,6 +184,28 @@ async def _database(name: str, settings: Settings) -> Finding:
     return Finding(name, "note" if warnings else "ok", "; ".join([said, *warnings]))
 
 
+async def _consents(name: str, settings: Settings) -> Finding:
+    """Each workspace's ledger is one whole chain, and says of everybody what their own row says.
+
+    It tells the heads: one that is kept elsewhere shows later whether rows were cut off since.
+    """
+    async with _serving_dsn(settings) as dsn:
+        if dsn is None:
+            return Finding(name, "ok", "not looked at: no server runs")
+        try:
+            async with open_pool(dsn, size=1) as pool, pool.acquire() as connection:
+                await migrate.check(connection)
+        except Misconfigured:
+            return Finding(name, "note", "not looked at: the database is not in order")
+        async with open_pool(dsn, size=1) as pool:
+            proofs = await prove(pool)
+    wrong = [f"{proof.workspace}: {fault}" for proof in proofs for fault in proof.faults]
+    if wrong:
+        return Finding(name, "wrong", "; ".join(wrong))
+    told = [f"{proof.workspace}: {proof.rows} rows, head {proof.head.hex()}" for proof in proofs if proof.rows]
+    return Finding(name, "ok", "; ".join(told) or "the ledger is empty")
+
+
 @asynccontextmanager
 async def _serving_dsn(settings: Settings) -> AsyncIterator[str | None]:
     """What serve would connect to; None where its own server does not run."""
@@ -203,4 +228,5 @@ CHECKS: Final[dict[str, Check]] = {
     "children": _children,
     "data folder": _folder,
     "database": _database,
+    "consents": _consents,
 }

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,9 @@ T = TypeVar("T")
 OnTokens = Callable[[wire.Tokens], Awaitable[None] | None]
 EventType = Literal["shown", "opened", "dismissed", "muted"]
 DismissReason = Literal["not_now", "too_many", "not_for_me", "wrong_place"]
+
+
+_UNTOLD: Final = wire.ShownText()
 
 
 class TokenKeeper:
@@ -81,9 +84,17 @@ class Device:
         """The one to keep: good for `Client.device` after a restart."""
         return self._tokens.refresh_token
 
-    async def set_consent(self, purpose: wire.PurposeName, granted: bool, text_version: str) -> wire.ConsentState:
-        """Grant or withdraw. A withdrawal is in effect when this returns."""
-        change = wire.ConsentChange(granted=granted, text_version=text_version)
+    async def set_consent(
+        self, purpose: wire.PurposeName, granted: bool, text_version: str, shown: wire.ShownText = _UNTOLD
+    ) -> wire.ConsentState:
+        """Grant or withdraw. A withdrawal is in effect when this returns. shown: what proves it."""
+        change = wire.ConsentChange(
+            granted=granted,
+            text_version=text_version,
+            locale=shown.locale,
+            proof=shown.proof,
+            said_at=shown.said_at,
+        )
         return await self._ask("PUT", path("me", "consents", purpose), wire.ConsentState, change)
 
     async def consents(self) -> list[wire.ConsentState]:

@@ -65,6 +65,23 @@ class Figures:
         self.oldest_due = Gauge(
             "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
         )
+        self.swept_rows = Total(
+            "geo_offers_retention_rows",
+            "Rows that the sweep deleted or wiped, by kind",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.swept_at = Gauge(
+            "geo_offers_retention_last_run_timestamp_seconds",
+            "When a sweep last came to its end",
+            registry=self.registry,
+        )
+        self.overdue = Gauge(
+            "geo_offers_retention_overdue_seconds",
+            "For how long the oldest row that the sweep has left should be gone, by kind; 0 where none should",
+            ["kind"],
+            registry=self.registry,
+        )
         self._accepted = 0
         self._others: Counter[Status] = Counter()
         self._moved = {kind: self.transitions.labels(kind.value) for kind in TransitionType}
@@ -96,6 +113,15 @@ class Figures:
         """Counts fixes that were left out or doubted, by what they were worth."""
         for worth, fixes in worths.items():
             self.fixes_left_out.labels(worth.value).inc(fixes)
+
+    def swept(self, rows: Mapping[str, int], overdue: Mapping[str, float] | None, at_s: float) -> None:
+        """One sweep of what was kept too long; `overdue` is None where it did not come to its end."""
+        for kind, count in rows.items():
+            self.swept_rows.labels(kind).inc(count)
+        if overdue is not None:
+            self.swept_at.set(at_s)
+            for kind in rows:
+                self.overdue.labels(kind).set(overdue.get(kind, 0.0))
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""

@@ -43,6 +43,18 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How enrolments came: as an array; by a call that says `Sec-GPC: 1`, which goes before what they agree to.
+
+    key_id: made from the call's Idempotency-Key.
+    """
+
+    key_id: UUID | None
+    many: bool
+    refuses: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """All that is held of a person; the long lists of `whole` stand in `lists`, in pages that are read as asked for."""
 
@@ -70,15 +82,10 @@ class People(Protocol):
         self,
         caller: Caller,
         enrolments: Sequence[wire.Enrolment],
-        key_id: UUID | None,
+        manner: Manner,
         concerns: Concerns,
-        *,
-        refuses: bool,
     ) -> Sequence[Issued]:
-        """All in one transaction, in the order given; Invalid or Forbidden for the first that cannot be.
-
-        refuses: the call says `Sec-GPC: 1` (see `refuse`), which goes before what it agrees to.
-        """
+        """All in one transaction, in the order given; Invalid or Forbidden for the first that cannot be."""
         ...
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
@@ -96,7 +103,7 @@ class People(Protocol):
     ) -> wire.ConsentState:
         """Ledger, user row, cancelled sends and wiped state in one transaction.
 
-        Forbidden for a grant that the person's age forbids.
+        Invalid for a grant of a text that the workspace does not name, Forbidden for one that the person's age forbids.
         """
         ...
 
@@ -150,14 +157,12 @@ async def enrol(
     engine: Engine,
     caller: Caller,
     enrolments: Sequence[wire.Enrolment],
-    key_id: UUID | None,
-    *,
-    refuses: bool = False,
+    manner: Manner,
 ) -> Sequence[Issued]:
     """As `People.enrol`. What people who were here before agreed to, or their age, is read anew with the next ping."""
     known: set[UUID] = set()
     try:
-        return await people.enrol(caller, enrolments, key_id, known.update, refuses=refuses)
+        return await people.enrol(caller, enrolments, manner, known.update)
     finally:
         for user in known:
             async with engine.exclusive(user):

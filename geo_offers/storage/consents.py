@@ -33,13 +33,13 @@ async def say(
 
     held: what held before, of everybody who speaks; their rows are locked. because: what ended the sends it cancels.
     """
-    for user in dict.fromkeys(one.user for one in said if not one.granted):
-        words = [one for one in said if one.user == user]
-        left = held[user]
-        for one in words:
-            left = left.having(one.purpose, Consent(one.granted, one.text_version, one.at_us))
-        refused = {one.purpose for one in words if not left.granted(one.purpose)}
-        await _forget(connection, user, refused, left, because)
+    left, refused = dict(held), dict[UUID, set[Purpose]]()
+    for one in said:
+        left[one.user] = left[one.user].having(one.purpose, Consent(one.granted, one.text_version, one.at_us))
+        if not one.granted:
+            refused.setdefault(one.user, set()).add(one.purpose)
+    for user, purposes in refused.items():
+        await _forget(connection, user, purposes, left[user], because)
     return await ledger.note(connection, workspace, held, said)
 
 

@@ -17,8 +17,9 @@ from geo_offers.clock import now_us
 from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
 from geo_offers.people.consent import BY_SIGNAL, NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.consents import of_enrolments, refuse_unknown
 from geo_offers.pipeline.partitions import partition_of
-from geo_offers.pipeline.people import Concerns, Issued
+from geo_offers.pipeline.people import Concerns, Issued, Manner
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
 from geo_offers.storage import consents, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
@@ -74,21 +75,18 @@ async def enrol(
     connection: Connection,
     caller: Caller,
     enrolments: Sequence[wire.Enrolment],
-    key_id: UUID | None,
+    manner: Manner,
     concerns: Concerns,
-    *,
-    refuses: bool,
 ) -> Sequence[Issued]:
     """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it.
 
     People who are new are made first and the others locked after, so that two enrolments that name one new person at
     once take turns: the second waits for the first one's row and adds to what it says.
-
-    refuses: the call says `Sec-GPC: 1`.
     """
-    settings, secret = await _workspace(connection, caller.workspace)
+    settings, secret = await workspace(connection, caller.workspace)
+    refuse_unknown(of_enrolments(enrolments, many=manner.many), settings.consent_texts)
     proven = [_proof(caller, settings, secret, one) for one in enrolments]
-    newcomers = await _newcomers(connection, caller, enrolments, proven, key_id)
+    newcomers = await _newcomers(connection, caller, enrolments, proven, manner.key_id)
     told = _told(newcomers)
     vouched = "adult" if settings.age == "vouched" else "unknown"
     added = await _add_users(connection, caller.workspace, told, vouched)
@@ -98,7 +96,7 @@ async def enrol(
     await _follow(connection, {user: what for user, what in told.items() if user in known})
     held = {user: rows.consents(locked[user]["consents"]) if user in locked else NONE_GIVEN for user in told}
     ages = {user: what.age or (locked[user]["age"] if user in locked else vouched) for user, what in told.items()}
-    said = await _said(connection, caller.workspace, told, held, ages, refuses=refuses)
+    said = await _said(connection, caller.workspace, told, held, ages, refuses=manner.refuses)
     issued = await _add_devices(connection, caller, newcomers)
     await consents.say(connection, caller.workspace, held, said, _UNSENT)
     return issued
@@ -136,11 +134,12 @@ def _told(newcomers: Sequence[_Newcomer]) -> dict[UUID, _Told]:
     return {user: _Told(given) for user, given in enrolments.items()}
 
 
-async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Workspace, bytes]:
-    row = await connection.fetchrow(sql("workspace_settings"), workspace)
+async def workspace(connection: Connection, ident: UUID) -> tuple[wire.Workspace, bytes]:
+    """Its rules, and the key by which an app's backend vouches for a user."""
+    row = await connection.fetchrow(sql("workspace_settings"), ident)
     assert row is not None  # the caller's key names it
-    secret: bytes = await connection.fetchval(sql("user_proof_secret"), workspace)
-    return rows.settings(row["settings"], workspace), secret
+    secret: bytes = await connection.fetchval(sql("user_proof_secret"), ident)
+    return rows.settings(row["settings"], ident), secret
 
 
 def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment) -> bool:

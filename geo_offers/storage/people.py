@@ -13,7 +13,8 @@ from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.people import Concerns, Exported, Issued, Standing
+from geo_offers.pipeline.consents import of_change, refuse_unknown
+from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, Standing
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -32,13 +33,11 @@ class PostgresPeople:
         self,
         caller: Caller,
         enrolments: Sequence[wire.Enrolment],
-        key_id: UUID | None,
+        manner: Manner,
         concerns: Concerns,
-        *,
-        refuses: bool,
     ) -> Sequence[Issued]:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await enrolment.enrol(connection, caller, enrolments, key_id, concerns, refuses=refuses)
+            return await enrolment.enrol(connection, caller, enrolments, manner, concerns)
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
         return await enrolment.rotate(self._pool, refresh_token, concerns)
@@ -59,6 +58,8 @@ class PostgresPeople:
             if before and (before.granted, before.text_version) == (change.granted, change.text_version):
                 return _state(asked, before)
             if change.granted:
+                settings, _ = await enrolment.workspace(connection, caller.workspace)
+                refuse_unknown([of_change(purpose, change)], settings.consent_texts)
                 consents.refuse_age(user["age"], [asked])
             shown = ledger.shown(change)
             said = ledger.Said(user["id"], asked, change.granted, change.text_version, "device", now_us(), shown)
@@ -103,11 +104,11 @@ class PostgresPeople:
     async def withdraw_all(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            if caller.confined_to is not None:
-                await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
-                return
-            held = {user["id"]: rows.consents(user["consents"])}
-            await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
+            await connection.execute(sql("devices_of_user_lock"), user["id"])
+            await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
+            if caller.confined_to is None:
+                held = {user["id"]: rows.consents(user["consents"])}
+                await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
 
     async def erase(self, caller: Caller) -> None:
         only = caller.confined_to

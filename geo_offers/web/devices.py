@@ -8,10 +8,10 @@ from geo_offers.clock import now_us
 from geo_offers.errors import Fault, Forbidden, Invalid
 from geo_offers.people.zones import zone_names
 from geo_offers.pipeline import people, signals
-from geo_offers.pipeline.people import Issued
+from geo_offers.pipeline.consents import of_enrolments, refuse_instants
+from geo_offers.pipeline.people import Issued, Manner
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import ACCESS_S
-from geo_offers.web import consents
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
 from geo_offers.web.checks import refuse_unsafe
 from geo_offers.wire import Enrolled, Enrolment, TokenRequest, Tokens
@@ -27,15 +27,14 @@ async def enrol(services: Services, given: Given) -> Reply:
     enrolments: list[Enrolment] = given.body if many else [given.body]
     refuse_unsafe(given.body)
     _refuse_zones(enrolments, many)
-    await consents.check(services, given, consents.enrolled(enrolments, many=many))
+    refuse_instants(of_enrolments(enrolments, many=many))
     _refuse_twins(enrolments)
     issued = await people.enrol(
         services.people,
         services.engine,
         given.caller,
         enrolments,
-        given.key_id,
-        refuses=signals.refuses(given.headers),
+        Manner(given.key_id, many=many, refuses=signals.refuses(given.headers)),
     )
     answers = [await _enrolled(services, given, one) for one in issued]
     return Reply(answers if many else answers[0], 201)

@@ -8,14 +8,15 @@ import msgspec
 import structlog
 
 from geo_offers import wire
-from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
-from geo_offers.pipeline import people
+from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, NotFound
+from geo_offers.people.consent import BY_SIGNAL
+from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller, Kind
+from geo_offers.pipeline.consents import of_change, refuse_instants
 from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import invalid, refuse_unsafe
-from geo_offers.web.consents import check_change
 
 _DEVICE: Final[tuple[Kind, ...]] = ("device",)
 
@@ -36,7 +37,11 @@ async def set_consent(services: Services, given: Given) -> Reply:
             (Fault("", "purpose", f"purposes are {', '.join(get_args(wire.PurposeName))}"),),
         )
     refuse_unsafe(given.body)
-    await check_change(services, given, purpose)
+    refuse_instants([of_change(purpose, given.body)])
+    if given.body.granted and purpose in BY_SIGNAL and signals.refuses(given.headers):
+        raise Forbidden(
+            f"this call says {signals.HEADER}: 1, which refuses {purpose}; grant it by a call without", "gpc"
+        )
     return Reply(
         await people.change_consent(
             services.people,

@@ -10,7 +10,7 @@ from geo_offers.wire.base import SHA256, Answer, Locale, PurposeName, Request, T
 ConsentTexts = Annotated[list[TextVersion], Meta(min_length=1, max_length=100)]
 
 
-class ShownText(Request, frozen=True, kw_only=True):
+class ShownText(Request, frozen=True, kw_only=True, omit_defaults=True):
     """All of it may be left out.
 
     `locale` is the text's, `proof` the SHA-256 in hexadecimal of the text as shown or of another record that the app

@@ -52,3 +52,6 @@ BEGIN
 EXCEPTION WHEN data_exception THEN
     RETURN false;
 END $$;
+
+-- What was told of an offer goes with it; this finds what was told in that moment.
+CREATE INDEX offer_event_age ON offer_event USING brin (at) WITH (pages_per_range = 32, autosummarize = on);

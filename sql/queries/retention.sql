@@ -37,46 +37,80 @@ WHERE v.id = q.id AND v.closed_by = 'silence';
 UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL
 WHERE user_id = ANY ($1::uuid[]) AND received_at < clock_timestamp() - interval '24 hours';
 
--- Each of the following takes at most $1 rows a call: what has gathered for days must fit the statement's time too.
--- statement_timestamp() may stand in an index condition, clock_timestamp() may not.
+-- Each of the following takes at most $1 rows a call, and of those what is older than $2, an interval as text: what has
+-- gathered for days must fit the statement's time too. statement_timestamp() may stand in an index condition,
+-- clock_timestamp() may not.
 
 -- name: retention_visits
 DELETE FROM visit WHERE id = ANY (ARRAY(
-    SELECT id FROM visit WHERE created_at < statement_timestamp() - interval '13 months' LIMIT $1));
+    SELECT id FROM visit WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_decisions
 DELETE FROM decision WHERE id = ANY (ARRAY(
-    SELECT id FROM decision WHERE created_at < statement_timestamp() - interval '90 days' LIMIT $1));
+    SELECT id FROM decision WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_reservations
--- Caps look back 31 days at most.
 DELETE FROM reservation WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - interval '60 days' LIMIT $1));
+    SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_offers
-DELETE FROM offer WHERE id = ANY (ARRAY(
-    SELECT id FROM offer f WHERE created_at < statement_timestamp() - interval '90 days'
-      AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id) LIMIT $1));
+-- With what was told of them: erasure and export find it by its offer.
+WITH old AS MATERIALIZED (
+    SELECT id FROM offer f WHERE created_at < statement_timestamp() - $2::text::interval
+      AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id) LIMIT $1),
+told AS (DELETE FROM offer_event WHERE offer = ANY (ARRAY(SELECT id FROM old)) RETURNING 1)
+DELETE FROM offer WHERE id = ANY (ARRAY(SELECT id FROM old));
 
 -- name: retention_offer_events
+-- What was told of an offer in the moment in which it went.
 DELETE FROM offer_event WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM offer_event WHERE at < statement_timestamp() - interval '13 months' LIMIT $1));
+    SELECT ctid FROM offer_event e WHERE at < statement_timestamp() - $2::text::interval
+      AND NOT EXISTS (SELECT FROM offer f WHERE f.id = e.offer) LIMIT $1));
 
 -- name: retention_idempotency
 DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM idempotency WHERE created_at < statement_timestamp() - interval '24 hours' LIMIT $1));
+    SELECT ctid FROM idempotency WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_refresh_tokens
 DELETE FROM refresh_token WHERE hash = ANY (ARRAY(
-    SELECT hash FROM refresh_token WHERE expires_at < statement_timestamp() LIMIT $1));
+    SELECT hash FROM refresh_token WHERE expires_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_import_rows
--- What an import would write or undo is kept for a month; the fences themselves stay.
+-- What an import would write or undo; the fences themselves stay.
 DELETE FROM import_row WHERE ctid = ANY (ARRAY(
     SELECT r.ctid FROM import i JOIN import_row r ON r.import = i.id
-    WHERE i.created_at < statement_timestamp() - interval '30 days' LIMIT $1));
+    WHERE i.created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
 -- name: retention_imports
 -- After its rows: an import without them would be undone without a word.
 DELETE FROM import WHERE id = ANY (ARRAY(
-    SELECT id FROM import WHERE created_at < statement_timestamp() - interval '30 days' LIMIT $1));
+    SELECT id FROM import WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
+
+-- name: retention_overdue
+-- $1 kinds and $2 for how long each is kept. Of each kind of which something is left that should be gone: for how many
+-- seconds the oldest of it should have been.
+WITH kept AS (SELECT kind, keep::interval AS keep FROM unnest($1::text[], $2::text[]) q (kind, keep)),
+bound AS (SELECT kind, statement_timestamp() - keep AS until FROM kept),
+oldest (kind, at) AS (
+    SELECT 'device_states', (SELECT min(received_at) FROM device WHERE presence IS NOT NULL
+        AND received_at < (SELECT until FROM bound WHERE kind = 'device_states'))
+    UNION ALL SELECT 'visits', (SELECT min(created_at) FROM visit
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'visits'))
+    UNION ALL SELECT 'decisions', (SELECT min(created_at) FROM decision
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'decisions'))
+    UNION ALL SELECT 'reservations', (SELECT min(created_at) FROM reservation
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'reservations'))
+    UNION ALL SELECT 'offers', (SELECT min(created_at) FROM offer f
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'offers')
+          AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id))
+    UNION ALL SELECT 'offer_events', (SELECT min(at) FROM offer_event e
+        WHERE at < (SELECT until FROM bound WHERE kind = 'offer_events')
+          AND NOT EXISTS (SELECT FROM offer f WHERE f.id = e.offer))
+    UNION ALL SELECT 'idempotency', (SELECT min(created_at) FROM idempotency
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'idempotency'))
+    UNION ALL SELECT 'refresh_tokens', (SELECT min(expires_at) FROM refresh_token
+        WHERE expires_at < (SELECT until FROM bound WHERE kind = 'refresh_tokens'))
+    UNION ALL SELECT 'imports', (SELECT min(created_at) FROM import
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'imports')))
+SELECT o.kind, extract(epoch FROM b.until - o.at)::float8 AS seconds
+FROM oldest o JOIN bound b ON b.kind = o.kind WHERE o.at IS NOT NULL;

@@ -30,6 +30,20 @@ def test_a_workspace_is_told_of_its_own_pings_alone():
     assert (figures.pings(here), figures.pings(there)) == (7, 0)
 
 
+def test_a_sweep_is_counted_and_what_it_left_shows_until_it_is_gone():
+    figures = Figures()
+    figures.swept({"visits": 3, "offers": 0}, {"offers": 60.0}, 100.0)
+    figures.swept({"visits": 2, "offers": 0}, None, 200.0)
+    page = figures.page().decode()
+    assert 'geo_offers_retention_rows_total{kind="visits"} 5.0' in page
+    assert 'geo_offers_retention_overdue_seconds{kind="offers"} 60.0' in page
+    assert "geo_offers_retention_last_run_timestamp_seconds 100.0" in page
+    figures.swept({"visits": 0, "offers": 9}, {}, 300.0)
+    page = figures.page().decode()
+    assert 'geo_offers_retention_overdue_seconds{kind="offers"} 0.0' in page
+    assert "geo_offers_retention_last_run_timestamp_seconds 300.0" in page
+
+
 def test_fixes_that_say_nothing_are_counted_by_why():
     figures = Figures()
     figures.left_out({Worth.MOCKED: 2, Worth.STRAY: 1})

@@ -29,6 +29,21 @@ async def traces(api, names):
     return {table for table, rows in dump.items() for row in rows if any(name in row for name in names)}
 
 
+OWNED = """SELECT c.relname AS table, array_agg(a.attname::text) AS columns FROM pg_class c
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname IN ('user_id', 'device') AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' GROUP BY 1 ORDER BY 1"""
+
+
+async def owned(api, *phones):
+    """How many rows of the people and their devices each table has that names either."""
+    mine = [uuid.UUID(name) for phone in phones for name in (phone.device, phone.user)]
+    found: dict[str, int] = {}
+    for table, columns in await api.rows.fetch(OWNED):
+        named = " OR ".join(f"{column} = ANY ($1)" for column in columns)
+        found[table] = await api.rows.fetchval(f'SELECT count(*) FROM "{table}" WHERE {named}', mine)
+    return found
+
+
 async def busy(api, who="app", **enrolment):
     """A phone of a person about whom there is something to know in every table."""
     push = {"lane": "webhook", "token": f"push-{uuid.uuid4().hex}"}
@@ -63,6 +78,12 @@ async def test_the_export_holds_everything_and_no_coordinate(api):
         ("suppressed", "muted"),
     ]
     assert {one["user"] for one in told["decisions"]} == {phone.user}
+    (reserved,) = told["reservations"]
+    assert (reserved["offer"], reserved["campaign"], reserved["state"]) == (offer["id"], campaign, "kept")
+    assert [(word["purpose"], word["granted"], word["surface"]) for word in told["ledger"]] == [
+        ("locate", True, "enrol"),
+        ("offers", True, "enrol"),
+    ]
     text = json.dumps(told)
     assert not any(coordinate in text for coordinate in CANARY)
     assert '"lat"' not in text
@@ -115,6 +136,20 @@ async def test_an_erasure_leaves_no_row_of_the_person_but_the_ledgers(api):
     assert len((await bystander.good("GET", "/v1/me/export"))["visits"]) == 2
     async with transaction(api.pool, [api.workspace]) as connection:
         assert verify_chain(await ledger.read(connection, api.workspace)) is None
+
+
+async def test_every_table_that_names_a_person_or_a_device_is_filled_by_a_life_and_emptied_by_an_erasure(api):
+    """A table that comes later stands here by itself: its rows belong into `busy`, and into the erasure."""
+    await api.shop()
+    phone, _ = await busy(api, "server", user="ann")
+    bystander, _ = await busy(api, "server", user="bob")
+    before = await owned(api, phone)
+    assert [table for table, rows in before.items() if not rows] == []
+    assert {"consent_salt", "device", "offer_event", "refresh_token", "reservation"} <= before.keys()
+    others = await owned(api, bystander)
+    await phone.good("DELETE", "/v1/me")
+    assert {table: rows for table, rows in (await owned(api, phone)).items() if rows} == {}
+    assert await owned(api, bystander) == others
 
 
 async def test_who_searched_for_an_erased_person_stays_known(api):

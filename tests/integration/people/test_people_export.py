@@ -14,7 +14,7 @@ from tests.integration.people.conftest import AWAY, SHOP
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LISTS = ("visits", "offers", "decisions")
+LISTS = ("visits", "offers", "decisions", "reservations")
 
 
 async def lived(api, **person):
@@ -44,7 +44,7 @@ async def test_an_export_is_the_same_however_long_its_pages_are(api, monkeypatch
     await api.shop()
     phone = await lived(api)
     whole = await exported(phone, 1_000, monkeypatch)
-    assert [len(whole[name]) for name in LISTS] == [3, 3, 3]
+    assert [len(whole[name]) for name in LISTS] == [3, 3, 3, 3]
     assert [sorted(event["type"] for event in one["events"]) for one in whole["offers"]] == [["opened", "shown"]] * 3
     assert [visit["entered_at"] for visit in whole["visits"]] == sorted(v["entered_at"] for v in whole["visits"])
     assert await exported(phone, page, monkeypatch) == whole
@@ -57,16 +57,17 @@ async def test_rows_of_one_instant_are_each_told_once(api, monkeypatch):
         "UPDATE visit SET entered_at = date_trunc('day', entered_at) WHERE user_id = $1",
         "UPDATE offer SET created_at = date_trunc('day', created_at) WHERE user_id = $1",
         "UPDATE decision SET at = date_trunc('day', at) WHERE user_id = $1",
+        "UPDATE reservation SET at = date_trunc('day', at) WHERE user_id = $1",
     ):
         await api.rows.execute(change, uuid.UUID(phone.user))
     whole = await exported(phone, 1_000, monkeypatch)
-    assert [len(whole[name]) for name in LISTS] == [3, 3, 3]
+    assert [len(whole[name]) for name in LISTS] == [3, 3, 3, 3]
     assert await exported(phone, 2, monkeypatch) == whole
 
 
 async def test_nothing_yet_is_told_as_nothing(api):
     told = await (await api.phone()).good("GET", "/v1/me/export")
-    assert [told[name] for name in LISTS] == [[], [], []]
+    assert [told[name] for name in LISTS] == [[], [], [], []]
 
 
 async def test_of_two_devices_without_proof_each_is_told_its_own_across_pages(api, monkeypatch):
@@ -75,7 +76,7 @@ async def test_of_two_devices_without_proof_each_is_told_its_own_across_pages(ap
     told = [await exported(phone, 2, monkeypatch) for phone in phones]
     assert phones[0].user == phones[1].user
     for phone, one in zip(phones, told, strict=True):
-        assert [len(one[name]) for name in LISTS] == [3, 3, 3]
+        assert [len(one[name]) for name in LISTS] == [3, 3, 3, 3]
         visits = {visit["id"] for visit in one["visits"]}
         assert {visit["device"] for visit in one["visits"]} == {phone.device}
         assert {edge["visit"] for decision in one["decisions"] for edge in decision["transitions"]} == visits

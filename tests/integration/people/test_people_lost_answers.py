@@ -17,9 +17,9 @@ async def answer_lost(monkeypatch, step, calling):
     """The next such step commits and fails all the same."""
     real = getattr(PostgresPeople, step)
 
-    async def commits_and_fails(*given, **named):
+    async def commits_and_fails(*given):
         monkeypatch.setattr(PostgresPeople, step, real)
-        await real(*given, **named)
+        await real(*given)
         raise Unavailable("the database is away")
 
     monkeypatch.setattr(PostgresPeople, step, commits_and_fails)
@@ -31,9 +31,9 @@ async def hung_up(monkeypatch, step, calling):
     real, lost = getattr(PostgresPeople, step), RequestHandler.connection_lost
     done, heard, gone_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def holds(*given, **named):
+    async def holds(*given):
         monkeypatch.setattr(PostgresPeople, step, real)
-        answer = await real(*given, **named)
+        answer = await real(*given)
         done.set()
         await heard.wait()
         gone_on.set()

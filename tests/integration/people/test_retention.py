@@ -1,13 +1,16 @@
 """The sweep: phones that fell silent are forgotten, their visits closed without a decision, and old rows go."""
 
+import asyncio
 import uuid
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 
 from geo_offers.clock import now_us
 from geo_offers.instants import to_us
-from geo_offers.storage.retention import BATCH, LISTEN_S, PostgresRetention
+from geo_offers.storage import retention
+from geo_offers.storage.retention import BATCH, KEPT, LISTEN_S, PostgresRetention
 from tests.integration.people.conftest import AWAY, SHOP, before
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -18,7 +21,7 @@ ALIVE_S = LISTEN_S
 @pytest.fixture
 def sweep(api):
     async def run(heard=None, alive_s=ALIVE_S):
-        await PostgresRetention(api.pool).sweep(heard or {}, alive_s)
+        return await PostgresRetention(api.pool).sweep(heard or {}, alive_s)
 
     return run
 
@@ -169,8 +172,7 @@ async def test_more_silent_people_than_one_batch_are_all_forgotten(api, sweep):
 AGES = {
     ("visit", "created_at"): "13 months",
     ("decision", "created_at"): "90 days",
-    ("offer", "created_at"): "90 days",
-    ("offer_event", "at"): "13 months",
+    ("offer", "created_at"): "30 days",
     ("reservation", "created_at"): "60 days",
     ("idempotency", "created_at"): "24 hours",
 }
@@ -189,6 +191,95 @@ async def test_rows_go_when_they_are_old_and_not_before(api, sweep, table, colum
     await api.rows.execute(f"{age} - interval '1 hour' WHERE workspace = $1", api.workspace)
     await sweep()
     assert await count(api, table) == 0
+
+
+async def test_what_was_told_of_an_offer_goes_with_it(api, sweep):
+    phone = await inside(api)
+    (offer,) = (await phone.good("GET", "/v1/me/offers"))["items"]
+    event = f"/v1/me/offers/{offer['id']}/events"
+    await phone.call("POST", event, {"type": "opened"})
+    await age(api, "offer", "created_at", "31 days")
+    await sweep()
+    assert (await count(api, "offer"), await count(api, "offer_event")) == (0, 0)
+    assert (await phone.call("POST", event, {"type": "dismissed"})).status == 404
+
+
+async def test_what_was_told_of_an_offer_as_it_went_goes_after_it(api, sweep):
+    phone = await inside(api)
+    (offer,) = (await phone.good("GET", "/v1/me/offers"))["items"]
+    await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "opened"})
+    await api.rows.execute("DELETE FROM offer WHERE workspace = $1", api.workspace)
+    await age(api, "offer_event", "at", "29 days")
+    await sweep()
+    assert await count(api, "offer_event") == 1
+    await age(api, "offer_event", "at", "31 days")
+    await sweep()
+    assert await count(api, "offer_event") == 0
+
+
+async def age(api, table, column, by):
+    """Makes the workspace's rows so old."""
+    await api.rows.execute(
+        f"UPDATE {table} SET {column} = clock_timestamp() - interval '{by}' WHERE workspace = $1", api.workspace
+    )
+
+
+async def test_each_sweep_tells_what_it_took_and_that_nothing_is_left(api, sweep):
+    await sweep()
+    phone = await inside(api)
+    await phone.call("PUT", "/v1/me/rhythm", {"max": 3}, key="once")
+    await silent_for(api, phone, hours=25)
+    for table, column in AGES:
+        await age(api, table, column, "9 years")
+    await api.rows.execute(
+        "UPDATE offer SET created_at = clock_timestamp() WHERE workspace = $1", api.workspace
+    )  # it waits to be sent
+    before = await sweep(alive_s=0)
+    assert +before.rows == Counter(visits=1, decisions=1, reservations=1, idempotency=1)
+    assert before.rows.keys() == {"device_states", *KEPT}
+    assert set(before.overdue) == {"device_states"}
+    assert before.overdue["device_states"] == pytest.approx(3_600, abs=60)
+    after = await sweep()
+    assert (after.rows.total(), after.rows["device_states"], after.overdue) == (1, 1, {})
+
+
+async def test_rows_past_one_batch_all_go(api, sweep, monkeypatch):
+    monkeypatch.setattr(retention, "ROWS", 3)
+    phone = await inside(api)
+    for number in range(7):
+        await phone.call("PUT", "/v1/me/rhythm", {"max": 3}, key=f"k{number}")
+    await age(api, "idempotency", "created_at", "25 hours")
+    assert (await sweep()).rows["idempotency"] == 7
+    assert await count(api, "idempotency") == 0
+
+
+async def test_what_is_overdue_is_told_by_its_age_beyond_its_time(api, sweep, monkeypatch):
+    """As by a sweep that forgets nothing."""
+    await sweep()
+    await inside(api)
+    for table, column in AGES:
+        await age(api, table, column, "3 years")
+    await api.rows.execute("DELETE FROM outbox WHERE workspace = $1", api.workspace)
+    monkeypatch.setattr(PostgresRetention, "_forget", lambda *_given: asyncio.sleep(0, 0))
+    left = (await sweep()).overdue
+    assert left == {
+        "visits": pytest.approx(86_400 * (3 * 365.25 - 396), rel=0.01),
+        "decisions": pytest.approx(86_400 * (3 * 365.25 - 90), rel=0.01),
+        "reservations": pytest.approx(86_400 * (3 * 365.25 - 60), rel=0.01),
+        "offers": pytest.approx(86_400 * (3 * 365.25 - 30), rel=0.01),
+    }
+    monkeypatch.undo()
+    assert (await sweep()).overdue == {}
+
+
+async def test_a_sweep_that_is_broken_off_says_so(api, sweep):
+    await sweep()
+    phone = await inside(api)
+    await silent_for(api, phone, hours=25)
+    async with api.rows.transaction():
+        await api.rows.execute("SELECT 1 FROM app_user WHERE id = $1 FOR UPDATE", uuid.UUID(phone.user))
+        swept = await sweep()
+    assert (swept.rows.total(), swept.overdue) == (0, None)
 
 
 async def test_an_offer_that_is_still_to_be_sent_stays_however_old_it_is(api, sweep):
