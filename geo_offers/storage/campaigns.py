@@ -7,15 +7,16 @@ from uuid import UUID
 import msgspec
 
 from geo_offers import clock, wire
-from geo_offers.errors import Conflict, NotFound
+from geo_offers.errors import Conflict, Invalid, NotFound
 from geo_offers.instants import EPOCH
 from geo_offers.offers.campaigns import Campaign, CampaignState
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, raise_catalog
+from geo_offers.storage.workspaces import audit, check_caps, raise_catalog
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 
@@ -35,6 +36,7 @@ class PostgresCampaigns:
             if await connection.fetchval(sql("campaigns_count"), workspace) > CAMPAIGNS:
                 raise Conflict(f"a workspace has at most {CAMPAIGNS} campaigns that have not ended; end some first")
             await raise_catalog(connection, workspace)
+            await check_caps(connection, workspace)
         return _answer(row)
 
     async def replace(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
@@ -43,8 +45,10 @@ class PostgresCampaigns:
             held = await _one(connection, "campaign_lock", workspace, ident)
             if held["state"] == CampaignState.ENDED:
                 raise Conflict("this campaign has ended; make a new one")
+            _refuse_other_test(held, body)
             row = await connection.fetchrow(sql("campaign_replace"), workspace, ident, column, caller.id)
             await raise_catalog(connection, workspace)
+            await check_caps(connection, workspace)
         return _answer(row)
 
     async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
@@ -77,6 +81,16 @@ async def _one(connection: Connection, query: str, workspace: UUID, ident: UUID)
     if row is None:
         raise NotFound("there is no such campaign")
     return row
+
+
+def _refuse_other_test(held: Any, body: wire.CampaignBody) -> None:
+    """Invalid where the campaign decides, or may again, and the body is of another test."""
+    before = campaign_of(held["id"], held["version"], held["state"], _body.decode(held["body"]))
+    if before.state not in {CampaignState.APPROVED, CampaignState.PAUSED}:
+        return
+    faults = running_test_faults(before, campaign_of(held["id"], held["version"], held["state"], body))
+    if faults:
+        raise Invalid(faults[0].detail, faults)
 
 
 def _answer(row: Any) -> wire.Campaign:

@@ -6,8 +6,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from geo_offers import wire
 from geo_offers.errors import NotFound
+from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.pipeline.catalog import Policies
+from geo_offers.pipeline.choice import store_rules
 from geo_offers.storage import rows
 from geo_offers.storage.campaigns import read_campaigns
 from geo_offers.storage.geofences import load_fences
@@ -22,6 +25,8 @@ class _StoreBody(msgspec.Struct):
 
     name: str
     time_zone: str | None = None
+    caps: list[wire.CapRule] = []
+    budget: wire.Budget | None = None
 
 
 _body = msgspec.json.Decoder(_StoreBody)
@@ -41,11 +46,13 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
         version=row["catalog_version"],
         policy=rows.policy(row["name"], row["settings"], workspace),
         campaigns=campaigns,
-        store_names={ident: name for ident, name, _ in stores},
-        store_zones={ident: zone for ident, _, zone in stores if zone is not None},
+        store_names={ident: name for ident, name, _, _ in stores},
+        store_zones={ident: zone for ident, _, zone, _ in stores if zone is not None},
+        store_rules={ident: rules for ident, _, _, rules in stores if rules != NO_RULES},
     )
 
 
-def _store(row: Any) -> tuple[str, str, ZoneInfo | None]:
+def _store(row: Any) -> tuple[str, str, ZoneInfo | None, StoreRules]:
     body = _body.decode(row["body"])
-    return row["id"], body.name, ZoneInfo(body.time_zone) if body.time_zone else None
+    zone = ZoneInfo(body.time_zone) if body.time_zone else None
+    return row["id"], body.name, zone, store_rules(body.caps, body.budget)

@@ -21,6 +21,7 @@ _OLD: Final = (
     "retention_visits",
     "retention_decisions",
     "retention_reservations",
+    "retention_budget_days",
     "retention_offers",
     "retention_offer_events",
     "retention_idempotency",

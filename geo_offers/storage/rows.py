@@ -21,6 +21,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
+from geo_offers.pipeline import choice
 from geo_offers.places.fences import FenceId
 from geo_offers.presence import states
 from geo_offers.presence.states import PresenceState
@@ -192,6 +193,9 @@ def _policy(name: str, column: bytes) -> WorkspacePolicy:
         store_gap_s=given.store_gap_s,
         quiet=quiet(given.quiet),
         killed=given.paused,
+        caps=choice.cap_rules(given.caps),
+        holdout=given.holdout,
+        weights=choice.weights(given.ranking),
     )
 
 

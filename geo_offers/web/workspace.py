@@ -2,10 +2,13 @@
 
 from typing import Final
 
+from msgspec import UnsetType
+
 from geo_offers import wire
+from geo_offers.pipeline.choice import cap_faults
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone
+from geo_offers.web.checks import check_zone, refuse
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -17,6 +20,8 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
     patch: wire.WorkspacePatch = given.body
     if isinstance(patch.time_zone, str):
         check_zone(patch.time_zone, "/time_zone")
+    if not isinstance(patch.caps, UnsetType):
+        refuse(cap_faults(patch.caps))
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
 
 

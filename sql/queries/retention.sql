@@ -53,6 +53,11 @@ DELETE FROM decision WHERE id = ANY (ARRAY(
 DELETE FROM reservation WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - interval '60 days' LIMIT $1));
 
+-- name: retention_budget_days
+-- Days of budgets, not their totals.
+DELETE FROM budget WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM budget WHERE day > '-infinity' AND day < current_date - 60 LIMIT $1));
+
 -- name: retention_offers
 DELETE FROM offer WHERE id = ANY (ARRAY(
     SELECT id FROM offer f WHERE created_at < statement_timestamp() - interval '90 days'
