@@ -283,7 +283,10 @@ store_rules = st.builds(StoreRules, caps=st.lists(cap_rules, max_size=1).map(tup
 @st.composite
 def catalogs(draw: st.DrawFn) -> tuple[WorkspacePolicy, list[Campaign], dict[str, StoreRules]]:
     policy = replace(
-        draw(policies), caps=tuple(draw(st.lists(cap_rules, max_size=1))), holdout=draw(st.sampled_from([0.0, 0.2]))
+        draw(policies),
+        quiet=(),
+        caps=tuple(draw(st.lists(cap_rules, max_size=1))),
+        holdout=draw(st.sampled_from([0.0, 0.2])),
     )
     drawn = draw(st.lists(campaigns, min_size=1, max_size=3))
     return (
@@ -294,12 +297,14 @@ def catalogs(draw: st.DrawFn) -> tuple[WorkspacePolicy, list[Campaign], dict[str
 
 
 moves = st.lists(
-    st.tuples(st.sampled_from(DEVICES), st.sets(st.integers(0, 4), max_size=3), st.integers(0, 60)),
+    st.tuples(st.sampled_from(DEVICES), st.sets(st.integers(0, 4), min_size=1, max_size=3), st.integers(0, 60)),
     min_size=1,
     max_size=3,
     unique_by=lambda move: OWNER[move[0]],
 )
 crashes = st.sampled_from(["never", "never", "never", "before the commit", "after the commit"])
+waits = st.sampled_from([1, 5, 31, 61, 61, 24 * 60, 25 * 60, 8 * 24 * 60])
+days = st.lists(st.tuples(waits, moves, crashes), min_size=5, max_size=15)
 EASY = Rhythm(max=1000, min_gap_h=0.0, quiet=())
 
 
@@ -367,8 +372,16 @@ class AnyLife(RuleBasedStateMachine):
                 assert isinstance(part.state, PresenceState)
                 self.memory[part.device] = part.state
 
-    @rule(moves=moves, dies=crashes)
-    def pings(self, moves: Any, dies: str) -> None:
+    @rule(day=days)
+    def walks(self, day: Any) -> None:
+        """Into fences and out of them again."""
+        for minutes, moves, dies in day:
+            self.waits(minutes)
+            self.ping([(device, near, ago) for device, near, ago in moves], dies)
+            self.waits(2)
+            self.ping([(device, set(), 0) for device, _, _ in moves], dies)
+
+    def ping(self, moves: Sequence[tuple[UUID, set[int], int]], dies: str) -> None:
         now_us = self.model.now_us
         self.send(
             [(device, Fix(now_us - ago * 1_000_000, 50.0, 8.0, 5.0), set(near)) for device, near, ago in moves], dies
@@ -384,7 +397,6 @@ class AnyLife(RuleBasedStateMachine):
     def crashes(self) -> None:
         self.memory.clear()
 
-    @rule(minutes=st.sampled_from([1, 5, 31, 61, 24 * 60, 25 * 60, 8 * 24 * 60]))
     def waits(self, minutes: int) -> None:
         self.model.now_us += minutes * MINUTE_US
 
@@ -392,7 +404,7 @@ class AnyLife(RuleBasedStateMachine):
     def the_clock_is_set_back(self, minutes: int) -> None:
         self.model.now_us -= minutes * MINUTE_US
 
-    @rule(user=st.sampled_from(PEOPLE), rhythm=rhythms | st.just(EASY))
+    @rule(user=st.sampled_from(PEOPLE), rhythm=rhythms | st.just(EASY) | st.just(EASY))
     def changes_the_rhythm(self, user: UUID, rhythm: Rhythm) -> None:
         self.model.rhythms[user] = rhythm
 
@@ -401,7 +413,9 @@ class AnyLife(RuleBasedStateMachine):
         self.model.zones[user] = zone
 
     @rule(
-        user=st.sampled_from(PEOPLE), purpose=st.sampled_from([Purpose.LOCATE, Purpose.OFFERS]), granted=st.booleans()
+        user=st.sampled_from(PEOPLE),
+        purpose=st.sampled_from([Purpose.LOCATE, Purpose.OFFERS]),
+        granted=st.sampled_from([True, True, False]),
     )
     def speaks_of_consent(self, user: UUID, purpose: Purpose, granted: bool) -> None:
         said = Consent(granted=granted, text_version="v", at_us=self.model.now_us)
@@ -424,7 +438,7 @@ class AnyLife(RuleBasedStateMachine):
         self.model.held = Policies(self.model.held.version + 1, policy, drawn, store_rules=rules)
 
 
-AnyLife.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+AnyLife.TestCase.settings = settings(max_examples=80, stateful_step_count=15, deadline=None)
 TestAnyLife = AnyLife.TestCase
 
 
@@ -438,7 +452,7 @@ def test_the_machine_meets_offers_ghosts_and_silences() -> None:
     life.begins((WorkspacePolicy("w", ZONES[2], 0, 0), [one], {}), 1_774_587_600_000_000, [ZONES[2]] * 3)
     for number in range(5):
         for device in DEVICES[:3]:
-            life.pings([(device, {number}, 0)], "never")
+            life.ping([(device, {number}, 0)], "never")
         life.waits(31)
     kept = life.model.reservations
     assert sum(not one.use.ghost for one in kept) == 2
