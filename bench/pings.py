@@ -264,6 +264,7 @@ async def _go_live(bed: Bed) -> None:
         objective="visit",
         trigger=wire.Trigger(on="enter", fences=wire.FenceSelector(tags=[DECIDING])),
         texts={"en": wire.Text(title="Warm rolls at {store}", body="Fresh until noon.")},
+        holdout=0,
     )
     async with Client(bed.service.url, bed.manager) as client:
         campaign = await client.manager.create_campaign(body)

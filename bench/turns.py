@@ -198,6 +198,7 @@ def _campaign(event: str, fences: Sequence[str]) -> bytes:
         "objective": "visit",
         "trigger": {"on": event, "fences": {"set": SET} if len(fences) > 999 else {"ids": fences}},
         "texts": {"en": {"title": "Warm rolls at {fence}", "body": "Until noon, two for one"}},
+        "holdout": 0,
     }
     return msgspec.json.encode(msgspec.convert(body, wire.CampaignBody))
 

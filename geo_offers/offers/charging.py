@@ -2,6 +2,7 @@
 
 from datetime import date
 from typing import NamedTuple
+from uuid import UUID
 
 from geo_offers.offers.budgets import Charged, of_campaign, of_store
 from geo_offers.offers.campaigns import Campaign, candidates
@@ -26,13 +27,13 @@ def charged(snapshot: Snapshot, campaign: Campaign, arrival: Arrival) -> Charged
     )
 
 
-def purses(charge: Charged, campaign: Campaign, arrival: Arrival) -> list[Purse]:
+def charges(charge: Charged, campaign: UUID, store: str) -> list[Purse]:
     """Name what an offer is charged to."""
     found: list[Purse] = []
     if charge.campaign is not None:
-        found.append(Purse(of_campaign(campaign.id), charge.campaign))
+        found.append(Purse(of_campaign(campaign), charge.campaign))
     if charge.store is not None:
-        found.append(Purse(of_store(store_key(arrival.fence)), charge.store))
+        found.append(Purse(of_store(store), charge.store))
     return found
 
 
@@ -42,5 +43,5 @@ def asked(snapshot: Snapshot) -> set[Purse]:
         purse
         for arrival in snapshot.arrivals
         for campaign in candidates(snapshot.campaigns, arrival.transition, arrival.fence)
-        for purse in purses(charged(snapshot, campaign, arrival), campaign, arrival)
+        for purse in charges(charged(snapshot, campaign, arrival), campaign.id, store_key(arrival.fence))
     }

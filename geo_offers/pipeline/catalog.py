@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign, Concerned
 from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.offers.stores import StoreRules
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
@@ -21,7 +22,7 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version; `concerned` follows from its campaigns."""
+    """One workspace at one catalog version; `concerned` and `budgeted` follow from its campaigns and stores."""
 
     version: int
     policy: WorkspacePolicy
@@ -29,10 +30,14 @@ class Policies:
     store_names: Mapping[str, str] = field(default_factory=dict)
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
     store_categories: Mapping[str, str] = field(default_factory=dict)
+    store_rules: Mapping[str, StoreRules] = field(default_factory=dict)
     concerned: Concerned = field(init=False)
+    budgeted: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concerned", Concerned.by(self.campaigns))
+        limits = [campaign.budget for campaign in self.campaigns] + [rule.budget for rule in self.store_rules.values()]
+        object.__setattr__(self, "budgeted", any(limit is not None for limit in limits))
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)

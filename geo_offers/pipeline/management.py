@@ -15,7 +15,7 @@ from geo_offers import wire
 from geo_offers.errors import Conflict, Forbidden
 from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
-from geo_offers.offers.caps import CapRule, Scope
+from geo_offers.pipeline import choice
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.wording import fields_of, texts_of
 from geo_offers.places.fences import FenceId, Geofence
@@ -195,7 +195,10 @@ class Campaigns(Protocol):
         ...
 
     async def replace(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
-        """A new version, which is a draft again. Conflict where the campaign has ended."""
+        """A new version, which is a draft again. Conflict where the campaign has ended.
+
+        Invalid where it would change a test that runs.
+        """
         ...
 
     async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
@@ -231,15 +234,15 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         from_us=None if schedule.from_ is None else to_us(schedule.from_),
         until_us=None if schedule.until is None else to_us(schedule.until),
         priority=body.priority,
-        caps=tuple(
-            CapRule(rule.limit, rule.window.n, rule.window.unit, rule.mode, Scope(rule.scope), rule.tag)
-            for rule in body.caps
-        ),
+        caps=choice.cap_rules(body.caps),
         objective=body.objective,
         data=body.data,
         category=body.category,
         special=body.special,
         fields=fields_of(body.fields),
+        worth=choice.worth(body),
+        experiment=choice.experiment(body),
+        budget=choice.budget(body.budget),
     )
 
 

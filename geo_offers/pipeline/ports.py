@@ -9,11 +9,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from geo_offers.offers.budgets import UNCHARGED, Charged
 from geo_offers.offers.caps import Use
+from geo_offers.offers.experiment import Ghost
 from geo_offers.people.consent import Consents
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.people.whereabouts import Whereabouts
 from geo_offers.pipeline.catalog import Policies
+from geo_offers.pipeline.spending import Fund, Spending
 from geo_offers.places.fences import FenceId
 from geo_offers.presence.states import PresenceState
 
@@ -68,12 +71,16 @@ class KnownVisit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a turn reads after the lock. inside: by user, the fences in which their other devices are."""
+    """What a turn reads after the lock. inside: by user, the fences in which their other devices are.
+
+    spending: of the budgets that were asked for; it goes on with what the turn gives.
+    """
 
     uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
     inside: Mapping[UUID, Collection[FenceId]] = field(default_factory=dict)
     known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
     devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
 
 
 class VisitRow(msgspec.Struct):
@@ -122,6 +129,7 @@ class OfferRow:
     expires_us: int
     categories: tuple[str, ...] = ()
     special: bool = False
+    charged: Charged = UNCHARGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,7 @@ class DecisionRow:
     reason: str | None
     receipt: bytes
     offer: OfferRow | None
+    ghost: Ghost | None = None
 
 
 class SeenRow(msgspec.Struct, frozen=True):
@@ -175,6 +184,10 @@ class TurnTransaction(Protocol):
     async def policies(self, workspace: UUID) -> Policies: ...
     async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
         """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
+        ...
+
+    async def budgets(self, funds: Collection[Fund]) -> Spending:
+        """Locks these budgets, after all users and until the turn's end, and reads what they have given."""
         ...
 
     async def write(self, writes: Writes, *, looked: bool) -> None:

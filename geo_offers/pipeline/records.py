@@ -93,6 +93,7 @@ def decision_row(
         reason=decision.reason,
         receipt=receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()}),
         offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
+        ghost=decision.ghost,
     )
 
 
@@ -120,6 +121,7 @@ def _offer_row(decision: UUID, draft: OfferDraft, snapshot: Snapshot, part: Part
         expires_us=user.now_us + draft.expires_us - snapshot.now_us,
         categories=tuple(sorted(draft.categories)),
         special=draft.special,
+        charged=draft.charged,
     )
 
 

@@ -10,7 +10,7 @@ was known, or a catalog is newer, nothing of the turn is kept, and it is taken a
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -20,6 +20,7 @@ from geo_offers.offers.caps import Past
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
+from geo_offers.offers.stores import NO_RULES
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
@@ -37,6 +38,7 @@ from geo_offers.pipeline.ports import (
 )
 from geo_offers.pipeline.records import Outcome
 from geo_offers.pipeline.requests import Arrival, Part
+from geo_offers.pipeline.spending import Fund, funds
 from geo_offers.presence.states import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
@@ -99,6 +101,7 @@ class DecisionTurn:
             users = turn.people([part.user for part in asked]) if asked else {}
             looked = present if look else asked
             read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            read = await self._with_budgets(turn, asked, users, read, policies)
             ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
             outcomes = [
                 self._decide(part, users[part.user], read, policies[part.request.workspace], ms)
@@ -125,14 +128,35 @@ class DecisionTurn:
             found[workspace] = held
         return found
 
+    async def _with_budgets(
+        self,
+        turn: TurnTransaction,
+        asked: Sequence[Part],
+        users: Mapping[UUID, LockedUser],
+        read: Read,
+        policies: Mapping[UUID, Policies],
+    ) -> Read:
+        """The budgets that these parts' decisions may take from, locked; nothing is asked where there are none."""
+        wanted: set[Fund] = set()
+        for part in asked:
+            workspace = part.request.workspace
+            if policies[workspace].budgeted and part.user in users:
+                snapshot = self._snapshot(_news(part, read), users[part.user], read, policies[workspace])
+                wanted |= set() if snapshot is None else funds(workspace, snapshot)
+        return replace(read, spending=await turn.budgets(wanted)) if wanted else read
+
     # ------------------------------------------------------------------------------------------ deciding
     def _decide(self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]) -> Outcome:
         arrivals = _news(part, read)
         started = self.stopwatch()
         snapshot = self._snapshot(arrivals, user, read, policies)
+        if snapshot and policies.budgeted:
+            snapshot = replace(snapshot, spent=read.spending.spent(funds(user.workspace, snapshot)))
         decision = decide(snapshot) if snapshot else None
         if snapshot is None or decision is None:
             return Outcome(part, arrivals)
+        if decision.offer is not None:
+            read.spending.take(user.workspace, decision.offer)
         took = {
             "wait": (part.taken_us - part.request.received_us) / 1e3,
             **ms,
@@ -166,6 +190,7 @@ class DecisionTurn:
                     policies.zone_of(arrival.fence),
                     policies.store_names.get(arrival.fence.store or ""),
                     policies.store_categories.get(arrival.fence.store or ""),
+                    policies.store_rules.get(arrival.fence.store or "", NO_RULES),
                 )
                 for arrival in seen
                 if arrival.fence is not None

@@ -7,16 +7,17 @@ from uuid import UUID
 import msgspec
 
 from geo_offers import clock, wire
-from geo_offers.errors import Conflict, NotFound
+from geo_offers.errors import Conflict, Invalid, NotFound
 from geo_offers.instants import EPOCH
 from geo_offers.offers import risk
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, check_category, raise_catalog
+from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 _assessment = msgspec.json.Decoder(wire.Assessment)
@@ -40,6 +41,7 @@ class PostgresCampaigns:
                 raise Conflict(f"a workspace has at most {CAMPAIGNS} campaigns that have not ended; end some first")
             await audit(connection, caller, "campaign.write", str(ident))
             await raise_catalog(connection, workspace)
+            await check_caps(connection, workspace)
         return _answer(row)
 
     async def replace(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
@@ -49,9 +51,11 @@ class PostgresCampaigns:
             if held["state"] == CampaignState.ENDED:
                 raise Conflict("this campaign has ended; make a new one")
             await check_category(connection, workspace, body.category)
+            _refuse_other_test(held, body)
             row = await connection.fetchrow(sql("campaign_replace"), workspace, ident, column, caller.id)
             await audit(connection, caller, "campaign.write", str(ident))
             await raise_catalog(connection, workspace)
+            await check_caps(connection, workspace)
         return _answer(row)
 
     async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
@@ -95,6 +99,16 @@ async def _one(connection: Connection, query: str, workspace: UUID, ident: UUID)
     if row is None:
         raise NotFound("there is no such campaign")
     return row
+
+
+def _refuse_other_test(held: Any, body: wire.CampaignBody) -> None:
+    """Invalid where the campaign decides, or may again, and the body is of another test."""
+    before = campaign_of(held["id"], held["version"], held["state"], _body.decode(held["body"]))
+    if before.state not in {CampaignState.APPROVED, CampaignState.PAUSED}:
+        return
+    faults = running_test_faults(before, campaign_of(held["id"], held["version"], held["state"], body))
+    if faults:
+        raise Invalid(faults[0].detail, faults)
 
 
 def _answer(row: Any) -> wire.Campaign:

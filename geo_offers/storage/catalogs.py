@@ -6,8 +6,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from geo_offers import wire
 from geo_offers.errors import NotFound
+from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.pipeline.catalog import Policies
+from geo_offers.pipeline.choice import store_rules
 from geo_offers.storage import rows
 from geo_offers.storage.campaigns import read_campaigns
 from geo_offers.storage.geofences import load_fences
@@ -23,6 +26,8 @@ class _StoreBody(msgspec.Struct):
     name: str
     time_zone: str | None = None
     category: str | None = None
+    caps: list[wire.CapRule] = []
+    budget: wire.Budget | None = None
 
 
 _body = msgspec.json.Decoder(_StoreBody)
@@ -43,11 +48,13 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
         policy=rows.policy(row["name"], row["settings"], workspace),
         campaigns=campaigns,
         store_names={ident: name for ident, name, *_ in stores},
-        store_zones={ident: zone for ident, _, zone, _ in stores if zone is not None},
-        store_categories={ident: category for ident, *_, category in stores if category is not None},
+        store_zones={ident: zone for ident, _, zone, *_ in stores if zone is not None},
+        store_categories={ident: category for ident, _, _, category, _ in stores if category is not None},
+        store_rules={ident: rules for ident, *_, rules in stores if rules != NO_RULES},
     )
 
 
-def _store(row: Any) -> tuple[str, str, ZoneInfo | None, str | None]:
+def _store(row: Any) -> tuple[str, str, ZoneInfo | None, str | None, StoreRules]:
     body = _body.decode(row["body"])
-    return row["id"], body.name, ZoneInfo(body.time_zone) if body.time_zone else None, body.category
+    zone = ZoneInfo(body.time_zone) if body.time_zone else None
+    return row["id"], body.name, zone, body.category, store_rules(body.caps, body.budget)

@@ -24,6 +24,7 @@ from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
 from geo_offers.people.whereabouts import ANYWHERE, UNKNOWN, Locate, Whereabouts
+from geo_offers.pipeline import choice
 from geo_offers.places.fences import FenceId
 from geo_offers.places.geometry import Circle
 from geo_offers.presence import states
@@ -271,6 +272,9 @@ def _policy(name: str, column: bytes) -> WorkspacePolicy:
         store_gap_s=given.store_gap_s,
         quiet=legal_quiet(given.quiet),
         killed=given.paused,
+        caps=choice.cap_rules(given.caps),
+        holdout=given.holdout,
+        weights=choice.weights(given.ranking),
     )
 
 

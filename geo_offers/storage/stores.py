@@ -11,7 +11,7 @@ from geo_offers.pipeline.management import STORES
 from geo_offers.storage import cursors
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import check_category, raise_catalog
+from geo_offers.storage.workspaces import check_caps, check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.StoreBody)
 
@@ -29,6 +29,8 @@ class PostgresStores:
             if created and await connection.fetchval(sql("stores_count"), workspace) > STORES:
                 raise Conflict(f"a workspace has at most {STORES} stores; delete some first")
             await raise_catalog(connection, workspace)
+            if body.caps:
+                await check_caps(connection, workspace)
         return created
 
     async def get(self, workspace: UUID, store: str) -> wire.Store:

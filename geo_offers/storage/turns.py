@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,9 @@ import msgspec
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import Use
+from geo_offers.offers.charging import Purse
+from geo_offers.offers.decisions import offer_id
+from geo_offers.offers.experiment import Ghost
 from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
@@ -24,6 +28,7 @@ from geo_offers.pipeline.ports import (
     VisitRow,
     Writes,
 )
+from geo_offers.pipeline.spending import Fund, Spending
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
@@ -106,6 +111,7 @@ class PostgresTurn:
                     frozenset(row["tags"]),
                     row["visit"],
                     row["special"],
+                    row["ghost"],
                 )
             )
         known = await fetch(sql("turn_known_visits"), _array(visits))
@@ -124,11 +130,24 @@ class PostgresTurn:
             devices=found,
         )
 
+    async def budgets(self, funds: Collection[Fund]) -> Spending:
+        spending = Spending()
+        for workspace, owner, day, total, today in await self._connection.fetch(
+            sql("turn_budgets"),
+            [fund.workspace for fund in funds],
+            [fund.purse.owner for fund in funds],
+            [fund.purse.day for fund in funds],
+        ):
+            spending.totals[workspace, owner] = total
+            spending.days[Fund(workspace, Purse(owner, day))] = today
+        return spending
+
     async def write(self, writes: Writes, *, looked: bool) -> None:
-        """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
+        """Three statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
         await _write_visits(self._connection, _LOCKED, writes, looked=looked)
         if writes.decisions:
             await self._write_decisions(writes.decisions)
+            await self._write_ghosts([(decision, decision.ghost) for decision in writes.decisions if decision.ghost])
 
     async def _write_decisions(self, decisions: Sequence[DecisionRow]) -> None:
         offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
@@ -162,10 +181,28 @@ class PostgresTurn:
             _array([offer.partition for _, offer in offers]),
             [_UNIT.join(offer.categories) for _, offer in offers],
             _array([offer.special for _, offer in offers]),
+            _array([_day(offer.charged.campaign) for _, offer in offers]),
+            _array([_day(offer.charged.store) for _, offer in offers]),
         )
         assert done is not None  # it counts
         if (done["decided"], done["due"]) != (len(decisions), len(offers)):
             raise Unavailable(_THERE)
+
+    async def _write_ghosts(self, ghosts: Sequence[tuple[DecisionRow, Ghost]]) -> None:
+        if ghosts:
+            await self._connection.execute(
+                sql("turn_write_ghosts"),
+                _array([decision.user for decision, _ in ghosts]),
+                _array([decision.at_us for decision, _ in ghosts]),
+                _array([offer_id(decision.id) for decision, _ in ghosts]),
+                _array([decision.workspace for decision, _ in ghosts]),
+                _array([ghost.campaign for _, ghost in ghosts]),
+                [ghost.store for _, ghost in ghosts],
+                [ghost.fence for _, ghost in ghosts],
+                [_UNIT.join(sorted(ghost.tags)) for _, ghost in ghosts],
+                _array([ghost.visit for _, ghost in ghosts]),
+                _array([ghost.special for _, ghost in ghosts]),
+            )
 
 
 async def _write_visits(connection: Connection, lock: Sequence[str | None], writes: Writes, *, looked: bool) -> bool:
@@ -226,6 +263,10 @@ def _array(values: Collection[UUID | int | float | str | None]) -> str:
     Texts: words of ours, without control characters.
     """
     return "{" + msgspec.json.encode(values).decode()[1:-1] + "}"
+
+
+def _day(day: date | None) -> str | None:
+    return None if day is None else day.isoformat()
 
 
 def _locked(row: Any) -> LockedUser:

@@ -7,6 +7,7 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Fault, Invalid, NotFound
+from geo_offers.offers import caps
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
@@ -47,6 +48,8 @@ class PostgresWorkspaces:
                 raise NotFound("this workspace is gone")
             settings = msgspec.structs.replace(rows.settings(row["settings"], workspace), **given)
             await connection.execute(sql("workspace_change"), workspace, msgspec.json.encode(settings))
+            if "caps" in given:
+                await check_caps(connection, workspace)
         return _state(row["id"], row["name"], settings)
 
 
@@ -67,6 +70,19 @@ async def check_category(connection: Connection, workspace: UUID, category: str 
 async def raise_catalog(connection: Connection, workspace: UUID) -> None:
     """Tell every process that decides for this workspace to read it again; with the commit of what has changed."""
     await connection.execute(sql("workspace_catalog_raise"), workspace)
+
+
+async def check_caps(connection: Connection, workspace: UUID) -> None:
+    """Invalid where more rules could hold for one decision than may.
+
+    Asked after the workspace's row was changed: of two changes at once the second waits there, and sees the first.
+    """
+    found = await connection.fetchrow(sql("caps_in_force"), workspace)
+    assert found is not None  # it was changed just now
+    if sum(found) > caps.MAX_RULES:
+        told = f"the workspace has {found['workspace']}, a store {found['store']}, a campaign {found['campaign']}"
+        detail = f"At most {caps.MAX_RULES} rules can hold for one decision: {told}; drop some."
+        raise Invalid(detail, (Fault("/caps", "too_many", detail),))
 
 
 async def audit(connection: Connection, caller: Caller, action: str, subject: str) -> None:

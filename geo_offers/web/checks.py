@@ -1,7 +1,7 @@
 """What the managers' calls check of names, texts, zones and pages beyond the types of `wire`."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,6 +20,12 @@ JOINERS: Final = frozenset("\u200c\u200d")  # Persian is not written without one
 def invalid(pointer: str, code: str, detail: str) -> Invalid:
     """One fault as the error that tells it."""
     return Invalid(detail, (Fault(pointer, code, detail),))
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Invalid where there are any."""
+    if faults:
+        raise Invalid(faults[0].detail, tuple(faults[:20]))
 
 
 def page_limit(given: Given) -> int:

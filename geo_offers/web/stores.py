@@ -5,9 +5,11 @@ from typing import Final
 import msgspec
 
 from geo_offers import wire
+from geo_offers.offers import budgets
+from geo_offers.pipeline.choice import budget, cap_faults
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone, page_limit, path_text, refuse_unsafe
+from geo_offers.web.checks import check_zone, page_limit, path_text, refuse, refuse_unsafe
 
 
 async def put_store(services: Services, given: Given) -> Reply:
@@ -16,6 +18,7 @@ async def put_store(services: Services, given: Given) -> Reply:
     refuse_unsafe(body)
     if body.time_zone is not None:
         check_zone(body.time_zone, "/time_zone")
+    refuse(cap_faults(body.caps) + budgets.faults(budget(body.budget), "/budget"))
     created = await services.stores.put(given.caller.workspace, store, body)
     return Reply(wire.Store(id=store, **msgspec.structs.asdict(body)), 201 if created else 200)
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from geo_offers import wire
 from geo_offers.people.public_days import is_region
+from geo_offers.pipeline.choice import cap_faults
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone, invalid, page_limit, refuse_unsafe
+from geo_offers.web.checks import check_zone, invalid, page_limit, refuse, refuse_unsafe
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -24,6 +25,8 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
         check_zone(patch.time_zone, "/time_zone")
     if patch.quiet is not UNSET:
         _check_quiet(patch.quiet)
+    if not isinstance(patch.caps, UnsetType):
+        refuse(cap_faults(patch.caps))
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
 
 

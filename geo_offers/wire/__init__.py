@@ -8,6 +8,7 @@ from geo_offers.wire.audience import *
 from geo_offers.wire.audit import *
 from geo_offers.wire.base import *
 from geo_offers.wire.campaigns import *
+from geo_offers.wire.choice import *
 from geo_offers.wire.consents import *
 from geo_offers.wire.decisions import *
 from geo_offers.wire.people import *

@@ -7,7 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from geo_offers.wire.base import LINK, Answer, Count, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.base import LINK, Answer, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.choice import Budget, CapRules, Share
 from geo_offers.wire.words import BodyText, Plural, TextFields, TitleText
 
 
@@ -37,17 +38,12 @@ class Schedule(Request, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-class Window(Request, frozen=True, kw_only=True):
-    n: Annotated[int, Meta(ge=1, le=744)]
-    unit: Literal["hour", "day", "week", "month"]
+class Variant(Request, frozen=True, kw_only=True):
+    """One arm of a test: its share of those who are not held out; texts where they are not the campaign's."""
 
-
-class CapRule(Request, frozen=True, kw_only=True):
-    limit: Count
-    window: Window
-    mode: Literal["rolling", "calendar"] = "rolling"
-    scope: Literal["user", "user_store", "user_campaign", "user_tag"] = "user_campaign"
-    tag: Identifier | None = None
+    id: Identifier
+    share: Share
+    texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)] | None = None
 
 
 class Stakes(Request, frozen=True, kw_only=True):
@@ -64,12 +60,16 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)]
     fields: TextFields = {}
     schedule: Schedule = Schedule()
-    caps: Annotated[list[CapRule], Meta(max_length=10)] = []
+    caps: CapRules = []
+    budget: Budget | None = None
     stakes: Stakes = Stakes()
+    value: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.0
+    margin: Share = 0.0
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     category: Identifier | None = None
     special: bool = False
-    holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0
+    holdout: Share = 0.1
+    variants: Annotated[list[Variant], Meta(max_length=8)] = []
     data: Annotated[
         dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=500)]], Meta(max_length=16)
     ] = {}

@@ -21,6 +21,7 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.choice import Budget, CapRules, Ranking, Share
 from geo_offers.wire.consents import ConsentTexts
 
 Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
@@ -42,7 +43,9 @@ class Workspace(Request, frozen=True, kw_only=True):
     place_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] = 1_800
     store_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] = 86_400
     quiet: Annotated[list[LegalQuiet], Meta(max_length=20)] = []
-    holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0
+    holdout: Share = 0.03
+    caps: CapRules = []
+    ranking: Ranking = Ranking()
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
@@ -55,7 +58,9 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     place_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] | UnsetType = UNSET
     store_gap_s: Annotated[int, Meta(ge=0, le=2_678_400)] | UnsetType = UNSET
     quiet: Annotated[list[LegalQuiet], Meta(max_length=20)] | UnsetType = UNSET
-    holdout: Annotated[float, Meta(ge=0, le=0)] | UnsetType = UNSET
+    holdout: Share | UnsetType = UNSET
+    caps: CapRules | UnsetType = UNSET
+    ranking: Ranking | UnsetType = UNSET
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
@@ -80,6 +85,8 @@ class StoreBody(Request, frozen=True, kw_only=True):
     hours: Annotated[list[OpeningHours], Meta(max_length=50)] = []
     time_zone: Zone | None = None
     category: Identifier | None = None
+    caps: CapRules = []
+    budget: Budget | None = None
 
 
 class Store(StoreBody, frozen=True, kw_only=True):

@@ -222,7 +222,9 @@ SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
 -- $1 user, $2 device, $3 workspace: what this device caused. Returns how many devices the person still has.
 WITH offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
 events AS (DELETE FROM offer_event e USING offers o WHERE e.offer = o.id RETURNING 1),
-reserved AS (DELETE FROM reservation r USING offers o WHERE r.user_id = $1 AND r.offer = o.id RETURNING 1),
+reserved AS (
+    DELETE FROM reservation r WHERE r.user_id = $1 AND (r.offer IN (SELECT id FROM offers) OR r.ghost AND r.visit IN (
+        SELECT id FROM visit WHERE user_id = $1 AND device = $2)) RETURNING 1),
 visits AS (DELETE FROM visit WHERE user_id = $1 AND device = $2 RETURNING enter_decision, dwell_decision, exit_decision),
 decisions AS (
     DELETE FROM decision d USING visits v WHERE d.id IN (v.enter_decision, v.dwell_decision, v.exit_decision) RETURNING 1),

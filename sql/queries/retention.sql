@@ -53,6 +53,11 @@ DELETE FROM decision WHERE id = ANY (ARRAY(
 DELETE FROM reservation WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
+-- name: retention_budget_days
+-- Days of budgets, not their totals.
+DELETE FROM budget WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM budget WHERE day > '-infinity' AND day < statement_timestamp() - $2::text::interval LIMIT $1));
+
 -- name: retention_offers
 -- With what was told of them: erasure and export find it by its offer.
 WITH old AS MATERIALIZED (
@@ -100,6 +105,8 @@ oldest (kind, at) AS (
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'decisions'))
     UNION ALL SELECT 'reservations', (SELECT min(created_at) FROM reservation
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'reservations'))
+    UNION ALL SELECT 'budget_days', (SELECT min(day)::timestamptz FROM budget
+        WHERE day > '-infinity' AND day < (SELECT until FROM bound WHERE kind = 'budget_days'))
     UNION ALL SELECT 'offers', (SELECT min(created_at) FROM offer f
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'offers')
           AND NOT EXISTS (SELECT FROM outbox o WHERE o.offer = f.id))

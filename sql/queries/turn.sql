@@ -24,11 +24,15 @@ SELECT id, catalog_version FROM workspace WHERE id = ANY ($1::uuid[]);
 
 -- name: turn_uses
 -- $1 users, $2 start of the longest window of each. Reservations in use, newest first; the caps' own limits bound them.
-SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special
+SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special, r.ghost
 FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
 CROSS JOIN LATERAL (
-    SELECT at, campaign, store, fence, tags, visit, special FROM reservation x
+    SELECT at, campaign, store, fence, tags, visit, special, ghost FROM reservation x
     WHERE x.user_id = t.id AND x.at > t.since AND x.state < 2 ORDER BY x.at DESC LIMIT 20000) r;
+
+-- name: turn_budgets
+-- The function of migration 0005. $1 workspaces, $2 owners, $3 days.
+SELECT of_workspace, of_owner, on_day, total, today FROM turn_budgets($1::uuid[], $2::text[], $3::date[]);
 
 -- name: turn_known_visits
 -- $1 visits of this turn's transitions: what an earlier attempt has already committed.
@@ -66,18 +70,20 @@ WITH decided AS (
 made AS MATERIALIZED (
     SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
            decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,
-           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition, categories, special
+           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition, categories, special, campaign_day, store_day
     FROM unnest($10::text::uuid[], $11::text::bigint[], $12::text::uuid[], $13::text::uuid[], $14::text::uuid[], $15::text[],
                 $16::text[], $17::text[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[], $21::text::text[],
                 $22::text::text[], $23::bytea[], $24::text::bigint[], $25::text::bigint[], $26::text::smallint[],
-                $27::text[], $28::text::boolean[])
+                $27::text[], $28::text::boolean[], $29::text::date[], $30::text::date[])
         q (user_id, at, offer, workspace, campaign, store, fence, tags, device, decision, visit, trigger, lane, message,
-           created, expires, partition, categories, special)),
+           created, expires, partition, categories, special, campaign_day, store_day)),
 reserved AS (
-    INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, categories, special)
+    INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, categories, special,
+                             campaign_day, store_day)
     SELECT user_id, at, offer, workspace, campaign, store, fence,
            CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit,
-           CASE WHEN categories = '' THEN '{}' ELSE string_to_array(categories, E'\x1f') END, special
+           CASE WHEN categories = '' THEN '{}' ELSE string_to_array(categories, E'\x1f') END, special, campaign_day,
+           store_day
     FROM made RETURNING 1),
 offered AS (
     INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
@@ -88,6 +94,16 @@ due AS (
     INSERT INTO outbox (offer, workspace, partition, lane, due)
     SELECT offer, workspace, partition, lane, created_at FROM made RETURNING 1)
 SELECT (SELECT count(*) FROM decided) AS decided, (SELECT count(*) FROM due) AS due;
+
+-- name: turn_write_ghosts
+-- The places of people held out: $1 users, $2 instants, $3 the offers that were not made, $4 workspaces, $5 campaigns,
+-- $6 stores, $7 fences, $8 tags, $9 visits, $10 whether it would have been a special offer. Kept from the first, since nothing can release them. No budget is charged.
+INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, special, state, ghost)
+SELECT user_id, 'epoch'::timestamptz + at * interval '1 us', offer, workspace, campaign, store, fence,
+       CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit, special, 1, true
+FROM unnest($1::text::uuid[], $2::text::bigint[], $3::text::uuid[], $4::text::uuid[], $5::text::uuid[], $6::text[],
+            $7::text[], $8::text[], $9::text::uuid[], $10::text::boolean[])
+    q (user_id, at, offer, workspace, campaign, store, fence, tags, visit, special);
 
 -- name: partitions_claim
 -- $1 owner, $2 lease in seconds. Takes what is free, renews what is ours; the epoch rises when the owner changes. What is

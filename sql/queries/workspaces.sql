@@ -14,6 +14,13 @@ UPDATE workspace SET settings = $2, catalog_version = catalog_version + 1 WHERE 
 -- With every change of campaigns or stores, in its transaction and after it: the row is locked for the shortest time.
 UPDATE workspace SET catalog_version = catalog_version + 1 WHERE id = $1;
 
+-- name: caps_in_force
+-- $1 workspace. The most rules that can hold for one decision: the workspace's, and the most of any store and of any campaign.
+SELECT cap_rules(w.settings) AS workspace,
+       coalesce((SELECT max(cap_rules) FROM store WHERE workspace = w.id AND cap_rules > 0), 0) AS store,
+       coalesce((SELECT max(cap_rules) FROM campaign WHERE workspace = w.id AND state <> 'ended'), 0) AS campaign
+FROM workspace w WHERE w.id = $1;
+
 -- name: workspaces_all
 SELECT id FROM workspace ORDER BY id;
 

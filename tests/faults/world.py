@@ -97,11 +97,14 @@ class World:
         await self.good("PATCH", "/v1/workspace", "manager", {"place_gap_s": 0, "store_gap_s": 0})
 
     async def campaign(self, **more: Any) -> str:
+        """An approved campaign in a workspace that holds nobody out."""
+        await self.good("PATCH", "/v1/workspace", "manager", {"holdout": 0})
         body = {
             "name": "hello",
             "objective": "visit",
             "trigger": {"on": "enter", "fences": {"set": "grid"}},
             "texts": {"en": {"title": "Welcome to {fence}", "body": "Good to see you"}},
+            "holdout": 0,
         }
         made = await self.good("POST", "/v1/campaigns", "manager", body | more)
         await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "manager")

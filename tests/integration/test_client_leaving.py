@@ -21,6 +21,7 @@ CAMPAIGN = {
     "objective": "visit",
     "trigger": {"on": "enter", "fences": {"set": "stores"}},
     "texts": {"en": {"title": "Warm rolls", "body": "Fresh until noon."}},
+    "holdout": 0,
 }
 TRIES = 5
 
@@ -30,6 +31,7 @@ async def town(service):
     """One store with a campaign; gives a key for phones."""
     async with Client(service.url, await service.make_key()) as client:
         await client.manager.put_geofence("stores", "main-street", STORE)
+        await client.manager.patch_workspace(wire.WorkspacePatch(holdout=0))
         campaign = await client.manager.create_campaign(msgspec.convert(CAMPAIGN, wire.CampaignBody))
         await client.manager.submit(campaign.id)
     return await service.make_key("app")

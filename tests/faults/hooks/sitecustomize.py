@@ -1,9 +1,11 @@
 """Plants faults in a child process: Python loads a module of this name before it runs a program.
 
 FAULTS_KILL_FILE names a file; while the file holds the name of a point, the process dies there as by kill -9.
+FAULTS_PARTITIONS, as 64-127: the process owns these partitions alone, and leaves the others to others.
 FAULTS_STUMBLE_MPS: a fix of this speed cannot be stepped, and the error names all that is known of it.
 """
 
+import asyncio
 import functools
 import os
 import signal
@@ -11,11 +13,15 @@ from pathlib import Path
 
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.pipeline.devices import Devices
+from geo_offers.pipeline.partitions import LEASE_S, Ownership
 from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.storage.outbox import PostgresOutbox
-from geo_offers.storage.turns import PostgresTurn
+from geo_offers.storage.pool import transaction
+from geo_offers.storage.queries import sql
+from geo_offers.storage.turns import PostgresPartitions, PostgresTurn
 
 KILL_FILE = os.environ.get("FAULTS_KILL_FILE")
+PARTITIONS = os.environ.get("FAULTS_PARTITIONS")
 STUMBLE_MPS = os.environ.get("FAULTS_STUMBLE_MPS")
 
 
@@ -43,6 +49,24 @@ dies_after(PostgresOutbox, "claim", "claimed", of_note=bool)
 dies_after(PostgresOutbox, "recheck", "marked as being sent", of_note=lambda looked: bool(looked.ready))
 dies_after(WebhookLane, "send", "accepted, not recorded")
 dies_after(PostgresOutbox, "finish", "recorded", of_note=bool)
+
+if PARTITIONS is not None:
+    first, last = map(int, PARTITIONS.split("-"))
+    free = "FROM partition WHERE owner IS DISTINCT FROM $1"
+    assert sql("partitions_claim").count(free) == 1
+    claim_some = sql("partitions_claim").replace(free, f"{free} AND id BETWEEN {first} AND {last}")
+
+    async def claim(self, owner, lease_s):
+        async with transaction(self._pool, []) as connection:
+            return {row["id"]: row["epoch"] for row in await connection.fetch(claim_some, owner, lease_s)}
+
+    async def take_all(self):
+        while len(self.epochs) <= last - first:
+            self.epochs = await self._store.claim(self.owner, LEASE_S)
+            await asyncio.sleep(0.1)
+
+    PostgresPartitions.claim = claim
+    Ownership.take_all = take_all
 
 if STUMBLE_MPS is not None:
     real_step = Devices.step

@@ -252,7 +252,7 @@ async def test_a_campaign_with_a_fault_is_refused_with_its_place(site):
         ({"data": {"k": "a\u0000"}}, "/data/k"),
         ({"priority": 1e6}, "/priority"),
         ({"state": "approved"}, "/state"),
-        ({"holdout": 0.5}, "/holdout"),
+        ({"holdout": 1.5}, "/holdout"),
         ({"objective": "money"}, "/objective"),
     ]
     for change, pointer in cases:

@@ -36,12 +36,14 @@ async def test_a_new_workspace_has_the_defaults(site):
         "place_gap_s": 1800,
         "store_gap_s": 86400,
         "quiet": [],
-        "holdout": 0.0,
+        "holdout": 0.03,
         "age": "vouched",
         "user_proof": "off",
         "paused": False,
         "categories": [],
         "consent_texts": {},
+        "caps": [],
+        "ranking": {"value": 1.0, "margin": 1.0, "fit": 1.0, "expiry": 0.5, "fatigue": 1.0},
     }
 
 
@@ -93,7 +95,7 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"id": "00000000-0000-0000-0000-000000000000"}, "/id"),
         ({"role": "owner"}, "/role"),
         ({"place_gap_s": -1}, "/place_gap_s"),
-        ({"holdout": 0.5}, "/holdout"),
+        ({"holdout": 1.5}, "/holdout"),
         ({"quiet": [{}]}, "/quiet/0"),
         ({"quiet": [{"days": ["sun"]}, {"start": "20:00"}]}, "/quiet/1"),
         ({"quiet": [{"holidays": "XX"}]}, "/quiet/0/holidays"),

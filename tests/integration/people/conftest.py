@@ -148,12 +148,13 @@ class Api:
             "properties": {"name": "Main Street", "radius_m": 100, "detect": {"mode": "raw"}},
         }
         await self.good("PUT", "/v1/geofences/stores/main", "owner", feature)
-        await self.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0})
+        await self.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0, "holdout": 0})
         body = {
             "name": "Rolls",
             "objective": "visit",
             "trigger": {"on": "enter", "fences": {"set": "stores"}},
             "texts": {"en": {"title": "Warm rolls", "body": "Until noon"}},
+            "holdout": 0,
         } | campaign
         made = await self.good("POST", "/v1/campaigns", "owner", body)
         await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "owner")

@@ -24,6 +24,7 @@ async def another(api, **changes):
         "trigger": {"on": "enter", "fences": {"set": "stores"}},
         "texts": {"en": {"title": "Warm cakes", "body": "Until noon"}},
         "priority": 9,
+        "holdout": 0,
     }
     return str((await api.good("POST", "/v1/campaigns", "editor", body | changes))["id"])
 

@@ -31,6 +31,7 @@ CAMPAIGN = {
     "objective": "visit",
     "trigger": {"on": "enter", "fences": {"set": "stores"}},
     "texts": {"en": {"title": "Warm rolls at {store}", "body": "Fresh until noon."}},
+    "holdout": 0,
 }
 
 
@@ -88,8 +89,9 @@ async def test_the_walk_of_the_readme_ends_with_an_offer_and_a_withdrawal(clone)
     out, err = await said_by(f"{script}\nkill $!\nwait $!\n", clone)
     listening = f"listening on http://127.0.0.1:{port}\n"
     assert out.count(listening) == 1, err
-    fence, submitted, rhythm, pinged, decisions, consent = answers(out.replace(listening, ""))
+    fence, workspace, submitted, rhythm, pinged, decisions, consent = answers(out.replace(listening, ""))
     assert fence["fence"] == "stores/main-street"
+    assert workspace["holdout"] == 0
     assert submitted["state"] == "approved"
     assert rhythm["max"] == 3
     assert [seen["type"] for seen in pinged["transitions"]] == ["enter"]
@@ -104,6 +106,7 @@ async def test_the_python_of_the_readme_prints_the_offer(service, monkeypatch, t
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     async with Client(service.url, await service.make_key()) as client:
         await client.manager.put_geofence("stores", "main-street", STORE)
+        await client.manager.patch_workspace(wire.WorkspacePatch(holdout=0))
         campaign = await client.manager.create_campaign(msgspec.convert(CAMPAIGN, wire.CampaignBody))
         await client.manager.submit(campaign.id)
     program = printed("python").replace("http://127.0.0.1:8080", service.url)

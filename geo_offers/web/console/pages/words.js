@@ -34,9 +34,11 @@ const GATES = {
   rhythm_gap: "Long enough after the last one",
   place_gap: "No offer around here just now",
   store_gap: "Store not heard lately",
-  cap: "Under the campaign's caps",
+  cap: "Under the caps",
+  budget: "Within the budgets",
   ranking: "Best of the campaigns that fit",
   outranked: "Best of the campaigns that fit",
+  experiment: "Not among those held out",
   render: "Text in their language",
 };
 
@@ -112,6 +114,11 @@ const GATE_DETAILS = {
   place_gap: (d, at) => (d.visit_answered ? "this visit had one" : `${apart(d.gap_s / 3600)}${again(d, at)}`),
   store_gap: (d, at) => `${apart(d.gap_s / 3600)}${again(d, at)}`,
   cap: (d, at) => (d.limit === undefined ? count(d.rules, "cap") : `${d.used} of ${d.limit} in ${count(d.n, d.unit)}${again(d, at)}`),
+  budget: (d) => {
+    const spent = d[d.level ?? "campaign"] ?? d.store;
+    return spent ? `${spent.used ?? 0}${spent.total ? ` of ${spent.total}` : ""} given, ${spent.today ?? 0}${spent.per_day ? ` of ${spent.per_day}` : ""} today` : "none set";
+  },
+  experiment: (d) => (d.by ? `by the ${d.by}` : d.arm === "main" ? "" : d.arm),
   ranking: (d) => (d.candidates === 1 ? "the only one" : `of ${d.candidates}`),
   render: (d) => (d.locale === d.wanted ? language(d.locale) : `${language(d.locale)}; they read ${language(d.wanted)}`),
 };
