@@ -17,6 +17,7 @@ from geo_offers.web import (
     me,
     ops,
     pings,
+    private,
     stores,
     stream,
     workspace,
@@ -36,6 +37,7 @@ CALLS: Final[tuple[Call, ...]] = (
     *stores.CALLS,
     *geofences.CALLS,
     *imports.CALLS,
+    *private.CALLS,
     *campaigns.CALLS,
     *decisions.CALLS,
 )

@@ -10,5 +10,6 @@ from geo_offers.wire.decisions import *
 from geo_offers.wire.people import *
 from geo_offers.wire.pings import *
 from geo_offers.wire.places import *
+from geo_offers.wire.private import *
 from geo_offers.wire.push import *
 from geo_offers.wire.rights import *

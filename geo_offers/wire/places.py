@@ -21,6 +21,7 @@ from geo_offers.wire.base import (
     Zone,
 )
 from geo_offers.wire.people import QuietHours
+from geo_offers.wire.private import FenceApproval
 
 
 class Workspace(Request, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class GeofenceState(Answer, frozen=True, kw_only=True):
     version: int
     updated_at: datetime
     feature: msgspec.Raw
+    approval: FenceApproval | None = None
 
 
 class GeofencePage(Page, frozen=True, kw_only=True):
