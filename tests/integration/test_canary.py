@@ -231,7 +231,9 @@ async def test_a_place_that_a_person_named_comes_out_to_them_alone_and_what_it_h
         for path, key in (("/v1/decisions", "manager"), ("/metrics", "manager"), ("/v1/me/export", other.token)):
             ears.note(json.dumps((await made.call("GET", path, key)).body))
         assert await rows.fetchval("SELECT count(*) FROM visit") == 0
-        for table in [row[0] for row in await rows.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]:
+        for table in [
+            row[0] for row in await rows.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ]:
             held = [row[0] for row in await rows.fetch(f'SELECT t::text FROM "{table}" t')]
             assert bool(_found_in("\n".join(held))) == (table == "app_user"), table
         assert str(LAT) in json.dumps(await made.good("GET", "/v1/me/export", phone.token))
