@@ -5,7 +5,21 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from bench import calibrated, exactness, growth, live, lookup, pings, profile, report, restart, savings, start, turns
+from bench import (
+    calibrated,
+    exactness,
+    growth,
+    live,
+    lookup,
+    pings,
+    profile,
+    report,
+    restart,
+    savings,
+    seclusion,
+    start,
+    turns,
+)
 from bench.detection import measure as detection
 
 
@@ -35,6 +49,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "profile": profile,
     "pings": pings,
     "restart": restart,
+    "seclusion": seclusion,
     "start": start,
     "turns": turns,
 }
