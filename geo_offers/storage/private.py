@@ -121,7 +121,10 @@ class PostgresPrivatePlaces:
         async with transaction(self._pool, [workspace]) as connection:
             await self._hold(connection, workspace)
             row = await connection.fetchrow(sql("private_place_get"), workspace, draft.id)
-            if row is None or row["feature"] != draft.feature:
+            if row is not None and row["feature"] == draft.feature:
+                lying = await connection.fetch(sql("private_geofences_sets"), workspace, draft.id)
+                concerns({fence["set_id"] for fence in lying})  # it may be here again because its answer was lost
+            else:
                 box = box_of(draft.geometry)
                 put = draft.id, draft.category, draft.feature, *box
                 (row,) = await connection.fetch(sql("private_place_put"), workspace, *put)

@@ -77,6 +77,10 @@ SELECT set_id, external_id FROM geofence
 WHERE workspace = $1 AND private_places @> ARRAY[$2::text] AND cardinality(approvers) < $3
 ORDER BY set_id, external_id LIMIT $4;
 
+-- name: private_geofences_sets
+-- $1 workspace, $2 a private place.
+SELECT DISTINCT set_id FROM geofence WHERE workspace = $1 AND private_places @> ARRAY[$2::text];
+
 -- name: private_geofences
 -- $1 workspace. Geofences that lie over private places, with the categories of these.
 SELECT g.set_id, g.external_id, array_agg(DISTINCT p.category ORDER BY p.category) AS categories

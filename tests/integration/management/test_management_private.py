@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from geo_offers.errors import Unavailable
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.private import PrivateMemory
@@ -174,6 +175,21 @@ async def test_a_place_that_is_put_as_it_is_lets_approved_geofences_be_and_one_t
     await put(site, CLINIC, clinic(site))
     assert is_on(site)
     assert (await put(site, CLINIC, clinic(site, radius_m=120)))["waiting"] == ["city/shop"]
+    assert not is_on(site)
+
+
+async def test_a_place_that_is_put_again_after_a_lost_answer_brings_the_memory_of_geofences_along(site, monkeypatch):
+    await put(site, SHOP, site.point(LON, LAT, radius_m=50))
+    follow = site.services.fence_memory.follow
+
+    async def away(*_):
+        raise Unavailable("the database is away")
+
+    monkeypatch.setattr(site.services.fence_memory, "follow", away)
+    assert (await site.call("PUT", CLINIC, clinic(site))).status == 503
+    assert is_on(site)  # memory does not know yet
+    monkeypatch.setattr(site.services.fence_memory, "follow", follow)
+    assert (await put(site, CLINIC, clinic(site)))["waiting"] == ["city/shop"]
     assert not is_on(site)
 
 
