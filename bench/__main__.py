@@ -17,6 +17,7 @@ from bench import (
     report,
     restart,
     savings,
+    seclusion,
     start,
     turns,
 )
@@ -50,6 +51,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "profile": profile,
     "pings": pings,
     "restart": restart,
+    "seclusion": seclusion,
     "start": start,
     "turns": turns,
 }

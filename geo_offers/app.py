@@ -24,6 +24,7 @@ from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.partitions import Ownership
+from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.pipeline.tokens import AccessTokens
@@ -41,6 +42,7 @@ from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
+from geo_offers.storage.private import PostgresPrivatePlaces, load_private
 from geo_offers.storage.proofs import log_heads
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.stores import PostgresStores
@@ -174,6 +176,10 @@ class _Parts:
         engine = Engine(catalog, PostgresDevices(pool), turn, figures, self.ownership, limits=limits)
         self._tokens = AccessTokens(PostgresServiceKeys(pool))
         geofences = PostgresGeofences(pool, self.ownership.owner)
+        fence_memory, private_places = (
+            FenceMemory(catalog, geofences),
+            PostgresPrivatePlaces(pool, self.ownership.owner),
+        )
         self.services = Services(
             engine=engine,
             catalog=catalog,
@@ -187,7 +193,9 @@ class _Parts:
             workspaces=PostgresWorkspaces(pool),
             stores=PostgresStores(pool),
             geofences=geofences,
-            fence_memory=FenceMemory(catalog, geofences),
+            fence_memory=fence_memory,
+            private_places=private_places,
+            private_memory=PrivateMemory(catalog, private_places, fence_memory),
             imports=PostgresImports(pool, self.ownership.owner),
             reader=reader,
             campaigns=PostgresCampaigns(pool),
@@ -210,6 +218,7 @@ class _Parts:
         stack.push_async_callback(self.let_go)
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
         async for workspace, pages in load_fences(self._pool):
+            await self.services.private_memory.load(workspace, load_private(self._pool, workspace))
             await self.services.fence_memory.load(workspace, pages)
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:

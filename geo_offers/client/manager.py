@@ -66,6 +66,26 @@ class Manager:
             for fence in page.items:
                 yield fence
 
+    async def approve_geofence(self, set_id: str, external_id: str) -> wire.GeofenceState:
+        """Let a geofence be that lies over a private place; two may, and not whoever wrote it last."""
+        return await self._ask("POST", path("geofences", set_id, external_id, "approve"), wire.GeofenceState)
+
+    # ------------------------------------------------------------------------------------------ private places
+    async def put_private_place(self, place: str, feature: Mapping[str, Any]) -> wire.PrivatePlaceState:
+        """Put a GeoJSON Feature with a category; `waiting` names the geofences over it that are off now."""
+        return await self._ask("PUT", path("private-places", place), wire.PrivatePlaceState, feature)
+
+    async def private_place(self, place: str) -> wire.PrivatePlaceState:
+        return await self._ask("GET", path("private-places", place), wire.PrivatePlaceState)
+
+    async def delete_private_place(self, place: str) -> None:
+        await self._delete(path("private-places", place))
+
+    async def private_places(self) -> AsyncIterator[wire.PrivatePlaceState]:
+        async for page in self._pages(path("private-places"), {}, wire.PrivatePlacePage):
+            for place in page.items:
+                yield place
+
     # ------------------------------------------------------------------------------------------ many geofences
     async def create_import(
         self,

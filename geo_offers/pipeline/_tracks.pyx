@@ -1053,6 +1053,7 @@ cdef class Tracks:
         cdef Ping* ping
         cdef bint left = False
         cdef int64_t heard_us
+        cdef bint asked = False
         cdef Table table = None if index is None else index.kernel
         cdef Borders borders = None if table is None else index.borders
         cdef timespec began, ended
@@ -1062,6 +1063,8 @@ cdef class Tracks:
             self._scratch(n)
         self.requests += 1
         self.looked = 0
+        if private is not None:
+            asked = self._find_private(batch, private)
         for k in range(n):
             GO_PREFETCH(self.by_device + (mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask))
         for k in range(n):
@@ -1084,7 +1087,7 @@ cdef class Tracks:
                 heard_us = one.heard_us
                 code[k] = self._admit(one, batch.pings + k, number, received_us)
                 if code[k] == STEP and (private is not None or one.flags & VEILED):
-                    code[k] = self._seclude(slot, batch, k, private, index)
+                    code[k] = self._seclude(slot, batch, k, private, index, asked)
                     if code[k] != STEP:
                         one.heard_us = heard_us
         many = 0
@@ -1122,19 +1125,36 @@ cdef class Tracks:
                 left = True
         return left
 
-    cdef int _seclude(self, int32_t slot, Batch batch, Py_ssize_t number, private, index) except -1:
-        """As `seclusion.secluded`, STEP for None. Of a position all but rare cases are answered by the table."""
-        cdef Ping* ping = batch.pings + number
+    cdef bint _find_private(self, Batch batch, private) noexcept:
+        """Leaves in `placed` of each ping whether private places hold it: 0 for none, else 1, 2 where one may.
+
+        False where no table knows.
+        """
         cdef Table table = None if private is None else private.kernel
-        cdef int32_t count
-        cdef int k
-        if not self.records[slot].flags & VEILED and not ping.region and table is not None:
-            table.find(&ping.lat, &ping.lon, 1, &count)
-            for k in range(count):
-                if table.hits[k] >= 0:
-                    return PRIVATE
-            if not count:
-                return STEP
+        cdef Py_ssize_t k
+        cdef int32_t j, *hits
+        cdef bint known
+        if table is None:
+            return False
+        for k in range(batch.count):
+            known = -90 <= batch.pings[k].lat <= 90 and -180 <= batch.pings[k].lon <= 180
+            self.lat[k], self.lon[k] = (batch.pings[k].lat, batch.pings[k].lon) if known else (0.0, 0.0)
+        table.find(self.lat, self.lon, batch.count, self.counts)
+        hits = table.hits
+        for k in range(batch.count):
+            self.placed[k] = 0
+            for j in range(self.counts[k]):
+                self.placed[k] = 1 if hits[j] >= 0 or self.placed[k] == 1 else 2
+            hits += self.counts[k]
+        return True
+
+    cdef int _seclude(
+        self, int32_t slot, Batch batch, Py_ssize_t number, private, index, bint asked
+    ) except -1:
+        """As `seclusion.secluded`, STEP for None. asked: the table of private places was, and knows but rare cases."""
+        if asked and not batch.pings[number].region and not self.records[slot].flags & VEILED:
+            if self.placed[number] < 2:
+                return PRIVATE if self.placed[number] else STEP
         hidden = secluded(batch[number], self.wheres.get(slot), private, index)
         return STEP if hidden is None else hidden
 

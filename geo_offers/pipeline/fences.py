@@ -99,8 +99,7 @@ class FenceMemory:
                     await self._install(key[0], change.put, change.dropped, covers)
                 except BaseException as error:
                     if isinstance(error, Unavailable) or not isinstance(error, GeoOffersError):
-                        self._doubtful[key] = None
-                        self._any_doubtful.set()
+                        self._doubt(key)
                     raise
         return change.answer
 
@@ -157,6 +156,21 @@ class FenceMemory:
                 self._arriving.remove(entry)
 
     # ------------------------------------------------------------------------------------------ doubt
+    def doubt(self, workspace: UUID, sets: Iterable[str]) -> None:
+        """Somebody else may have changed fences of these sets; memory follows sooner or later."""
+        for set_id in sets:
+            self._doubt((workspace, set_id))
+
+    def _doubt(self, key: SetKey) -> None:
+        self._doubtful[key] = None
+        self._any_doubtful.set()
+
+    async def follow(self, workspace: UUID, sets: Iterable[str]) -> None:
+        """Memory holds of these sets, if they are in doubt, what the database holds, once this returns."""
+        for set_id in sets:
+            async with self._lock((workspace, set_id)):
+                await self._mend((workspace, set_id))
+
     async def run(self) -> None:
         """Mends the sets in doubt until cancelled: at once, and while the database is away ever more seldom."""
         pause_s = RETRY_S

@@ -85,8 +85,19 @@ class Placed:
 
 
 class Geofences(Protocol):
-    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft, admit: Admit) -> SetChange[Placed]:
-        """Insert or replace. Conflict where the set is full."""
+    async def put(
+        self, workspace: UUID, set_id: str, draft: FenceDraft, author: str, admit: Admit
+    ) -> SetChange[Placed]:
+        """Insert or replace. Conflict where the set is full. author: the key that writes, which may not approve."""
+        ...
+
+    async def approve(
+        self, caller: Caller, set_id: str, external_id: str, admit: Admit
+    ) -> SetChange[wire.GeofenceState]:
+        """Let a fence be that lies over private places; two may, and not its author (Forbidden). A repeat is none.
+
+        Conflict where it lies over none.
+        """
         ...
 
     async def get(self, workspace: UUID, set_id: str, external_id: str) -> wire.GeofenceState: ...
@@ -141,11 +152,11 @@ class Imports(Protocol):
 
     async def get(self, workspace: UUID, ident: UUID) -> ImportReport: ...
 
-    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
+    async def apply(self, workspace: UUID, ident: UUID, author: str, admit: Admit) -> SetChange[ImportReport]:
         """Write all rows that are not refused. Changes nothing where it is applied; Conflict where it is undone."""
         ...
 
-    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
+    async def undo(self, workspace: UUID, ident: UUID, author: str, admit: Admit) -> SetChange[ImportReport]:
         """Put back what was there before, save fences that were changed since.
 
         Changes nothing where it is undone; Conflict where it is not applied.

@@ -10,6 +10,7 @@ from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Reader, Stores, Workspaces
 from geo_offers.pipeline.people import Offers, People, change_rates
+from geo_offers.pipeline.private import PrivateMemory, PrivatePlaces
 from geo_offers.pipeline.rates import Buckets, call_rates
 from geo_offers.pipeline.signals import Signals
 from geo_offers.pipeline.streams import DeviceStreams
@@ -31,6 +32,8 @@ class Services:
     stores: Stores
     geofences: Geofences
     fence_memory: FenceMemory
+    private_places: PrivatePlaces
+    private_memory: PrivateMemory
     imports: Imports
     reader: Reader
     campaigns: Campaigns

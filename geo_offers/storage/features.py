@@ -9,6 +9,7 @@ import msgspec
 from geo_offers.places.fences import Detect, Geofence, fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.outline import Drawn, Outline, border_outline, boxes_of, outline_of, round_outline
+from geo_offers.places.private import Category, private_place
 
 
 class _Properties(msgspec.Struct):
@@ -44,8 +45,8 @@ class _Feature(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Feature)
 
 
-def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geofence:
-    """The fence that a stored Feature stands for; ValueError where it cannot be one."""
+def fence_of(set_id: str, external_id: str, version: int, feature: bytes, *, off: bool = False) -> Geofence:
+    """The fence that a stored Feature stands for; ValueError where it cannot be one. off: it waits for approval."""
     read = _decoder.decode(feature)
     said = read.properties
     return Geofence(
@@ -55,9 +56,15 @@ def fence_of(set_id: str, external_id: str, version: int, feature: bytes) -> Geo
         outline=_outline(read.geometry, said.radius_m),
         store=said.store,
         tags=said.tags,
-        active=said.active,
+        active=said.active and not off,
         detect=said.detect,
     )
+
+
+def place_of(ident: str, category: Category, version: int, feature: bytes) -> Geofence:
+    """The private place that a stored Feature stands for, as `private_place`; ValueError where it cannot be one."""
+    read = _decoder.decode(feature)
+    return private_place(ident, version, category, _outline(read.geometry, read.properties.radius_m))
 
 
 def _outline(geometry: _Point | _Polygon | _MultiPolygon, radius_m: float) -> Outline:
@@ -67,6 +74,13 @@ def _outline(geometry: _Point | _Polygon | _MultiPolygon, radius_m: float) -> Ou
             raise ValueError("no circle on the globe")
         return round_outline(lat, lon, radius_m)
     return border_outline([geometry.coordinates] if isinstance(geometry, _Polygon) else geometry.coordinates)
+
+
+def box_outline(box: Box) -> Outline:
+    """The area of a box as `box_of` draws it."""
+    south, west, north, east = box
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    return border_outline([[[(a, south), (b, south), (b, north), (a, north), (a, south)]] for a, b in spans])
 
 
 def box_of(geometry: Drawn) -> Box:

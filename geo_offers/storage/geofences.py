@@ -14,24 +14,26 @@ import structlog
 from msgspec.structs import replace
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, NotFound, Unavailable
+from geo_offers.errors import Conflict, Forbidden, NotFound
+from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import SET_FENCES, Admit, Placed, SetChange
 from geo_offers.places.fences import FenceId, Geofence, fence_id, split_fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
 from geo_offers.places.importing.rows import feature_of
-from geo_offers.storage import cursors
+from geo_offers.storage import cursors, private
 from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.workspaces import audit
 
 _NO_BOX = (None, None, None, None)
 _START_PAGE = 2_000
 
 _log = structlog.get_logger()
 
-Writing = tuple[str, bytes, Box]
-"""External id, stored Feature and the box around it."""
+Writing = tuple[str, bytes, Box, Sequence[str] | None]
+"""External id, stored Feature, the box around it, and the private places that it lies over, as `private.over` tells."""
 
 
 class PostgresGeofences:
@@ -42,7 +44,9 @@ class PostgresGeofences:
         self._pool = pool
         self._owner = owner
 
-    async def put(self, workspace: UUID, set_id: str, draft: FenceDraft, admit: Admit) -> SetChange[Placed]:
+    async def put(
+        self, workspace: UUID, set_id: str, draft: FenceDraft, author: str, admit: Admit
+    ) -> SetChange[Placed]:
         fence = Geofence(
             id=fence_id(set_id, draft.external_id),
             version=0,
@@ -57,13 +61,40 @@ class PostgresGeofences:
         feature = feature_of(draft)
         async with transaction(self._pool, [workspace]) as connection:
             await open_set(connection, workspace, set_id, self._owner)
-            (row,) = await write(connection, workspace, set_id, [(draft.external_id, feature, box_of(draft.geometry))])
+            places = await private.over(connection, workspace, {fence.id: fence})
+            writing = (draft.external_id, feature, box_of(draft.geometry), places.get(fence.id))
+            (row,) = await write(connection, workspace, set_id, [writing], author)
             if row["created"] and await connection.fetchval(sql("geofences_count"), workspace, set_id) > SET_FENCES:
                 raise full(set_id)
         state = wire.GeofenceState(
-            fence=fence.id, version=row["version"], updated_at=row["updated_at"], feature=msgspec.Raw(feature)
+            fence=fence.id,
+            version=row["version"],
+            updated_at=row["updated_at"],
+            feature=msgspec.Raw(feature),
+            approval=private.approval(row),
         )
-        return SetChange(Placed(state, created=row["created"]), put=[replace(fence, version=row["version"])])
+        put = replace(fence, version=row["version"], active=fence.active and not private.waits(row))
+        return SetChange(Placed(state, created=row["created"]), put=[put])
+
+    async def approve(
+        self, caller: Caller, set_id: str, external_id: str, admit: Admit
+    ) -> SetChange[wire.GeofenceState]:
+        workspace = caller.workspace
+        found = await self.read(workspace, set_id, [fence_id(set_id, external_id)])
+        await admit([replace(fence, active=True) for fence in found])
+        async with transaction(self._pool, [workspace]) as connection:
+            await open_set(connection, workspace, set_id, self._owner)
+            row = await connection.fetchrow(sql("geofence_get"), workspace, set_id, external_id)
+            if row is None:
+                raise NotFound("there is no such geofence")
+            if row["private_places"] is None:
+                raise Conflict("this geofence lies over no private place; nobody has to approve it")
+            if row["author"] == caller.id:
+                raise Forbidden("whoever wrote a geofence last does not approve it; ask another approver", "own_fence")
+            if caller.id not in row["approvers"]:
+                row = await connection.fetchrow(sql("geofence_approve"), workspace, set_id, external_id, caller.id)
+                await audit(connection, caller, "geofence.approve", fence_id(set_id, external_id))
+        return SetChange(_state(row), put=_readable([row]))
 
     async def get(self, workspace: UUID, set_id: str, external_id: str) -> wire.GeofenceState:
         async with transaction(self._pool, [workspace]) as connection:
@@ -112,6 +143,7 @@ def _state(row: Any) -> wire.GeofenceState:
         version=row["version"],
         updated_at=row["updated_at"],
         feature=msgspec.Raw(row["feature"]),
+        approval=private.approval(row),
     )
 
 
@@ -122,8 +154,8 @@ async def lock_set(connection: Connection, workspace: UUID, set_id: str) -> None
 
 async def open_set(connection: Connection, workspace: UUID, set_id: str, owner: str | None) -> None:
     """Lock the set to write it. Unavailable where another process has taken the database over."""
-    if await connection.fetchval(sql("geofences_owner"), owner) is None:
-        raise Unavailable("another process owns this database now; send the same request again")
+    await private.hold_owner(connection, owner)
+    await connection.execute(sql("private_places_hold"), workspace)
     await lock_set(connection, workspace, set_id)
 
 
@@ -133,10 +165,12 @@ async def read_versions(connection: Connection, workspace: UUID, set_id: str) ->
     return {row["external_id"]: row["version"] for row in found}
 
 
-async def write(connection: Connection, workspace: UUID, set_id: str, fences: Sequence[Writing]) -> Sequence[Any]:
-    """Insert or replace; rows of external_id, version, updated_at and created."""
-    rows = [(external_id, feature, *box) for external_id, feature, box in fences]
-    return await connection.fetch(sql("geofences_write"), workspace, set_id, *columns(rows, 6))
+async def write(
+    connection: Connection, workspace: UUID, set_id: str, fences: Sequence[Writing], author: str
+) -> Sequence[Any]:
+    """Insert or replace; rows of external_id, version, updated_at, created, private_places and approvers."""
+    rows = [(external_id, feature, *box, private.joined(places)) for external_id, feature, box, places in fences]
+    return await connection.fetch(sql("geofences_write"), workspace, set_id, *columns(rows, 7), author)
 
 
 def full(set_id: str) -> Conflict:
@@ -176,7 +210,8 @@ def _readable(found: Iterable[Any]) -> list[Geofence]:
     fences: list[Geofence] = []
     for row in found:
         try:
-            fences.append(fence_of(row["set_id"], row["external_id"], row["version"], row["feature"]))
+            place = row["set_id"], row["external_id"], row["version"], row["feature"]
+            fences.append(fence_of(*place, off=private.waits(row)))
         except ValueError as error:
             fence = f"{row['set_id']}/{row['external_id']}"
             _log.error("a stored geofence cannot be read; put it anew", fence=fence, error=type(error).__name__)

@@ -6,7 +6,7 @@ Whatever is done with all rows goes page by page, a slice at a time: pings go on
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
@@ -20,6 +20,7 @@ from geo_offers.pipeline.management import SET_FENCES, Admit, ImportReport, SetC
 from geo_offers.pipeline.slices import batches
 from geo_offers.places.fences import Geofence, fence_id
 from geo_offers.places.importing.rows import ReadRow
+from geo_offers.storage import private
 from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.geofences import Writing, full, open_set, read_versions, write
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
@@ -65,14 +66,16 @@ class PostgresImports:
                 return str(held["set_id"])
             counts: Counter[Status] = Counter()
             there = await connection.fetchval(sql("geofences_count"), workspace, set_id)
+            any_private = await connection.fetchval(sql("private_places_count"), workspace) > 0
             await connection.execute(sql("import_add"), ident, workspace, set_id, msgspec.json.encode(_told(counts)))
             async for first, page in _pages(rows):
                 names = [row.external_id for row in page if row.external_id] if there else []
                 live = await _digests(connection, workspace, set_id, names)
                 statuses = [_status(live, row.external_id, row.feature) for row in page]
+                noted = await _noted_private(connection, workspace, set_id, page, any_private=any_private)
                 kept = [
                     (first + number, status, _report_on(row), row.external_id, row.feature)
-                    for number, (status, row) in enumerate(zip(statuses, page, strict=True))
+                    for number, (status, row) in enumerate(zip(statuses, noted, strict=True))
                 ]
                 await connection.execute(sql("import_rows_add"), ident, workspace, *columns(kept, 5))
                 counts.update(statuses)
@@ -89,7 +92,7 @@ class PostgresImports:
             return await _report_of(connection, workspace, ident)
 
     # ------------------------------------------------------------------------------------------ apply
-    async def apply(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
+    async def apply(self, workspace: UUID, ident: UUID, author: str, admit: Admit) -> SetChange[ImportReport]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
             if held["state"] == "applied":
@@ -102,15 +105,22 @@ class PostgresImports:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_lock", workspace, ident)
             await open_set(connection, workspace, held["set_id"], self._owner)
-            versions = await self._write(connection, workspace, held, kept, fences)
+            versions, off = await self._write(connection, workspace, held, kept, fences, author=author)
             report = await _report_of(connection, workspace, ident)
-        return SetChange(report, put=await _versioned(fences, versions))
+        return SetChange(report, put=await _versioned(fences, versions, off))
 
     async def _write(
-        self, connection: Connection, workspace: UUID, held: Any, kept: Sequence[Any], fences: Mapping[str, Geofence]
-    ) -> Mapping[str, int]:
-        """Write what differs from what is live now; answers with the versions of what was written."""
-        set_id, versions = held["set_id"], dict[str, int]()
+        self,
+        connection: Connection,
+        workspace: UUID,
+        held: Any,
+        kept: Sequence[Any],
+        fences: Mapping[str, Geofence],
+        *,
+        author: str,
+    ) -> tuple[Mapping[str, int], Collection[str]]:
+        """Write what differs from what is live now; the versions of what was written, and what waits for approval."""
+        set_id, versions, off = held["set_id"], dict[str, int](), set[str]()
         counts: Counter[Status] = Counter({"refused": _counts.decode(held["counts"]).refused})
         there = await connection.fetchval(sql("geofences_count"), workspace, set_id)
         async for _, page in _pages(kept):
@@ -121,12 +131,17 @@ class PostgresImports:
                 raise full(set_id)
             changed = [ident for ident, status in statuses.items() if status == "changed"]
             before = await _features(connection, workspace, set_id, changed)
+            differing = [row for row in page if statuses[row["external_id"]] != "unchanged"]
+            places = await private.over(
+                connection, workspace, {row["external_id"]: fences[row["external_id"]] for row in differing}
+            )
+            off |= places.keys()
             writing: list[Writing] = [
-                (row["external_id"], row["feature"], box_of(fences[row["external_id"]].outline))
-                for row in page
-                if statuses[row["external_id"]] != "unchanged"
+                (ident, row["feature"], box_of(fences[ident].outline), places.get(ident))
+                for row in differing
+                if (ident := row["external_id"])
             ]
-            written = await write(connection, workspace, set_id, writing)
+            written = await write(connection, workspace, set_id, writing, author)
             versions |= {row["external_id"]: row["version"] for row in written}
             done = [
                 (row["row"], statuses[ident], before.get(ident), versions.get(ident))
@@ -135,10 +150,10 @@ class PostgresImports:
             ]
             await connection.execute(sql("import_rows_applied"), held["id"], *columns(done, 4))
         await _set_state(connection, workspace, held["id"], "applied", _told(counts))
-        return versions
+        return versions, off
 
     # ------------------------------------------------------------------------------------------ undo
-    async def undo(self, workspace: UUID, ident: UUID, admit: Admit) -> SetChange[ImportReport]:
+    async def undo(self, workspace: UUID, ident: UUID, author: str, admit: Admit) -> SetChange[ImportReport]:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_read", workspace, ident)
             if held["state"] == "undone":
@@ -160,20 +175,21 @@ class PostgresImports:
         async with transaction(self._pool, [workspace]) as connection:
             held = await _held(connection, "import_lock", workspace, ident)
             await open_set(connection, workspace, set_id, self._owner)
-            versions: dict[str, int] = {}
+            versions, off = dict[str, int](), set[str]()
             async for _, names in _pages(gone):
                 await connection.fetch(sql("geofences_delete"), workspace, set_id, names)
             async for _, keys in _pages(list(fences)):
-                restored = [(key, before[key], box_of(fences[key].outline)) for key in keys]
-                versions |= {
-                    row["external_id"]: row["version"] for row in await write(connection, workspace, set_id, restored)
-                }
+                places = await private.over(connection, workspace, {key: fences[key] for key in keys})
+                off |= places.keys()
+                restored = [(key, before[key], box_of(fences[key].outline), places.get(key)) for key in keys]
+                written = await write(connection, workspace, set_id, restored, author)
+                versions |= {row["external_id"]: row["version"] for row in written}
             async for _, page in _pages([row for row in kept if row["external_id"] not in ours]):
                 left = [(row["row"], _left(row["report"])) for row in page]
                 await connection.execute(sql("import_rows_report"), ident, *columns(left, 2))
             await _set_state(connection, workspace, ident, "undone", _counts.decode(held["counts"]))
             report = await _report_of(connection, workspace, ident)
-        return SetChange(report, await _versioned(fences, versions), dropped)
+        return SetChange(report, await _versioned(fences, versions, off), dropped)
 
 
 # ------------------------------------------------------------------------------------------------ fences
@@ -185,10 +201,14 @@ async def _fences(set_id: str, features: Sequence[tuple[str, bytes]]) -> dict[st
     return fences
 
 
-async def _versioned(fences: Mapping[str, Geofence], versions: Mapping[str, int]) -> list[Geofence]:
+async def _versioned(
+    fences: Mapping[str, Geofence], versions: Mapping[str, int], off: Collection[str]
+) -> list[Geofence]:
+    """off: those that wait for approval."""
     found: list[Geofence] = []
     async for some in batches(versions.items(), 16):
-        found += [replace(fences[external_id], version=version) for external_id, version in some]
+        for name, version in some:
+            found.append(replace(fences[name], version=version, active=fences[name].active and name not in off))
     return found
 
 
@@ -206,6 +226,22 @@ def _report_on(row: ReadRow) -> bytes:
         return msgspec.json.encode(_Report(notes=_noted(row.notes))) if row.notes else _NOTHING_SAID
     first, *rest = row.faults
     return msgspec.json.encode(_Report(first.pointer, first.code, first.detail, _noted(rest)))
+
+
+async def _noted_private(
+    connection: Connection, workspace: UUID, set_id: str, page: Sequence[ReadRow], *, any_private: bool
+) -> Sequence[ReadRow]:
+    """The rows, each with a note where it would lie over a private place and be off until it is approved."""
+    if not any_private:
+        return page
+    named = [(row.external_id, row.feature) for row in page if row.external_id and row.feature]
+    places = await private.over(connection, workspace, await _fences(set_id, named))
+    return [
+        replace(row, notes=(*row.notes, private.sensitive(places[row.external_id])))
+        if row.external_id in places
+        else row
+        for row in page
+    ]
 
 
 def _noted(faults: Sequence[Fault]) -> list[wire.ProblemFault]:

@@ -18,6 +18,7 @@ from geo_offers.web import (
     ops,
     pings,
     preferences,
+    private,
     stores,
     stream,
     workspace,
@@ -38,6 +39,7 @@ CALLS: Final[tuple[Call, ...]] = (
     *stores.CALLS,
     *geofences.CALLS,
     *imports.CALLS,
+    *private.CALLS,
     *campaigns.CALLS,
     *decisions.CALLS,
 )

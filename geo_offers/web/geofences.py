@@ -21,7 +21,7 @@ FEATURE_BODY: Final = 16 * 1024 * 1024  # so that an outline of far too many poi
 async def put_geofence(services: Services, given: Given) -> Reply:
     workspace, set_id, external_id = given.caller.workspace, set_name(path_text(given, "set")), _external_id(given)
     draft = await asyncio.to_thread(_draft, await _normal(services, given.raw, external_id), external_id)
-    put = partial(services.geofences.put, workspace, set_id, draft)
+    put = partial(services.geofences.put, workspace, set_id, draft, given.caller.id)
     placed = await services.fence_memory.change(workspace, set_id, put)
     return Reply(placed.state, 201 if placed.created else 200)
 
@@ -42,6 +42,13 @@ def _draft(data: bytes, external_id: str) -> FenceDraft:
     if isinstance(read, tuple):
         raise Invalid(read[0].detail[:200], read)
     return read
+
+
+async def approve_geofence(services: Services, given: Given) -> Reply:
+    """A fence over a private place is on once two have approved it."""
+    set_id = set_name(path_text(given, "set"))
+    approve = partial(services.geofences.approve, given.caller, set_id, _external_id(given))
+    return Reply(await services.fence_memory.change(given.caller.workspace, set_id, approve))
 
 
 async def get_geofence(services: Services, given: Given) -> Reply:
@@ -99,6 +106,16 @@ CALLS: Final[tuple[Call, ...]] = (
         role="editor",
         max_body=FEATURE_BODY,
         elsewhere=True,
+        tag="geofences",
+    ),
+    Call(
+        "POST",
+        f"{_GEOFENCE}/approve",
+        "Approve a geofence over a private place",
+        approve_geofence,
+        _WHO,
+        wire.GeofenceState,
+        role="approver",
         tag="geofences",
     ),
     Call("GET", _GEOFENCE, "One geofence", get_geofence, _WHO, wire.GeofenceState, tag="geofences"),

@@ -14,7 +14,7 @@ from geo_offers.web.checks import invalid, path_id, refuse_unsafe, set_name
 
 FORMATS: Final = frozenset({"geojson"})
 
-Step = Callable[[UUID, UUID, Admit], Awaitable[SetChange[ImportReport]]]
+Step = Callable[[UUID, UUID, str, Admit], Awaitable[SetChange[ImportReport]]]
 
 
 async def create_import(services: Services, given: Given) -> Reply:
@@ -33,7 +33,7 @@ async def create_import(services: Services, given: Given) -> Reply:
     if query.dry_run:
         report = await services.imports.get(workspace, ident)
     else:
-        report = await _changed(services, workspace, ident, set_id, services.imports.apply)
+        report = await _changed(services, given, ident, set_id, services.imports.apply)
     return Reply(report.body, 201)
 
 
@@ -53,13 +53,14 @@ async def undo_import(services: Services, given: Given) -> Reply:
 
 
 async def _step(services: Services, given: Given, step: Step) -> Reply:
-    workspace, ident = given.caller.workspace, path_id(given, "import")
-    set_id = await services.imports.set_of(workspace, ident)
-    return Reply((await _changed(services, workspace, ident, set_id, step)).body)
+    ident = path_id(given, "import")
+    set_id = await services.imports.set_of(given.caller.workspace, ident)
+    return Reply((await _changed(services, given, ident, set_id, step)).body)
 
 
-async def _changed(services: Services, workspace: UUID, ident: UUID, set_id: str, step: Step) -> ImportReport:
-    return await services.fence_memory.change(workspace, set_id, partial(step, workspace, ident))
+async def _changed(services: Services, given: Given, ident: UUID, set_id: str, step: Step) -> ImportReport:
+    workspace, author = given.caller.workspace, given.caller.id
+    return await services.fence_memory.change(workspace, set_id, partial(step, workspace, ident, author))
 
 
 _WHO: Final = ("manager",)

@@ -14,6 +14,7 @@ from geo_offers.wire.decisions import *
 from geo_offers.wire.people import *
 from geo_offers.wire.pings import *
 from geo_offers.wire.places import *
+from geo_offers.wire.private import *
 from geo_offers.wire.push import *
 from geo_offers.wire.rights import *
 from geo_offers.wire.words import *

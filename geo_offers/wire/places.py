@@ -23,6 +23,7 @@ from geo_offers.wire.base import (
 )
 from geo_offers.wire.choice import Budget, CapRules, Ranking, Share
 from geo_offers.wire.consents import ConsentTexts
+from geo_offers.wire.private import FenceApproval
 
 Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
 
@@ -111,6 +112,7 @@ class GeofenceState(Answer, frozen=True, kw_only=True):
     version: int
     updated_at: datetime
     feature: msgspec.Raw
+    approval: FenceApproval | None = None
 
 
 class GeofencePage(Page, frozen=True, kw_only=True):

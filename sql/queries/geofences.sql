@@ -8,28 +8,32 @@ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || '/' || $2::text,
 SELECT id FROM partition WHERE id = 0 AND owner IS NOT DISTINCT FROM $1 FOR KEY SHARE;
 
 -- name: geofences_write
--- $1 workspace, $2 set; then a column each of: external id, feature, min_lat, min_lon, max_lat, max_lon.
--- A row that was there has been updated, and xmax tells.
-INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon)
-SELECT $1::uuid, $2::text, q.*
-FROM unnest($3::text[], $4::bytea[], $5::float8[], $6::float8[], $7::float8[], $8::float8[]) q
+-- $1 workspace, $2 set; then a column each of: external id, feature, min_lat, min_lon, max_lat, max_lon, the private places
+-- that it lies over (joined by \x1f, or null); last who writes. A row that was there has been updated, and xmax tells; who
+-- approved what it was has not approved what it is.
+INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon, private_places, author)
+SELECT $1::uuid, $2::text, external_id, feature, min_lat, min_lon, max_lat, max_lon,
+       string_to_array(private_places, E'\x1f'), $10::text
+FROM unnest($3::text[], $4::bytea[], $5::float8[], $6::float8[], $7::float8[], $8::float8[], $9::text[])
+     q (external_id, feature, min_lat, min_lon, max_lat, max_lon, private_places)
 ON CONFLICT (workspace, set_id, external_id) DO UPDATE
 SET version = EXCLUDED.version, feature = EXCLUDED.feature, updated_at = clock_timestamp(), min_lat = EXCLUDED.min_lat,
-    min_lon = EXCLUDED.min_lon, max_lat = EXCLUDED.max_lat, max_lon = EXCLUDED.max_lon
-RETURNING external_id, version, updated_at, xmax = 0 AS created;
+    min_lon = EXCLUDED.min_lon, max_lat = EXCLUDED.max_lat, max_lon = EXCLUDED.max_lon,
+    private_places = EXCLUDED.private_places, author = EXCLUDED.author, approvers = '{}'
+RETURNING external_id, version, updated_at, xmax = 0 AS created, private_places, approvers;
 
 -- name: geofences_count
 -- $1 workspace, $2 set.
 SELECT count(*) FROM geofence WHERE workspace = $1 AND set_id = $2;
 
 -- name: geofence_get
-SELECT set_id, external_id, version, feature, updated_at FROM geofence
+SELECT set_id, external_id, version, feature, updated_at, private_places, approvers, author FROM geofence
 WHERE workspace = $1 AND set_id = $2 AND external_id = $3;
 
 -- name: geofences_page
 -- $1 workspace, $2 and $3 the set and external id before the page, $4 how many, $5..$8 a box (min_lat, min_lon, max_lat,
 -- max_lon) or nulls. Boxes meet where both intervals do; one of longitudes that crosses the antimeridian has min > max.
-SELECT set_id, external_id, version, feature, updated_at FROM geofence
+SELECT set_id, external_id, version, feature, updated_at, private_places, approvers FROM geofence
 WHERE workspace = $1 AND (set_id, external_id) > ($2, $3)
   AND ($5::float8 IS NULL OR min_lat <= $7 AND max_lat >= $5 AND CASE
        WHEN min_lon <= max_lon AND $6::float8 <= $8::float8 THEN min_lon <= $8 AND max_lon >= $6
@@ -39,7 +43,7 @@ ORDER BY set_id, external_id LIMIT $4;
 
 -- name: geofences_page_of_set
 -- As above, in one set: $1 workspace, $2 set, $3 the external id before the page.
-SELECT set_id, external_id, version, feature, updated_at FROM geofence
+SELECT set_id, external_id, version, feature, updated_at, private_places, approvers FROM geofence
 WHERE workspace = $1 AND set_id = $2 AND external_id > $3
   AND ($5::float8 IS NULL OR min_lat <= $7 AND max_lat >= $5 AND CASE
        WHEN min_lon <= max_lon AND $6::float8 <= $8::float8 THEN min_lon <= $8 AND max_lon >= $6
@@ -58,9 +62,16 @@ SELECT external_id, version FROM geofence WHERE workspace = $1 AND set_id = $2;
 
 -- name: geofences_features
 -- $1 workspace, $2 set, $3 external ids.
-SELECT set_id, external_id, version, feature FROM geofence
+SELECT set_id, external_id, version, feature, private_places, approvers FROM geofence
 WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
 
 -- name: geofences_delete
 -- $1 workspace, $2 set, $3 external ids.
 DELETE FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]) RETURNING external_id;
+
+-- name: geofence_approve
+-- $1 workspace, $2 set, $3 external id, $4 who approves. Another version, so that memory follows.
+UPDATE geofence SET approvers = array_append(approvers, $4::text), version = nextval('geofence_version'),
+    updated_at = clock_timestamp()
+WHERE workspace = $1 AND set_id = $2 AND external_id = $3
+RETURNING set_id, external_id, version, feature, updated_at, private_places, approvers;

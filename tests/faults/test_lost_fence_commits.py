@@ -154,16 +154,16 @@ async def test_a_deposed_owner_changes_no_geofences_that_its_successor_has_loade
     imports, ident = PostgresImports(pool, "old"), uuid4()
     draft = parse_feature(feature(0), external_id="a", strict=False)
     await partitions.claim("old", 60)
-    await old.put(NAMED, "grid", draft, admitted)
+    await old.put(NAMED, "grid", draft, "author", admitted)
     await imports.create(NAMED, ident, "grid", [row_of(row) for row in parse_collection(feature(1)).rows])
     await partitions.release("old")
     await partitions.claim("new", 60)
     before = await load_fences(pool)
     with pytest.raises(Unavailable, match="another process owns"):
-        await old.put(NAMED, "grid", draft, admitted)
+        await old.put(NAMED, "grid", draft, "author", admitted)
     with pytest.raises(Unavailable, match="another process owns"):
         await old.delete(NAMED, "grid", "a")
     with pytest.raises(Unavailable, match="another process owns"):
-        await imports.apply(NAMED, ident, admitted)
+        await imports.apply(NAMED, ident, "author", admitted)
     assert await load_fences(pool) == before
     await new.delete(NAMED, "grid", "a")

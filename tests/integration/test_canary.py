@@ -16,7 +16,7 @@ LAT, LON = 12.3456789, 98.7654321
 FENCE_LAT, FENCE_LON = 12.345, 98.765  # 90 m away, and spelled differently
 MARKS = ("12.34567", "98.76543", "12,34567", "98,76543", "1.2345678e", "9.8765432e", "123456789", "987654321")
 STUMBLE_MPS = 77
-OURS = {"geofence", "import", "import_row"}  # places of the workspace, not of a person
+OURS = {"geofence", "private_place", "import", "import_row"}  # places of the workspace, not of a person
 
 
 def _marks():
@@ -193,6 +193,55 @@ async def test_a_position_that_goes_in_comes_out_nowhere(database, postgres_root
         await _assert_rows_clean(rows)
         assert await served.terminate() == 0
         assert "could not be stepped" in "\n".join(served.stderr)
+        assert _found_in("\n".join([*served.stdout, *served.stderr])) == []
+        assert _found_in(log.read_text(errors="replace")) == []
+
+
+async def test_a_place_that_a_person_named_comes_out_to_them_alone_and_what_it_hides_nowhere(
+    database, postgres_root, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(HOOKS), prepend=os.pathsep)
+    ears, log = Ears(), postgres_root / "postgres.log"
+    async with AsyncExitStack() as stack:
+        settings = {"log_lane": "true", "log_level": "debug"}
+        served = await stack.enter_async_context(
+            serving(database, device_rate_per_s=1000, device_burst=10_000, **settings)
+        )
+        made = await stack.enter_async_context(world(database, lambda: served.url))
+        rows = await stack.enter_async_context(administrator(database))
+        around = {"type": "Point", "coordinates": [FENCE_LON, FENCE_LAT]}
+        fence = {"type": "Feature", "geometry": around, "properties": {"radius_m": 500, "detect": {"mode": "raw"}}}
+        await made.good("PUT", "/v1/geofences/town/there", "manager", fence)
+        await made.campaign(trigger={"on": "enter", "fences": {"set": "town"}})
+        listening = asyncio.create_task(_listen(made, ears))
+        phone, other = await made.phones(["one", "two"])
+        rhythm = {"max": 9, "quiet": [], "not_at": [{"lat": LAT, "lon": LON, "radius_m": 50}]}
+        own = await made.good("PUT", "/v1/me/rhythm", phone.token, rhythm)
+        assert own["not_at"] == rhythm["not_at"]
+        wrong = {"not_at": [{"lat": LAT, "lon": LON, "radius_m": 1}]}
+        ears.answer((await made.call("PUT", "/v1/me/rhythm", phone.token, wrong)).body)
+        await _send_http(made, phone.token, ears, _batches())
+        await _send_stream(made, phone.token, ears, _batches())
+        assert (await rows.fetchval("SELECT count(*) FROM visit"), ears.marks()) == (0, {})
+
+        sensitive = fence | {"properties": {"radius_m": 600, "category": "health"}}
+        await made.good("PUT", "/v1/private-places/clinic", "manager", sensitive)
+        await _send_http(made, other.token, ears, _batches())
+        await _send_http(made, "server", ears, _batches(other.device))
+        for path, key in (("/v1/decisions", "manager"), ("/metrics", "manager"), ("/v1/me/export", other.token)):
+            ears.note(json.dumps((await made.call("GET", path, key)).body))
+        assert await rows.fetchval("SELECT count(*) FROM visit") == 0
+        for table in [
+            row[0] for row in await rows.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ]:
+            held = [row[0] for row in await rows.fetch(f'SELECT t::text FROM "{table}" t')]
+            assert bool(_found_in("\n".join(held))) == (table == "app_user"), table
+        assert str(LAT) in json.dumps(await made.good("GET", "/v1/me/export", phone.token))
+        await made.good("DELETE", "/v1/me", phone.token)
+        assert _found_in("\n".join(row[0] for row in await rows.fetch("SELECT u::text FROM app_user u"))) == []
+        listening.cancel()
+        assert ears.marks() == {}
+        assert await served.terminate() == 0
         assert _found_in("\n".join([*served.stdout, *served.stderr])) == []
         assert _found_in(log.read_text(errors="replace")) == []
 

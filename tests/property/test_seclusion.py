@@ -122,3 +122,22 @@ def test_what_the_phone_saw_of_a_fence_that_comes_near_a_hidden_place_is_hidden(
     unknown = Point(UUID(int=100), NOW_US, None, None, region="s/z", entered=True)
     assert secluded(unknown, by_person, by_workspace, index) is None
     assert index.get(FenceId("s/z")) is None
+
+
+@compiled
+def test_on_the_very_border_of_a_private_place_both_memories_say_what_exact_arithmetic_says():
+    index, private = GeofenceIndex(), GeofenceIndex([fence("p", 2, 2, 60.0)])
+    (place,) = private
+    lat, lon = place.geometry.lat, place.geometry.lon
+    told = set()
+    for step in range(-60, 61):
+        points = [Point(UUID(int=100), NOW_US, lat + (60.0 + step / 1_000) / 111_200, lon)]
+        expected = secluded(points[0], None, private, index)
+        told.add(expected)
+        for tracks in (quick.tracks(1.0, 20.0), PlainTracks(1.0, 20.0)):
+            memory = memory_of(tracks, [None], index)
+            codes = bytearray([Code.ABSENT])
+            batch = points if isinstance(memory, PlainTracks) else quick.batch_of(points)
+            memory.settle(batch, codes, WORKSPACE, NOW_US, epochs=EPOCHS, index=index, private=private)
+            assert (codes[0] == Code.PRIVATE) == (expected is Code.PRIVATE)
+    assert told == {None, Code.PRIVATE}

@@ -202,3 +202,19 @@ async def test_decisions_are_asked_by_campaign_and_reason(server: FakeServer, ma
     assert found == [decision]
     assert (await manager.decision(decision)).reason == "quiet_hours"
     assert server.asked[0][1] == {"campaign": str(campaign), "reason": "quiet_hours", "limit": "1000"}
+
+
+async def test_private_places_are_put_listed_and_deleted_and_geofences_over_them_approved(server, manager):
+    place = wire.PrivatePlaceState(
+        id="a b", category="health", version=1, updated_at=NOW, feature=msgspec.Raw(b"{}"), waiting=["town/x"]
+    )
+    approval = wire.FenceApproval(state="pending", places=["a b"], approvals=1)
+    server.answers["PUT /v1/private-places/a%20b"] = server.answers["GET /v1/private-places/a%20b"] = place
+    server.answers["DELETE /v1/private-places/a%20b"] = None
+    server.answers["POST /v1/geofences/town/x/approve"] = fence("x") | {"approval": approval}
+    server.pages["GET /v1/private-places"] = {"": wire.PrivatePlacePage(items=[place])}
+    assert (await manager.put_private_place("a b", {"type": "Feature"})).waiting == ["town/x"]
+    assert (await manager.private_place("a b")).category == "health"
+    assert [one.id async for one in manager.private_places()] == ["a b"]
+    assert (await manager.approve_geofence("town", "x")).approval == approval
+    await manager.delete_private_place("a b")

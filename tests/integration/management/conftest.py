@@ -17,6 +17,7 @@ from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
@@ -27,9 +28,10 @@ from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
+from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
-from geo_offers.web import campaigns, decisions, geofences, imports, live, stores, workspace
+from geo_offers.web import campaigns, decisions, geofences, imports, live, private, stores, workspace
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
@@ -43,6 +45,7 @@ CALLS = (
     *imports.CALLS,
     *campaigns.CALLS,
     *decisions.CALLS,
+    *private.CALLS,
 )
 
 
@@ -177,7 +180,8 @@ async def reader() -> AsyncIterator[ChildReader]:
 @pytest.fixture
 async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
     nothing = cast("Any", None)  # what these calls never touch
-    catalog, stored = Catalog(), PostgresGeofences(pool)
+    catalog, stored, private_places = Catalog(), PostgresGeofences(pool), PostgresPrivatePlaces(pool)
+    fence_memory = FenceMemory(catalog, stored)
     services = Services(
         engine=nothing,
         catalog=catalog,
@@ -191,7 +195,9 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         workspaces=PostgresWorkspaces(pool),
         stores=PostgresStores(pool),
         geofences=stored,
-        fence_memory=FenceMemory(catalog, stored),
+        fence_memory=fence_memory,
+        private_places=private_places,
+        private_memory=PrivateMemory(catalog, private_places, fence_memory),
         imports=PostgresImports(pool),
         reader=reader,
         campaigns=PostgresCampaigns(pool),
