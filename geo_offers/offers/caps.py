@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.errors import Fault
 from geo_offers.instants import text
+from geo_offers.people.backoff import Became
 from geo_offers.people.rhythm import Window, calendar_window, rolling_window
 from geo_offers.people.wall import DAY_US, HOUR_US, wall
 from geo_offers.places.fences import FenceId
@@ -54,7 +55,7 @@ class CapRule:
 class Use:
     """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
 
-    special: it went past the person's ordinary budget, out of the special one.
+    special: it went past the person's ordinary budget, out of the special one. became: what was told of it since.
     """
 
     at_us: int
@@ -64,6 +65,7 @@ class Use:
     tags: AbstractSet[str] = frozenset()
     visit: UUID | None = None
     special: bool = False
+    became: Became = Became.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

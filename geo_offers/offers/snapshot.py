@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import Use
+from geo_offers.people.backoff import USUAL, BackOff
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
@@ -39,6 +40,7 @@ class WorkspacePolicy:
     store_gap_s: float = 86_400
     quiet: tuple[QuietRule, ...] = ()
     killed: bool = False
+    back_off: BackOff = USUAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from geo_offers import instants, wire
+from geo_offers.people.backoff import Became
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
@@ -96,7 +97,7 @@ class PostgresOutbox:
             person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)
             if person is None:
                 return "unknown"
-            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None)
+            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None, Became.SHOWN)
         return "news" if news else "known"
 
     async def oldest_due_s(self, lane: str) -> float:

@@ -11,6 +11,7 @@ import msgspec
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import Use
+from geo_offers.people.backoff import Became
 from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
@@ -106,6 +107,7 @@ class PostgresTurn:
                     frozenset(row["tags"]),
                     row["visit"],
                     row["special"],
+                    Became(row["became"]),
                 )
             )
         known = await fetch(sql("turn_known_visits"), _array(visits))

@@ -33,6 +33,13 @@ class LegalQuiet(Request, frozen=True, kw_only=True):
     end: EndOfInterval = "24:00"
 
 
+class BackOff(Request, frozen=True, kw_only=True):
+    """`after` offers in a row without an answer double a person's gap, up to `most` times what they asked for."""
+
+    after: Annotated[int, Meta(ge=1, le=100)] = 3
+    most: Annotated[int, Meta(ge=1, le=256)] = 8
+
+
 class Workspace(Request, frozen=True, kw_only=True):
     """The workspace's own rules; a person's rhythm can only be stricter."""
 
@@ -45,6 +52,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
     categories: Categories = []
+    back_off: BackOff = BackOff()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -57,6 +65,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
     categories: Categories | UnsetType = UNSET
+    back_off: BackOff | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):

@@ -21,4 +21,6 @@ ALTER TABLE app_user DROP COLUMN muted;
 
 ALTER TABLE reservation
     ADD COLUMN categories text[] NOT NULL DEFAULT '{}',  -- what the offer may be muted by, beside its campaign and store
-    ADD COLUMN special boolean NOT NULL DEFAULT false;   -- out of the person's budget for special offers
+    ADD COLUMN special boolean NOT NULL DEFAULT false,   -- out of the person's budget for special offers
+    ADD COLUMN became smallint NOT NULL DEFAULT 0        -- what was told of it, see people/backoff.py: the greatest counts
+        CHECK (became BETWEEN 0 AND 7);

@@ -133,13 +133,15 @@ SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.
 WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives. Whatever that is, the offer was seen, and
--- that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
+-- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives, $5 both as the number that back-off
+-- counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
 WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
 shown AS (
     UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
     WHERE id = $1 AND state <> 'shown' AND (SELECT count(*) FROM gone) >= 0 RETURNING 1),
-kept AS (UPDATE reservation SET state = 1 WHERE user_id = $2 AND offer = $1 AND state <> 1 RETURNING 1),
+kept AS (
+    UPDATE reservation SET state = 1, became = greatest(became, $5)
+    WHERE user_id = $2 AND offer = $1 AND (state <> 1 OR became < $5) RETURNING 1),
 told AS (
     INSERT INTO offer_event (offer, type, workspace, user_id, reason)
     SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1

@@ -24,7 +24,7 @@ async def test_what_was_muted_moves_into_the_rhythm_and_nothing_else_changes(dat
     try:
         await admin.execute(
             "ALTER TABLE app_user ADD COLUMN muted uuid[] NOT NULL DEFAULT '{}';"
-            "ALTER TABLE reservation DROP COLUMN categories, DROP COLUMN special"
+            "ALTER TABLE reservation DROP COLUMN categories, DROP COLUMN special, DROP COLUMN became"
         )
         workspace = uuid.uuid4()
         await admin.execute("INSERT INTO workspace (id, name) VALUES ($1, 'w')", workspace)

@@ -27,6 +27,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "user_proof": "off",
         "paused": False,
         "categories": [],
+        "back_off": {"after": 3, "most": 8},
     }
 
 
@@ -85,6 +86,9 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"quiet": [{"holidays": "DE-FR"}]}, "/quiet/0/holidays"),
         ({"quiet": [{"holidays": "FRA"}]}, "/quiet/0/holidays"),
         ({"quiet": [{"holidays": None}]}, "/quiet/0/holidays"),
+        ({"back_off": {"after": 0}}, "/back_off/after"),
+        ({"back_off": {"most": 257}}, "/back_off/most"),
+        ({"back_off": {"least": 1}}, "/back_off/least"),
         ({"categories": [""]}, "/categories/0"),
         ({"categories": ["a\u200b"]}, "/categories/0"),
         ({"categories": ["a"] * 101}, "/categories"),
