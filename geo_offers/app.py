@@ -30,6 +30,7 @@ from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, migrate
+from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.decisions import PostgresDecisionLog
@@ -189,6 +190,7 @@ class _Parts:
             reader=reader,
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
+            breakers=PostgresBreakers(pool),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)
@@ -242,6 +244,7 @@ class _Parts:
             await self.services.engine.forget_idle()
             alive_s = asyncio.get_running_loop().time() - started
             await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
+            await self.services.breakers.sweep()
 
     async def let_go(self) -> None:
         """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""

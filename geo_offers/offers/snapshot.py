@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from geo_offers.offers.breakers import NONE_TRIPPED, Tripped
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import Use
 from geo_offers.people.backoff import USUAL, BackOff
@@ -41,6 +42,7 @@ class WorkspacePolicy:
     quiet: tuple[QuietRule, ...] = ()
     killed: bool = False
     back_off: BackOff = USUAL
+    tripped: Tripped = NONE_TRIPPED
 
 
 @dataclass(frozen=True, slots=True)

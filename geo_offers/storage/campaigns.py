@@ -12,7 +12,7 @@ from geo_offers.instants import EPOCH
 from geo_offers.offers.campaigns import Campaign, CampaignState
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
-from geo_offers.storage import cursors, rows
+from geo_offers.storage import breakers, cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import audit, check_category, raise_catalog
@@ -57,6 +57,8 @@ class PostgresCampaigns:
             if after == held["state"]:
                 return _answer(held)
             row = await connection.fetchrow(sql("campaign_move"), workspace, ident, after.value)
+            if after is CampaignState.APPROVED:
+                await breakers.close(connection, workspace, "campaign", str(ident))
             await audit(connection, caller, f"campaign.{move}", str(ident))
             await raise_catalog(connection, workspace)
         return _answer(row)
@@ -85,7 +87,12 @@ def _answer(row: Any) -> wire.Campaign:
     body = _body.decode(row["body"])
     running = campaign_of(row["id"], row["version"], row["state"], body).running(clock.now_us())
     return wire.Campaign(
-        id=row["id"], state=row["state"], running=running, version=row["version"], **msgspec.structs.asdict(body)
+        id=row["id"],
+        state=row["state"],
+        running=running,
+        version=row["version"],
+        breaker=breakers.breaker_of(row),
+        **msgspec.structs.asdict(body),
     )
 
 

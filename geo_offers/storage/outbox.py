@@ -182,6 +182,7 @@ def _standing(row: Any) -> Standing:
         categories=frozenset(row["categories"]),
         campaign_state=row["campaign_state"],
         fence_live=row["fence_live"],
+        tripped=row["tripped"],
         paused=settings.paused,
         visit_known=row["visit_known"],
         left_us=None if left_at is None else instants.to_us(left_at),

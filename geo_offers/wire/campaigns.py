@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from geo_offers.wire.base import LINK, Answer, Count, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.breakers import Breaker
 
 
 class Text(Request, frozen=True, kw_only=True):
@@ -68,6 +69,7 @@ class Campaign(CampaignBody, frozen=True, kw_only=True):
     state: Literal["draft", "submitted", "approved", "paused", "ended"]
     running: bool
     version: int
+    breaker: Annotated[Breaker | UnsetType, Meta(description="why it paused itself")] = UNSET
 
 
 class CampaignPage(Page, frozen=True, kw_only=True):

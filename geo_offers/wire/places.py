@@ -20,6 +20,7 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.breakers import Breaker, BreakerRule
 
 Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
 
@@ -53,6 +54,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     paused: bool = False
     categories: Categories = []
     back_off: BackOff = BackOff()
+    breaker: BreakerRule = BreakerRule()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -66,6 +68,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     paused: bool | UnsetType = UNSET
     categories: Categories | UnsetType = UNSET
     back_off: BackOff | UnsetType = UNSET
+    breaker: BreakerRule | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -88,7 +91,10 @@ class StoreBody(Request, frozen=True, kw_only=True):
 
 
 class Store(StoreBody, frozen=True, kw_only=True):
+    """`breaker` stands there while too many opted out: then nothing is offered here."""
+
     id: str
+    breaker: Breaker | UnsetType = UNSET
 
 
 class StorePage(Page, frozen=True, kw_only=True):

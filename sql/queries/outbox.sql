@@ -32,7 +32,10 @@ SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS wh
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
-       v.left_at, coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
+       v.left_at, EXISTS (
+           SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
+             AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
+       coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
        clock_timestamp() AS now
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
 JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'

@@ -20,6 +20,7 @@ from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
+from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
 from geo_offers.storage.geofences import PostgresGeofences
@@ -29,7 +30,7 @@ from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
-from geo_offers.web import campaigns, decisions, geofences, imports, live, stores, workspace
+from geo_offers.web import breakers, campaigns, decisions, geofences, imports, live, stores, workspace
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
@@ -42,6 +43,7 @@ CALLS = (
     *geofences.CALLS,
     *imports.CALLS,
     *campaigns.CALLS,
+    *breakers.CALLS,
     *decisions.CALLS,
 )
 
@@ -196,6 +198,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         reader=reader,
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),
+        breakers=PostgresBreakers(pool),
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services
