@@ -32,6 +32,7 @@ from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, migrate
+from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.decisions import PostgresDecisionLog
@@ -201,6 +202,7 @@ class _Parts:
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
             public_url=(settings.public_url or "").rstrip("/"),
+            breakers=PostgresBreakers(pool),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)
@@ -257,6 +259,7 @@ class _Parts:
             alive_s = asyncio.get_running_loop().time() - started
             swept = await self._retention.sweep(await self.services.engine.devices.heard(), alive_s)
             self.services.figures.swept(swept.rows, swept.overdue, clock.now_us() / 1e6)
+            await self.services.breakers.sweep()
 
     async def _tell_heads(self) -> None:
         while True:

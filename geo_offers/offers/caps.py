@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.errors import Fault
 from geo_offers.instants import text
+from geo_offers.people.backoff import Became
 from geo_offers.people.rhythm import Window, calendar_window, rolling_window
 from geo_offers.people.wall import DAY_US, HOUR_US, wall
 from geo_offers.places.fences import FenceId
@@ -58,7 +59,7 @@ class CapRule:
 class Use:
     """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
 
-    special: it went past the person's ordinary budget, out of the special one.
+    special: it went past the person's ordinary budget, out of the special one. became: what was told of it since.
     A ghost counts alike, though nobody saw it: see `experiment`.
     """
 
@@ -70,6 +71,7 @@ class Use:
     visit: UUID | None = None
     special: bool = False
     ghost: bool = False
+    became: Became = Became.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from geo_offers.offers.breakers import NONE_TRIPPED, Tripped
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import CapRule, Use
 from geo_offers.offers.scoring import EVEN, Weights
 from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.offers.texts import Value
+from geo_offers.people.backoff import USUAL, BackOff
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
@@ -53,6 +55,8 @@ class WorkspacePolicy:
     caps: tuple[CapRule, ...] = ()
     holdout: float = 0.0
     weights: Weights = EVEN
+    back_off: BackOff = USUAL
+    tripped: Tripped = NONE_TRIPPED
 
 
 @dataclass(frozen=True, slots=True)

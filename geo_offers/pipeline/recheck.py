@@ -41,6 +41,7 @@ class Standing:
     categories: AbstractSet[str]
     campaign_state: str | None  # absent: the campaign is gone
     fence_live: bool  # it is there and active
+    tripped: bool  # the breaker of its store or fence is open
     paused: bool
     visit_known: bool
     left_us: int | None
@@ -67,7 +68,7 @@ def _reason(standing: Standing, now_us: int) -> str | None:
         return "kill_switch"
     if not all(standing.consents.granted(purpose) for purpose in _NEEDED):
         return "no_consent"
-    if standing.campaign_state != "approved" or not standing.fence_live:
+    if standing.campaign_state != "approved" or not standing.fence_live or standing.tripped:
         return "not_live"
     if standing.channel not in standing.channels:
         return "muted"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from geo_offers.pipeline.breakers import Breakers
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine
@@ -38,6 +39,7 @@ class Services:
     reader: Reader
     campaigns: Campaigns
     decisions: DecisionLog
+    breakers: Breakers
     public_url: str = ""
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)

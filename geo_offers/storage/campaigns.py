@@ -14,7 +14,7 @@ from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
-from geo_offers.storage import cursors, rows
+from geo_offers.storage import breakers, cursors, rows
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog
@@ -77,6 +77,8 @@ class PostgresCampaigns:
                 return _answer(held)
             column = None if found is None else msgspec.json.encode(found)
             row = await connection.fetchrow(sql("campaign_move"), workspace, ident, after.value, column)
+            if after is CampaignState.APPROVED:
+                await breakers.close(connection, workspace, "campaign", str(ident))
             await audit(connection, caller, f"campaign.{move}", str(ident))
             await raise_catalog(connection, workspace)
         return _answer(row)
@@ -121,6 +123,7 @@ def _answer(row: Any) -> wire.Campaign:
         version=row["version"],
         assessment=None if row["assessment"] is None else _assessment.decode(row["assessment"]),
         approvals=row["approvals"],
+        breaker=breakers.breaker_of(row),
         **msgspec.structs.asdict(body),
     )
 

@@ -1,5 +1,6 @@
 """What decisions read of a workspace: settings, campaigns and stores at one catalog version, and the fences of all."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.choice import store_rules
 from geo_offers.storage import rows
+from geo_offers.storage.breakers import read_tripped
 from geo_offers.storage.campaigns import read_campaigns
 from geo_offers.storage.geofences import load_fences
 from geo_offers.storage.pool import Connection
@@ -45,7 +47,9 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
     stores = rows.each_readable("store", await connection.fetch(sql("stores_all"), workspace), _store)
     return Policies(
         version=row["catalog_version"],
-        policy=rows.policy(row["name"], row["settings"], workspace),
+        policy=replace(
+            rows.policy(row["name"], row["settings"], workspace), tripped=await read_tripped(connection, workspace)
+        ),
         campaigns=campaigns,
         store_names={ident: name for ident, name, *_ in stores},
         store_zones={ident: zone for ident, _, zone, *_ in stores if zone is not None},

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from geo_offers import instants, wire
+from geo_offers.people.backoff import Became
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
@@ -96,7 +97,7 @@ class PostgresOutbox:
             person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)
             if person is None:
                 return "unknown"
-            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None)
+            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None, Became.SHOWN)
         return "news" if news else "known"
 
     async def oldest_due_s(self, lane: str) -> float:
@@ -181,6 +182,7 @@ def _standing(row: Any) -> Standing:
         categories=frozenset(row["categories"]),
         campaign_state=row["campaign_state"],
         fence_live=row["fence_live"],
+        tripped=row["tripped"],
         paused=settings.paused,
         visit_known=row["visit_known"],
         left_us=None if left_at is None else instants.to_us(left_at),

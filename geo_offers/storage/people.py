@@ -11,6 +11,7 @@ from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
+from geo_offers.people.backoff import became
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
@@ -184,7 +185,8 @@ class PostgresOffers:
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
-            news: bool = await connection.fetchval(sql("outbox_shown"), offer, caller.user, event.type, event.reason)
+            told = (event.type, event.reason, became(event.type, event.reason))
+            news: bool = await connection.fetchval(sql("outbox_shown"), offer, caller.user, *told)
             if event.type == "muted":
                 muting = rows.rhythm_muting(user["rhythm"], row["campaign"], user["id"])
                 if muting is not None:

@@ -19,6 +19,7 @@ from geo_offers import wire
 from geo_offers.errors import Conflict
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.people.backoff import BackOff
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
@@ -275,6 +276,7 @@ def _policy(name: str, column: bytes) -> WorkspacePolicy:
         caps=choice.cap_rules(given.caps),
         holdout=given.holdout,
         weights=choice.weights(given.ranking),
+        back_off=BackOff(given.back_off.after, given.back_off.most),
     )
 
 

@@ -9,6 +9,7 @@ from geo_offers import wire
 from geo_offers.errors import Conflict, NotFound
 from geo_offers.pipeline.management import STORES
 from geo_offers.storage import cursors
+from geo_offers.storage.breakers import breaker_of
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import check_caps, check_category, raise_catalog
@@ -55,4 +56,4 @@ class PostgresStores:
 
 
 def _store(row: Any) -> wire.Store:
-    return wire.Store(id=row["id"], **msgspec.structs.asdict(_body.decode(row["body"])))
+    return wire.Store(id=row["id"], breaker=breaker_of(row), **msgspec.structs.asdict(_body.decode(row["body"])))

@@ -15,6 +15,7 @@ from geo_offers.offers.caps import Use
 from geo_offers.offers.charging import Purse
 from geo_offers.offers.decisions import offer_id
 from geo_offers.offers.experiment import Ghost
+from geo_offers.people.backoff import Became
 from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
@@ -112,6 +113,7 @@ class PostgresTurn:
                     row["visit"],
                     row["special"],
                     row["ghost"],
+                    Became(row["became"]),
                 )
             )
         known = await fetch(sql("turn_known_visits"), _array(visits))

@@ -8,6 +8,7 @@ from aiohttp import web
 from geo_offers.pipeline.idempotency import Idempotency
 from geo_offers.pipeline.services import Services
 from geo_offers.web import (
+    breakers,
     campaigns,
     decisions,
     devices,
@@ -41,6 +42,7 @@ CALLS: Final[tuple[Call, ...]] = (
     *imports.CALLS,
     *private.CALLS,
     *campaigns.CALLS,
+    *breakers.CALLS,
     *decisions.CALLS,
 )
 

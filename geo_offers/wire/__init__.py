@@ -7,6 +7,7 @@ angles degrees. Answers omit fields that have nothing to say. (`kw_only` is not 
 from geo_offers.wire.audience import *
 from geo_offers.wire.audit import *
 from geo_offers.wire.base import *
+from geo_offers.wire.breakers import *
 from geo_offers.wire.campaigns import *
 from geo_offers.wire.choice import *
 from geo_offers.wire.consents import *

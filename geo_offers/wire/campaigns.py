@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from geo_offers.wire.base import LINK, Answer, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.breakers import Breaker
 from geo_offers.wire.choice import Budget, CapRules, Share
 from geo_offers.wire.words import BodyText, Plural, TextFields, TitleText
 
@@ -90,6 +91,7 @@ class Campaign(CampaignBody, frozen=True, kw_only=True):
     version: int
     assessment: Assessment | None = None
     approvals: int = 0
+    breaker: Annotated[Breaker | UnsetType, Meta(description="why it paused itself")] = UNSET
 
 
 class CampaignPage(Page, frozen=True, kw_only=True):

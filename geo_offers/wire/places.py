@@ -21,6 +21,7 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.breakers import Breaker, BreakerRule
 from geo_offers.wire.choice import Budget, CapRules, Ranking, Share
 from geo_offers.wire.consents import ConsentTexts
 from geo_offers.wire.private import FenceApproval
@@ -35,6 +36,13 @@ class LegalQuiet(Request, frozen=True, kw_only=True):
     holidays: Annotated[str, Meta(min_length=2, max_length=64)] | UnsetType = UNSET
     start: TimeOfDay = "00:00"
     end: EndOfInterval = "24:00"
+
+
+class BackOff(Request, frozen=True, kw_only=True):
+    """`after` offers in a row without an answer double a person's gap, up to `most` times what they asked for."""
+
+    after: Annotated[int, Meta(ge=1, le=100)] = 3
+    most: Annotated[int, Meta(ge=1, le=256)] = 8
 
 
 class Workspace(Request, frozen=True, kw_only=True):
@@ -52,6 +60,8 @@ class Workspace(Request, frozen=True, kw_only=True):
     paused: bool = False
     categories: Categories = []
     consent_texts: dict[PurposeName, ConsentTexts] = {}
+    back_off: BackOff = BackOff()
+    breaker: BreakerRule = BreakerRule()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -67,6 +77,8 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     paused: bool | UnsetType = UNSET
     categories: Categories | UnsetType = UNSET
     consent_texts: dict[PurposeName, ConsentTexts] | UnsetType = UNSET
+    back_off: BackOff | UnsetType = UNSET
+    breaker: BreakerRule | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -91,7 +103,10 @@ class StoreBody(Request, frozen=True, kw_only=True):
 
 
 class Store(StoreBody, frozen=True, kw_only=True):
+    """`breaker` stands there while too many opted out: then nothing is offered here."""
+
     id: str
+    breaker: Breaker | UnsetType = UNSET
 
 
 class StorePage(Page, frozen=True, kw_only=True):

@@ -8,9 +8,14 @@ ON CONFLICT (id) DO NOTHING RETURNING id, body, state, version, assessment, 0 AS
 SELECT count(*) FROM campaign WHERE workspace = $1 AND state <> 'ended';
 
 -- name: campaign_get
-SELECT id, body, state, version, assessment,
-       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals
-FROM campaign c WHERE workspace = $1 AND id = $2;
+-- With the breaker by which it has paused itself.
+SELECT c.id, c.body, c.state, c.version, c.assessment,
+       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals,
+       b.tripped_at, b.offers, b.opt_outs, b.per_1000
+FROM campaign c
+LEFT JOIN breaker b ON b.workspace = c.workspace AND b.kind = 'campaign' AND b.subject = c.id::text
+    AND b.resumed_at IS NULL AND c.state = 'paused'
+WHERE c.workspace = $1 AND c.id = $2;
 
 -- name: campaign_lock
 SELECT id, body, state, version, assessment, author,
@@ -38,10 +43,13 @@ ON CONFLICT DO NOTHING RETURNING true;
 
 -- name: campaigns_page
 -- $1 workspace, $2 and $3 the created_at and id before the page, $4 how many.
-SELECT id, body, state, version, assessment, created_at,
-       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals
+SELECT c.id, c.body, c.state, c.version, c.assessment, c.created_at,
+       (SELECT count(*) FROM campaign_approval a WHERE a.campaign = c.id AND a.version = c.version) AS approvals,
+       b.tripped_at, b.offers, b.opt_outs, b.per_1000
 FROM campaign c
-WHERE workspace = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) ORDER BY created_at, id LIMIT $4;
+LEFT JOIN breaker b ON b.workspace = c.workspace AND b.kind = 'campaign' AND b.subject = c.id::text
+    AND b.resumed_at IS NULL AND c.state = 'paused'
+WHERE c.workspace = $1 AND (c.created_at, c.id) > ($2::timestamptz, $3::uuid) ORDER BY c.created_at, c.id LIMIT $4;
 
 -- name: campaigns_decided
 -- $1 workspace. Those that an arrival may concern: the approved, and the paused, whose silence has its reason.

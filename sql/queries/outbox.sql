@@ -32,7 +32,10 @@ SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS wh
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
-       v.left_at, coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
+       v.left_at, EXISTS (
+           SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
+             AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
+       coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
        clock_timestamp() AS now
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
 JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
@@ -133,13 +136,15 @@ SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.
 WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives. Whatever that is, the offer was seen, and
--- that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
+-- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives, $5 both as the number that back-off
+-- counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
 WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
 shown AS (
     UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
     WHERE id = $1 AND state <> 'shown' AND (SELECT count(*) FROM gone) >= 0 RETURNING 1),
-kept AS (UPDATE reservation SET state = 1 WHERE user_id = $2 AND offer = $1 AND state <> 1 RETURNING 1),
+kept AS (
+    UPDATE reservation SET state = 1, became = greatest(became, $5)
+    WHERE user_id = $2 AND offer = $1 AND (state <> 1 OR became < $5) RETURNING 1),
 told AS (
     INSERT INTO offer_event (offer, type, workspace, user_id, reason)
     SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1

@@ -8,11 +8,16 @@ RETURNING xmax = 0 AS created;
 SELECT count(*) FROM store WHERE workspace = $1;
 
 -- name: store_get
-SELECT id, body FROM store WHERE workspace = $1 AND id = $2;
+-- With its breaker, where that is open.
+SELECT s.id, s.body, b.tripped_at, b.offers, b.opt_outs, b.per_1000 FROM store s
+LEFT JOIN breaker b ON b.workspace = s.workspace AND b.kind = 'store' AND b.subject = s.id AND b.resumed_at IS NULL
+WHERE s.workspace = $1 AND s.id = $2;
 
 -- name: stores_page
 -- $1 workspace, $2 the id before the page, $3 how many.
-SELECT id, body FROM store WHERE workspace = $1 AND id > $2 ORDER BY id LIMIT $3;
+SELECT s.id, s.body, b.tripped_at, b.offers, b.opt_outs, b.per_1000 FROM store s
+LEFT JOIN breaker b ON b.workspace = s.workspace AND b.kind = 'store' AND b.subject = s.id AND b.resumed_at IS NULL
+WHERE s.workspace = $1 AND s.id > $2 ORDER BY s.id LIMIT $3;
 
 -- name: stores_all
 SELECT id, body FROM store WHERE workspace = $1;

@@ -24,10 +24,10 @@ SELECT id, catalog_version FROM workspace WHERE id = ANY ($1::uuid[]);
 
 -- name: turn_uses
 -- $1 users, $2 start of the longest window of each. Reservations in use, newest first; the caps' own limits bound them.
-SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special, r.ghost
+SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special, r.ghost, r.became
 FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
 CROSS JOIN LATERAL (
-    SELECT at, campaign, store, fence, tags, visit, special, ghost FROM reservation x
+    SELECT at, campaign, store, fence, tags, visit, special, ghost, became FROM reservation x
     WHERE x.user_id = t.id AND x.at > t.since AND x.state < 2 ORDER BY x.at DESC LIMIT 20000) r;
 
 -- name: turn_budgets

@@ -77,6 +77,7 @@ class Record:
     channels: tuple[Channel, ...] = ("push", "inapp")
     campaign_state: str | None = "approved"
     fence_live: bool = True
+    tripped: bool = False
     paused: bool = False
     left_us: int | None = None
     message_ok: bool = True
@@ -238,6 +239,7 @@ def _standing(record: Record) -> Standing:
         categories=frozenset({CATEGORY}),
         campaign_state=record.campaign_state,
         fence_live=record.fence_live,
+        tripped=record.tripped,
         paused=record.paused,
         visit_known=record.case.visit is not None,
         left_us=record.left_us,
@@ -322,6 +324,9 @@ class MemoryWorld:
 
     async def pause_workspace(self, case: Case) -> None:
         self.record(case).paused = True
+
+    async def trip(self, case: Case, _kind: str) -> None:
+        self.record(case).tripped = True
 
     async def mute(self, case: Case, what: str) -> None:
         muted = {"stores": FENCE, "categories": CATEGORY, "campaigns": case.campaign}[what]
@@ -514,6 +519,12 @@ class PostgresWorld:
 
     async def pause_workspace(self, case: Case) -> None:
         await self._set("workspace", "settings", case.workspace, b'{"paused": true, "place_gap_s": 60}')
+
+    async def trip(self, case: Case, kind: str) -> None:
+        await self._admin.execute(
+            "INSERT INTO breaker (workspace, kind, subject, offers, opt_outs, per_1000) VALUES ($1, $2, $3, 9, 9, 9)",
+            *(case.workspace, kind, FENCE),
+        )
 
     async def mute(self, case: Case, what: str) -> None:
         muted = {"stores": FENCE, "categories": CATEGORY, "campaigns": str(case.campaign)}[what]

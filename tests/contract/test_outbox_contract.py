@@ -132,6 +132,14 @@ async def inactive_fence(world, case):
     await world.set_fence(case, active=False)
 
 
+async def tripped_store(world, case):
+    await world.trip(case, "store")
+
+
+async def tripped_fence(world, case):
+    await world.trip(case, "fence")
+
+
 async def paused_workspace(world, case):
     await world.pause_workspace(case)
 
@@ -185,6 +193,8 @@ OBJECTIONS = [
     (vanished_campaign, "cancelled", "not_live"),
     (deleted_fence, "cancelled", "not_live"),
     (inactive_fence, "cancelled", "not_live"),
+    (tripped_store, "cancelled", "not_live"),
+    (tripped_fence, "cancelled", "not_live"),
     (paused_workspace, "cancelled", "kill_switch"),
     (muted_campaign, "cancelled", "muted"),
     (muted_store, "cancelled", "muted"),

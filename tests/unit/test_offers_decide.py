@@ -366,7 +366,7 @@ def test_a_full_gate_says_until_when() -> None:
     uses = (use(23 * HOUR_US), use(30 * HOUR_US))
     found = decided(uses=uses)
     assert detail(found, "rhythm_max") == {"max": 2, "per": "week", "used": 2, "until": "2026-06-07T22:00:00Z"}
-    assert detail(found, "rhythm_gap") == {"min_gap_h": 24.0, "until": "2026-06-03T11:00:00Z"}
+    assert detail(found, "rhythm_gap") == {"min_gap_h": 24.0, "step": 0, "until": "2026-06-03T11:00:00Z"}
     rolling = decided(person=rhythm(max=1, per=Rolling(48)), uses=uses)
     assert detail(rolling, "rhythm_max") == {"max": 1, "per": {"hours": 48}, "used": 2, "until": "2026-06-04T11:00:00Z"}
     quiet = decided(person=rhythm(quiet=(quiet_rule(["wed"], "11:00", "13:00"),)))

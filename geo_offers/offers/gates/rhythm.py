@@ -1,4 +1,4 @@
-"""What the person allows: mutes, channels, quiet hours, how many and how far apart.
+"""What the person allows: mutes, channels, quiet hours, how many and how far apart; the gap grows by back-off.
 
 A special campaign draws on the person's ordinary budget as long as that has room, then on the special one: that is
 counted by itself, and asks for no gap. What was drawn from it does not count against `max`; the gap of ordinary
@@ -6,16 +6,20 @@ offers is kept from every offer, the special ones too.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from geo_offers.offers.campaigns import Campaign
-from geo_offers.offers.caps import free_at_us
+from geo_offers.offers.caps import WINDOW_DAYS, Use, free_at_us
 from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
+from geo_offers.people.backoff import step
 from geo_offers.people.public_days import VERSION
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Per, Rolling, window
+from geo_offers.people.wall import DAY_US
+
+LONGEST_GAP_US: Final = WINDOW_DAYS * DAY_US  # further back nothing is read
 
 
 def muted(snapshot: Snapshot, candidate: Candidate) -> Verdict:
@@ -48,8 +52,21 @@ def rhythm_max(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 
 def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
-    until_us = gap_until_us(snapshot.uses, snapshot.now_us, snapshot.person.rhythm.min_gap_us)
-    return until_us is None, {"min_gap_h": snapshot.person.rhythm.min_gap_h, "until": said_at(until_us)}
+    on, until_us = _gap(snapshot)
+    detail = {"min_gap_h": snapshot.person.rhythm.min_gap_h, "step": on, "until": said_at(until_us)}
+    return until_us is None, detail
+
+
+def _gap(snapshot: Snapshot) -> tuple[int, int | None]:
+    """The person's step of back-off, and when the gap that it makes is over; None when it is."""
+    told = [use.became for use in sorted(snapshot.uses, key=_instant)]
+    on = step(told, snapshot.policy.back_off)
+    gap_us = min(snapshot.person.rhythm.min_gap_us << on, LONGEST_GAP_US)
+    return on, gap_until_us(snapshot.uses, snapshot.now_us, gap_us)
+
+
+def _instant(use: Use) -> int:
+    return use.at_us
 
 
 def special(snapshot: Snapshot, candidate: Candidate) -> Verdict | None:
@@ -69,7 +86,7 @@ def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
     rhythm = snapshot.person.rhythm
     ordinary = (use.at_us for use in snapshot.uses if not use.special)
     room, _ = _room(snapshot, rhythm.max, rhythm.per, ordinary)
-    return not room or gap_until_us(snapshot.uses, snapshot.now_us, rhythm.min_gap_us) is not None
+    return not room or _gap(snapshot)[1] is not None
 
 
 def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Iterable[int]) -> Verdict:

@@ -25,9 +25,12 @@ def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     return detail[Purpose.LOCATE] and detail[Purpose.OFFERS], detail
 
 
-def live(_snapshot: Snapshot, candidate: Candidate) -> Verdict:
+def live(snapshot: Snapshot, candidate: Candidate) -> Verdict:
+    """Live is what is approved, and has no breaker of its own, its store or its fence open."""
     campaign = candidate.campaign
-    return campaign.live, {"state": campaign.state, "locales": len(campaign.texts)}
+    detail: dict[str, Any] = {"state": campaign.state, "locales": len(campaign.texts)}
+    by = snapshot.policy.tripped.by(campaign.id, candidate.wanted.store, candidate.arrival.fence.id)
+    return (campaign.live, detail) if by is None else (False, detail | {"breaker": by})
 
 
 def stale(snapshot: Snapshot, candidate: Candidate) -> Verdict:

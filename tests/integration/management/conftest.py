@@ -21,6 +21,7 @@ from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
+from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
 from geo_offers.storage.geofences import PostgresGeofences
@@ -31,7 +32,7 @@ from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
-from geo_offers.web import campaigns, decisions, geofences, imports, live, private, stores, workspace
+from geo_offers.web import breakers, campaigns, decisions, geofences, imports, live, private, stores, workspace
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
@@ -44,6 +45,7 @@ CALLS = (
     *geofences.CALLS,
     *imports.CALLS,
     *campaigns.CALLS,
+    *breakers.CALLS,
     *decisions.CALLS,
     *private.CALLS,
 )
@@ -202,6 +204,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         reader=reader,
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),
+        breakers=PostgresBreakers(pool),
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services

@@ -44,6 +44,8 @@ async def test_a_new_workspace_has_the_defaults(site):
         "consent_texts": {},
         "caps": [],
         "ranking": {"value": 1.0, "margin": 1.0, "fit": 1.0, "expiry": 0.5, "fatigue": 1.0},
+        "back_off": {"after": 3, "most": 8},
+        "breaker": {"per_1000": 100, "least": 200},
     }
 
 
@@ -102,6 +104,11 @@ async def test_a_patch_of_what_is_not_there_or_out_of_range_is_refused(site):
         ({"quiet": [{"holidays": "DE-FR"}]}, "/quiet/0/holidays"),
         ({"quiet": [{"holidays": "FRA"}]}, "/quiet/0/holidays"),
         ({"quiet": [{"holidays": None}]}, "/quiet/0/holidays"),
+        ({"back_off": {"after": 0}}, "/back_off/after"),
+        ({"back_off": {"most": 257}}, "/back_off/most"),
+        ({"back_off": {"least": 1}}, "/back_off/least"),
+        ({"breaker": {"per_1000": 0}}, "/breaker/per_1000"),
+        ({"breaker": {"least": 19}}, "/breaker/least"),
         ({"categories": [""]}, "/categories/0"),
         ({"categories": ["a\u200b"]}, "/categories/0"),
         ({"categories": ["a"] * 101}, "/categories"),

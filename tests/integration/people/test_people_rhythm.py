@@ -215,3 +215,40 @@ async def test_who_mutes_the_last_campaign_that_can_be_muted_is_told_so(api):
     (offer,) = (await phone.at(SHOP)).body["offers"]
     answer = await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "muted"})
     assert (answer.status, answer.code) == (409, "conflict")
+
+
+async def test_what_a_person_says_of_their_offers_keeps_the_next_ones_further_apart(api):
+    await api.shop()
+    phone = await api.phone()
+    await phone.good("PUT", "/v1/me/rhythm", LOOSE | {"min_gap_h": 1})
+    steps = []
+    for event in ({"type": "opened"}, {"type": "dismissed", "reason": "too_many"}, {"type": "dismissed"}):
+        (offer,) = (await phone.at(SHOP)).body["offers"]
+        for told in ({"type": "shown"}, event):
+            await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", told)
+        await phone.at(AWAY)
+        await phone.at(SHOP)
+        silence = await newest(api)
+        assert silence["reason"] == "rhythm_gap"
+        steps.append(gate(silence, "rhythm_gap")["step"])
+        await phone.at(AWAY)
+        await api.rows.execute("UPDATE reservation SET at = at - interval '10 hours' WHERE user_id = $1", phone.user)
+    assert steps == [0, 2, 3]
+
+
+async def test_of_several_things_that_are_told_of_an_offer_the_greatest_counts_in_any_order(api):
+    await api.shop()
+    phone = await api.buyer()
+    (offer,) = (await phone.at(SHOP)).body["offers"]
+    became = []
+    for told in (
+        {"type": "opened"},
+        {"type": "shown"},
+        {"type": "dismissed", "reason": "wrong_place"},
+        {"type": "muted"},
+        {"type": "dismissed"},
+    ):
+        await phone.good("POST", f"/v1/me/offers/{offer['id']}/events", told)
+        row = "SELECT became FROM reservation WHERE offer = $1"
+        became.append(await api.rows.fetchval(row, offer["id"]))
+    assert became == [2, 2, 3, 6, 6]

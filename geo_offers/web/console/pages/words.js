@@ -110,7 +110,7 @@ const GATE_DETAILS = {
   muted: (d) => (d.by === "channel" ? "no channel of theirs reaches this phone" : d.by ? `by ${d.by}` : ""),
   quiet_hours: (d, at) => (d.until ? `until ${at(d.until)}` : ""),
   rhythm_max: (d, at) => `${d.used} of ${d.max} ${per(d.per)}${again(d, at)}${special(d)}`,
-  rhythm_gap: (d, at) => `${apart(d.min_gap_h)}${again(d, at)}${special(d)}`,
+  rhythm_gap: (d, at) => `${apart(d.min_gap_h * 2 ** (d.step ?? 0))}${again(d, at)}${special(d)}`,
   place_gap: (d, at) => (d.visit_answered ? "this visit had one" : `${apart(d.gap_s / 3600)}${again(d, at)}`),
   store_gap: (d, at) => `${apart(d.gap_s / 3600)}${again(d, at)}`,
   cap: (d, at) => (d.limit === undefined ? count(d.rules, "cap") : `${d.used} of ${d.limit} in ${count(d.n, d.unit)}${again(d, at)}`),
