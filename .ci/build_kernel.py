@@ -17,6 +17,7 @@ SOURCES = tuple(
         "places/_nearest.pyx",
         "presence/_evidence.pyx",
         "pipeline/_batch.pyx",
+        "pipeline/_past.pyx",
         "pipeline/_tracks.pyx",
     )
 )

@@ -4,8 +4,7 @@ The engine with the doubles of its ports, as in `growth`: admission, look-ups, p
 database; CPU time of frames of 1,000 that are columns already. Both lines have the same fences at the same places, with
 another detection mode, and take turns. Phones at one place keep still, with errors such as their accuracy says; those
 of the common load walk and drive. Where eight borders are near, that many stores of a market have been put about a
-phone on top of the load. Memory is of devices with 64 marks each, one of nine inside a fence, one of five near one, in
-a process of its own.
+phone on top of the load. Memory is of devices as in `held`.
 """
 
 import argparse
@@ -15,43 +14,33 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 import numpy as np
 from msgspec.structs import replace
 
-from bench import lookup
-from bench.growth import Store, commit, known
+from bench.doubles import WORKSPACE, running
+from bench.held import MODES, Mode, device_bytes
 from bench.load import PING_EVERY_S, make_devices, make_fences
 from bench.report import Report, Row, Yardstick
 from geo_offers import clock
 from geo_offers.pipeline import quick
 from geo_offers.pipeline.catalog import Catalog
-from geo_offers.pipeline.engine import Engine, Limits
-from geo_offers.pipeline.figures import Figures
-from geo_offers.pipeline.partitions import PARTITIONS, Ownership
-from geo_offers.pipeline.ports import KnownDevice
+from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.requests import Point
 from geo_offers.places.earth import FloatArray, metres_per_degree
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.places.index import GeofenceIndex, prepare
-from geo_offers.presence import evidence, machine
-from geo_offers.presence.fixes import Fix
-from geo_offers.presence.states import Course, PresenceState, Stay
-from geo_offers.presence.trail import Trail
+from geo_offers.presence import evidence
 
-Mode = Literal["raw", "calibrated"]
-MODES: Final[Sequence[Mode]] = ("raw", "calibrated")
 SHORT: Final = ("--fences", "5000", "--repeats", "3", "--memory", "100000")
 FRAME: Final = 1_000
 WARM: Final = 4
-_WORKSPACE: Final = UUID(int=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +78,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def reports(given: argparse.Namespace) -> Iterator[Report]:
     rows = asyncio.run(_rows(given.fences, given.devices, given.repeats, given.seed))
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as own:
-        found = {f"bytes_a_device_{mode}": own.submit(device_bytes, mode, given.memory).result() for mode in MODES}
+        found = {f"bytes_a_device_{mode}": own.submit(device_bytes, given.memory, mode).result() for mode in MODES}
     load = {"fences": given.fences, "devices": given.devices, "pings_a_phone": given.repeats, "seed": given.seed}
     yield Report("calibrated", load, rows, found)
 
@@ -155,7 +144,7 @@ async def _lines(
     spent: dict[Mode, list[float]] = {mode: [] for mode in MODES}
     yardsticks = {mode: Yardstick(time.process_time) for mode in MODES}
     edges = dict.fromkeys(MODES, 0)
-    async with _engine(indexes["raw"]) as raw, _engine(indexes["calibrated"]) as weighed:
+    async with running(_catalog(indexes["raw"])) as raw, running(_catalog(indexes["calibrated"])) as weighed:
         at_us = clock.now_us()
         for number, (lat, lon) in enumerate(steps):
             at_us += int(PING_EVERY_S * 1e6)
@@ -174,18 +163,10 @@ async def _lines(
     ]
 
 
-@asynccontextmanager
-async def _engine(index: GeofenceIndex) -> AsyncIterator[Engine]:
+def _catalog(index: GeofenceIndex) -> Catalog:
     catalog = Catalog()
-    catalog.install(_WORKSPACE, index)
-    ownership = Ownership(None, "bench")  # type: ignore[arg-type]  # it owns what it is told to, and asks nobody
-    ownership.epochs = dict.fromkeys(range(PARTITIONS), 1)
-    engine = Engine(catalog, Store(), commit, Figures(), ownership, limits=Limits())  # type: ignore[arg-type]
-    turns = asyncio.create_task(engine.run())
-    try:
-        yield engine
-    finally:
-        turns.cancel()
+    catalog.install(WORKSPACE, index)
+    return catalog
 
 
 async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int) -> tuple[float, int]:
@@ -195,36 +176,11 @@ async def _round(engine: Engine, lat: FloatArray, lon: FloatArray, at_us: int) -
         places = enumerate(zip(lat[start : start + FRAME].tolist(), lon[start : start + FRAME].tolist(), strict=True))
         batch = quick.batch_of([Point(UUID(int=start + n + 1), at_us, *place, ACCURACY_M) for n, place in places])
         started = time.process_time_ns()
-        request = await engine.take(_WORKSPACE, batch, caller=None)
+        request = await engine.take(WORKSPACE, batch, caller=None)
         spent_ns += time.process_time_ns() - started
         edges += len(request.transitions)
     return spent_ns, edges
 
 
-# ------------------------------------------------------------------------------------------------ memory
-def device_bytes(mode: Mode, size: int) -> float:
-    """Resident bytes a device of that many, beyond an empty memory."""
-    fences = [_fence(str(number), Circle(48 + number / 100, 11.0, 100.0)) for number in range(100)]
-    index = GeofenceIndex(replace(fence, detect=Detect(mode)) for fence in fences)
-    gc.collect()
-    before = lookup.resident_bytes()
-    held, marks = quick.tracks(1.0, 20.0), machine.fingerprint(Fix(1, 1.0, 1.0)) * machine.REMEMBERED
-    for number in range(size):
-        held.add(_full(number, mode, index.ids(), marks), 1, 1, index, held=False)
-    gc.collect()
-    return (lookup.resident_bytes() - before) / len(held)
-
-
 def _fence(name: str, shape: Circle) -> Geofence:
     return Geofence(FenceId(f"bench/{name}"), 1, "", shape, None, (), active=True, detect=Detect())
-
-
-def _full(number: int, mode: Mode, fences: Sequence[FenceId], marks: bytes) -> KnownDevice:
-    device, fence = UUID(int=(number + 1) << 64), fences[number % len(fences)]
-    stay, state = Stay(fence, 1, device, 0), PresenceState(1, 1.0, 1.0, {}, marks)
-    if mode == "calibrated":
-        stay = replace(stay, log_odds=1.0, course=Course(confirmed=True))
-        trail = Trail(1, 1, 1.0, 1.0, 8.0, 1.0, still_lat=1.0, still_lon=1.0, still_us=1)
-        arriving = {fence: -2.0} if number % 5 == 0 else {}
-        state = replace(state, trail=trail, elsewhere=evidence.LOWEST, arriving=arriving)
-    return replace(known(_WORKSPACE, device), state=replace(state, inside={fence: stay} if number % 9 == 0 else {}))

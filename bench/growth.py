@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +24,16 @@ import numpy as np
 
 from bench import lookup
 from bench.contenders import Ours
+from bench.doubles import WORKSPACE, running
+from bench.held import MODES, Mode, device_bytes
 from bench.load import PING_EVERY_S, make_devices, make_fences
 from bench.plots import Plot, Series
 from bench.report import Report, Row, Tail, Yardstick, sizes
 from geo_offers import clock
-from geo_offers.pipeline import quick
 from geo_offers.pipeline.catalog import Catalog
-from geo_offers.pipeline.engine import Engine, Limits
-from geo_offers.pipeline.figures import Figures
-from geo_offers.pipeline.partitions import PARTITIONS, Ownership
-from geo_offers.pipeline.ports import KnownDevice
-from geo_offers.pipeline.requests import Part, Point
+from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.requests import Point
 from geo_offers.places.earth import FloatArray
-from geo_offers.presence import machine, states
-from geo_offers.presence.fixes import Fix
-from geo_offers.presence.states import PresenceState, Stay
 
 SHORT: Final = None
 PLOTS: Final = Path(__file__).parent.parent / "docs" / "plots"
@@ -47,7 +42,6 @@ INSIDE: Final = 0.1
 """Of the pings of a window. The load has more of them, about a fifth with a million fences."""
 ROUNDS: Final = 3
 FENCES_UNDER_DEVICES: Final = 10_000
-_WORKSPACE: Final = UUID(int=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +60,12 @@ class OfFences:
 
 @dataclass(frozen=True, slots=True)
 class OfDevices:
-    """full_bytes: with all the marks of newest pings that are kept, and one of nine devices inside a fence."""
+    """full_bytes: of which all is kept that may be (`held`)."""
 
     devices: int
     ping_ns: float
     device_bytes: float
-    full_bytes: float
+    full_bytes: Mapping[Mode, float]
     yardstick: Yardstick
 
 
@@ -86,7 +80,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def reports(given: argparse.Namespace) -> Iterator[Report]:
     fences = [_alone(of_fences, size, given.pings, given.repeats, given.seed) for size in given.fences]
-    devices = [_alone(of_devices, size, given.pings, given.repeats, given.seed) for size in given.devices]
+    devices = [_devices(size, given.pings, given.repeats, given.seed) for size in given.devices]
     report = Report(
         "growth",
         {
@@ -154,45 +148,24 @@ def _fences_row(found: OfFences) -> Row:
 
 
 # ------------------------------------------------------------------------------------------------ devices
-class Store:
-    """Each device its own person's, in no fence when it is first heard of."""
-
-    async def load(self, workspace: UUID, devices: Collection[UUID]) -> Sequence[KnownDevice]:
-        return [known(workspace, device) for device in devices]
+def _devices(size: int, pings: int, repeats: int, seed: int) -> OfDevices:
+    ping_ns, bytes_each, yardstick = _alone(of_devices, size, pings, repeats, seed)
+    return OfDevices(size, ping_ns, bytes_each, {mode: _alone(device_bytes, size, mode) for mode in MODES}, yardstick)
 
 
-def known(workspace: UUID, device: UUID) -> KnownDevice:
-    user = UUID(int=device.int + (1 << 64))
-    return KnownDevice(
-        id=device,
-        user=user,
-        workspace=workspace,
-        partition=user.int % PARTITIONS,
-        replay=True,
-        locate=True,
-        of_age=True,
-        proven=False,
-        token_epoch=0,
-        state=states.NOWHERE,
-    )
-
-
-async def commit(_parts: Sequence[Part]) -> Mapping[UUID, str]:
-    return {}
-
-
-def of_devices(size: int, pings: int, repeats: int, seed: int) -> OfDevices:
+def of_devices(size: int, pings: int, repeats: int, seed: int) -> tuple[float, float, Yardstick]:
+    """CPU ns a ping, median of the windows; bytes a device."""
     return asyncio.run(_of_devices(size, pings, repeats, seed))
 
 
-async def _of_devices(size: int, pings: int, repeats: int, seed: int) -> OfDevices:
+async def _of_devices(size: int, pings: int, repeats: int, seed: int) -> tuple[float, float, Yardstick]:
     catalog = Catalog()
-    catalog.put(_WORKSPACE, make_fences(FENCES_UNDER_DEVICES, seed))
-    ownership = Ownership(None, "bench")  # type: ignore[arg-type]  # it owns what it is told to, and asks nobody
-    ownership.epochs = dict.fromkeys(range(PARTITIONS), 1)
-    limits = Limits(devices=2_000_000)
-    engine = Engine(catalog, Store(), commit, Figures(), ownership, limits=limits)  # type: ignore[arg-type]
-    turns = asyncio.create_task(engine.run())
+    catalog.put(WORKSPACE, make_fences(FENCES_UNDER_DEVICES, seed))
+    async with running(catalog) as engine:
+        return await _pinged(engine, size, pings, repeats, seed)
+
+
+async def _pinged(engine: Engine, size: int, pings: int, repeats: int, seed: int) -> tuple[float, float, Yardstick]:
     ids = [UUID(int=number + 1) for number in range(size)]
     devices, at_us = make_devices(size, FENCES_UNDER_DEVICES, seed), clock.now_us()
     gc.collect()
@@ -202,9 +175,9 @@ async def _of_devices(size: int, pings: int, repeats: int, seed: int) -> OfDevic
         at_us += int(PING_EVERY_S * 1e6)
         for start in range(0, size, BATCH):
             points = _points(ids, devices.lat, devices.lon, at_us, range(start, min(start + BATCH, size)))
-            await engine.take(_WORKSPACE, points, caller=None)
+            await engine.take(WORKSPACE, points, caller=None)
     gc.collect()
-    device_bytes = (lookup.resident_bytes() - before) / size
+    bytes_each = (lookup.resident_bytes() - before) / size
     gc.freeze()
     ping_ns, yardstick = list[float](), Yardstick(time.process_time)
     for _ in range(repeats):
@@ -216,28 +189,11 @@ async def _of_devices(size: int, pings: int, repeats: int, seed: int) -> OfDevic
             for start in range(0, min(size, pings - done), BATCH):
                 points = _points(ids, devices.lat, devices.lon, at_us, range(start, min(start + BATCH, size)))
                 started = time.process_time_ns()
-                await engine.take(_WORKSPACE, points, caller=None)
+                await engine.take(WORKSPACE, points, caller=None)
                 spent_ns += time.process_time_ns() - started
                 done += len(points)
         ping_ns.append(spent_ns / done)
-    turns.cancel()
-    return OfDevices(size, statistics.median(ping_ns), device_bytes, _full_bytes(size, catalog), yardstick)
-
-
-def _full_bytes(size: int, catalog: Catalog) -> float:
-    index = catalog.index(_WORKSPACE)
-    fences = [fence.id for fence in index]
-    gc.collect()
-    before = lookup.resident_bytes()
-    held, marks = quick.tracks(1.0, 20.0), machine.fingerprint(Fix(1, 1.0, 1.0)) * machine.REMEMBERED
-    for number in range(size):
-        device = UUID(int=(number + 1) << 64)
-        stays = [Stay(fences[number % len(fences)], 1, device, 0)] if number % 9 == 0 else []
-        state = PresenceState(1, 1.0, 1.0, {stay.fence: stay for stay in stays}, marks)
-        known = KnownDevice(device, device, _WORKSPACE, 0, True, True, True, False, 0, state)
-        held.add(known, 1, 1, index, held=False)
-    gc.collect()
-    return (lookup.resident_bytes() - before) / len(held)
+    return statistics.median(ping_ns), bytes_each, yardstick
 
 
 def _points(ids: Sequence[UUID], lat: Any, lon: Any, at_us: int, which: range) -> list[Point]:
@@ -245,7 +201,8 @@ def _points(ids: Sequence[UUID], lat: Any, lon: Any, at_us: int, which: range) -
 
 
 def _devices_row(found: OfDevices) -> Row:
-    more = {"bytes_a_device": found.device_bytes, "bytes_a_device_with_all_marks": found.full_bytes}
+    more = {"bytes_a_device": found.device_bytes}
+    more |= {f"bytes_a_full_device_{mode}": full_bytes for mode, full_bytes in found.full_bytes.items()}
     return Row(f"{found.devices:,} devices", found.ping_ns, "ns/ping", found.yardstick, None, more)
 
 
@@ -283,12 +240,15 @@ def plots(fences: Sequence[OfFences], devices: Sequence[OfDevices]) -> Mapping[s
         ),
         "device-memory": Plot(
             "Memory a device",
-            f"resident, after {ROUNDS} pings each; {by}",
+            f"resident; {by}",
             "devices in memory",
             "bytes a device",
             [
-                Series("device", [(one.devices, one.device_bytes) for one in devices]),
-                Series("the same, 64 newest pings marked", [(one.devices, one.full_bytes) for one in devices]),
+                Series(f"after {ROUNDS} pings each", [(one.devices, one.device_bytes) for one in devices]),
+                *(
+                    Series(f"64 newest pings marked, {mode}", [(one.devices, one.full_bytes[mode]) for one in devices])
+                    for mode in MODES
+                ),
             ],
             log_y=False,
         ),

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The compiled memory of devices, and the short way of pings that cause nothing.
 
-All of a device stands in one record; what it is inside of and the marks of its newest pings hang on it. `settle` looks
-at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
+All of a device stands in one record; what it is inside of, the marks of its newest pings and what calibrated fences
+remember of it (`_past.pyx`) hang on it. `settle` looks at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
 machine (`presence/machine.py`) would say "accepted, no edge, nothing due". All others it leaves as they are, to be
 stepped by the machine. So the rules of presence stand in one place, and what is here may only be too careful.
 
@@ -10,18 +10,24 @@ stepped by the machine. So the rules of presence stand in one place, and what is
 it is (tests/property/test_quick.py); where a case is rare it leaves all of them to the machine.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.math cimport INFINITY, NAN, fabs, isnan
-from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import sys
 from hashlib import sha256
 
 from geo_offers.pipeline._batch cimport Batch, Ping, uuid_of
+from geo_offers.pipeline._past cimport (
+    NEVER, Arriving, Aside, Course, Newest, OpenStay, Past, copied, copy_of, course_of, drop_stay, elsewhere_of, empty,
+    keep, set_apart, stays_of, trail_from, trail_of, trail_value,
+)
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Arrival
 from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
@@ -32,15 +38,14 @@ from geo_offers.places._nearest cimport Borders
 from geo_offers.places.index import AROUND_MOST
 from geo_offers.presence import calibrated, evidence, trail
 from geo_offers.presence._evidence cimport (
-    NO_TRAIL, SOUND, STRAY, WORTHS, Fix, Judged, Sight, Trail, Weighed, follow, judged, probability, reach_m, sight_of,
+    SOUND, STRAY, WORTHS, Fix, Judged, Sight, Trail, Weighed, follow, judged, probability, reach_m, sight_of,
     usable_accuracy_m, usable_speed_mps, weigh,
 )
 from geo_offers.presence.fixes import FUTURE_US as FUTURE
 from geo_offers.presence.fixes import LATEST_US as LATEST
 from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
 from geo_offers.presence.machine import breadth_of
-from geo_offers.presence.states import Course as CourseValue
-from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, in_order
+from geo_offers.presence.states import PresenceState, Transition, TransitionType, in_order
 
 cdef extern from *:
     """
@@ -58,8 +63,10 @@ cdef enum:
     OF_AGE = 4
     PROVEN = 8
     HELD = 16
-    VEILED = 64  # its person has said something of being located: it is in `wheres`
+    VEILED = 128  # its person has said something of being located: it is in `wheres`
     WAITS = 32  # a ping of the request that is looked at waits for the look-up
+    PAST = 64  # there is one
+    PAGE = 4096  # records
     KEY = 3  # bytes of a mark
     MARKS = 64
     LINE = 64
@@ -87,7 +94,6 @@ cdef enum Code:
     DUPLICATE = 12
     PRIVATE = 14
 
-cdef int64_t NEVER = INT64_MIN
 cdef int64_t FUTURE_US = FUTURE
 cdef int64_t LATEST_US = LATEST
 cdef int64_t TOO_OLD_US = TOO_OLD
@@ -108,56 +114,6 @@ cdef object CROSS = TransitionType.CROSS
 cdef object ENTER = TransitionType.ENTER
 cdef object CONFIRM = TransitionType.CONFIRM
 cdef object DWELL = TransitionType.DWELL
-
-cdef struct Course:  # `Stay.log_odds` and `Stay.course`
-    double log_odds  # NaN for None
-    double confidence
-    double accuracy_m
-    double way_m
-    int32_t fixes
-    int32_t number  # of its fence, where that is calibrated and this is its filing; else -1
-    bint told  # there is one
-    bint confirmed
-    bint stopped
-
-cdef struct OpenStay:
-    PyObject* fence
-    uint64_t serial
-    int64_t entered_us
-    uint64_t visit_high
-    uint64_t visit_low
-    Course* course  # NULL: its fence takes every fix at its word, and always did
-    int32_t version
-    bint dwelt
-
-cdef struct Arriving:
-    PyObject* fence
-    uint64_t serial
-    double log_odds
-    int32_t number  # as a course's
-
-cdef struct Aside:  # what few trails have
-    int64_t placed_us
-    double stray_lat
-    double stray_lon
-    int32_t count
-    int32_t room
-    Arriving[1] arriving
-
-cdef struct Past:
-    # What calibrated fences remember of a device: its trail, `elsewhere`, `arriving`.
-    int64_t at_us
-    double lat
-    double lon
-    double accuracy_m
-    double speed_mps
-    double still_lat
-    double still_lon
-    int64_t still_us
-    double elsewhere
-    Aside* aside
-    float clear_m  # so far around where it kept still there is no border, and nothing to weigh; 0: that is not known
-    uint32_t clear_at  # the last change of the fences then
 
 cdef struct Rule:
     uint64_t serial  # of the filing of which it is
@@ -188,22 +144,16 @@ cdef struct Record:
     uint64_t low
     uint64_t user_high
     uint64_t user_low
-    int64_t newest_us
-    double lat  # NaN: unknown
-    double lon
-    int64_t due_us  # the first dwell deadline of what it is inside of
-    int64_t heard_us
-    int64_t filled_us
+    Newest newest
+    int64_t heard_us  # when its bucket was filled, too
     float tokens
     int32_t epoch  # less than 0: not ours when it was loaded
     int32_t token_epoch
     int32_t workspace
     int32_t next_of_user
-    uint32_t request  # the last one that it was in, and its time there
-    int64_t request_us
+    uint32_t last  # number of its last ping in the request that it was in last
     OpenStay* stays
-    Past* past
-    uint8_t* marks
+    uint8_t* tail  # its past, where there is one, and marks of its newest pings
     uint16_t n_stays
     uint8_t n_marks
     uint8_t next_mark
@@ -263,9 +213,7 @@ cdef class Moved:
     cdef OpenStay[FEW] stays
     cdef uint32_t[FEW] marks  # of the fixes taken
     cdef int n_stays, n_marks
-    cdef int64_t due_us
-    cdef readonly int64_t newest_us
-    cdef double lat, lon
+    cdef Newest newest
     cdef Past* past
     cdef int64_t[<int>WORTHS] worths  # of the fixes taken, how many
     cdef readonly list arrivals
@@ -277,13 +225,25 @@ cdef class Moved:
         cdef int k
         for k in range(self.n_stays):
             drop_stay(self.stays + k)
-        forget(&self.past)
+        self.forget()
+
+    @property
+    def newest_us(self):
+        return self.newest.at_us
 
     def kept(self):
         """As `PresenceState.kept`."""
-        newest_us = None if self.newest_us == NEVER else self.newest_us
+        cdef Trail trail = trail_of(self.past, &self.newest)
+        newest_us = None if self.newest.at_us == NEVER else self.newest.at_us
         inside = stays_of(self.stays, self.n_stays)
-        return PresenceState(newest_us, None, None, inside, b"", trail_value(self.past)).kept()
+        return PresenceState(newest_us, None, None, inside, b"", trail_value(&trail)).kept()
+
+    cdef object forget(self):
+        """The past."""
+        if self.past != NULL:
+            empty(self.past)
+            PyMem_Free(self.past)
+            self.past = NULL
 
     cdef OpenStay* add(self, fence, uint64_t serial, int64_t entered_us, bytes workspace, bytes device) except NULL:
         cdef OpenStay* stay = self.stays + self.n_stays
@@ -292,6 +252,7 @@ cdef class Moved:
         Py_INCREF(name)
         stay.fence, stay.serial, stay.entered_us = <PyObject*>name, serial, entered_us
         stay.version, stay.dwelt, stay.course = fence.version, False, NULL
+        stay.due_us = due_us(stay, fence)
         self.n_stays += 1
         return stay
 
@@ -316,158 +277,6 @@ cdef class Moved:
             CROSS, fence.id, fence.version, ping.at_us, None, None, usable_accuracy_m(ping.accuracy_m), away_m, confidence
         )
         self.arrivals.append(Arrival(device, edge, fence))
-
-
-cdef dict stays_of(OpenStay* stays, int count):
-    cdef int k
-    cdef dict inside = {}
-    for k in range(count):
-        fence = <object>stays[k].fence
-        inside[fence] = Stay(
-            fence,
-            stays[k].version,
-            uuid_of(stays[k].visit_high, stays[k].visit_low),
-            stays[k].entered_us,
-            bool(stays[k].dwelt),
-            None if stays[k].course == NULL or isnan(stays[k].course.log_odds) else stays[k].course.log_odds,
-            course_of(stays[k].course),
-        )
-    return inside
-
-
-cdef object course_of(const Course* course):
-    if course == NULL or not course.told:
-        return None
-    return CourseValue(
-        bool(course.confirmed), course.confidence, course.fixes, course.accuracy_m, course.way_m, bool(course.stopped)
-    )
-
-
-cdef Course* copied(const Course* course) noexcept:
-    """A copy; of none one that nothing is told of."""
-    cdef Course* copy = <Course*>calloc(1, sizeof(Course))
-    if course == NULL:
-        copy.log_odds = NAN
-    else:
-        copy[0] = course[0]
-    return copy
-
-
-cdef void drop_stay(OpenStay* stay):
-    Py_DECREF(<object>stay.fence)
-    free(stay.course)
-
-
-# ---------------------------------------------------------------------------------------------- the past of a device
-cdef Trail trail_of(const Past* past) noexcept nogil:
-    cdef Trail trail
-    if past == NULL:
-        memset(&trail, 0, sizeof(Trail))
-        trail.at_us, trail.lat, trail.stray_lat = NO_TRAIL, NAN, NAN
-        return trail
-    trail.at_us, trail.lat, trail.lon = past.at_us, past.lat, past.lon
-    trail.accuracy_m, trail.speed_mps = past.accuracy_m, past.speed_mps
-    trail.still_lat, trail.still_lon, trail.still_us = past.still_lat, past.still_lon, past.still_us
-    trail.placed_us, trail.stray_lat, trail.stray_lon = usual_placed_us(&trail), NAN, NAN
-    if past.aside != NULL:
-        trail.placed_us = past.aside.placed_us
-        trail.stray_lat, trail.stray_lon = past.aside.stray_lat, past.aside.stray_lon
-    return trail
-
-
-cdef inline int64_t usual_placed_us(const Trail* trail) noexcept nogil:
-    """Of a trail that has nothing aside."""
-    return 0 if isnan(trail.lat) else trail.at_us
-
-
-cdef void keep(Past** where, const Trail* trail, double elsewhere, const Arriving* arriving, int count) noexcept:
-    """Takes a trail, `elsewhere` and `arriving` in the place of what was there; the names are its own from now on."""
-    cdef Past* past = where[0]
-    cdef Aside* aside
-    cdef int room = 1
-    if past == NULL:
-        past = where[0] = <Past*>calloc(1, sizeof(Past))
-    past.at_us, past.lat, past.lon = trail.at_us, trail.lat, trail.lon
-    past.accuracy_m, past.speed_mps = trail.accuracy_m, trail.speed_mps
-    past.still_lat, past.still_lon, past.still_us = trail.still_lat, trail.still_lon, trail.still_us
-    past.elsewhere, past.clear_m = elsewhere, 0
-    if count == 0 and isnan(trail.stray_lat) and trail.placed_us == usual_placed_us(trail):
-        free(past.aside)
-        past.aside = NULL
-        return
-    if past.aside == NULL or past.aside.room < count:
-        while room < count:
-            room *= 2
-        past.aside = <Aside*>realloc(past.aside, sizeof(Aside) + (room - 1) * sizeof(Arriving))
-        past.aside.room = room
-    aside = past.aside
-    aside.placed_us, aside.stray_lat, aside.stray_lon = trail.placed_us, trail.stray_lat, trail.stray_lon
-    aside.count = count
-    memcpy(aside.arriving, arriving, count * sizeof(Arriving))
-
-
-cdef void forget(Past** where):
-    cdef Past* past = where[0]
-    cdef int k
-    if past == NULL:
-        return
-    if past.aside != NULL:
-        for k in range(past.aside.count):
-            Py_DECREF(<object>past.aside.arriving[k].fence)
-        free(past.aside)
-    free(past)
-    where[0] = NULL
-
-
-cdef Past* copy_of(const Past* past):
-    cdef Past* copy
-    cdef int k
-    cdef size_t size
-    if past == NULL:
-        return NULL
-    copy = <Past*>malloc(sizeof(Past))
-    copy[0] = past[0]
-    if past.aside != NULL:
-        size = sizeof(Aside) + (past.aside.room - 1) * sizeof(Arriving)
-        copy.aside = <Aside*>malloc(size)
-        memcpy(copy.aside, past.aside, size)
-        for k in range(copy.aside.count):
-            Py_INCREF(<object>copy.aside.arriving[k].fence)
-    return copy
-
-
-cdef object trail_value(const Past* past):
-    if past == NULL:
-        return None
-    cdef Trail one = trail_of(past)
-    if one.at_us == NO_TRAIL:
-        return None
-    return trail.Trail(
-        one.at_us,
-        one.placed_us,
-        None if isnan(one.lat) else one.lat,
-        None if isnan(one.lat) else one.lon,
-        one.accuracy_m,
-        one.speed_mps,
-        None if isnan(one.stray_lat) else one.stray_lat,
-        None if isnan(one.stray_lat) else one.stray_lon,
-        one.still_lat,
-        one.still_lon,
-        one.still_us,
-    )
-
-
-cdef Trail trail_from(value) except *:
-    cdef Trail one
-    memset(&one, 0, sizeof(Trail))
-    one.at_us, one.lat, one.stray_lat = NO_TRAIL, NAN, NAN
-    if value is not None:
-        one.at_us, one.placed_us = value.at_us, value.placed_us
-        one.lat, one.lon = (NAN, NAN) if value.lat is None else (value.lat, value.lon)
-        one.accuracy_m, one.speed_mps = value.accuracy_m, value.speed_mps
-        one.stray_lat, one.stray_lon = (NAN, NAN) if value.stray_lat is None else (value.stray_lat, value.stray_lon)
-        one.still_lat, one.still_lon, one.still_us = value.still_lat, value.still_lon, value.still_us
-    return one
 
 
 cdef inline bint is_current(Table table, int32_t number, uint64_t serial) noexcept nogil:
@@ -545,8 +354,29 @@ cdef (uint64_t, uint64_t) visit_of(bytes workspace, bytes device, fence, int64_t
     return high, low
 
 
-cdef inline int64_t due_us(OpenStay* stay, fence):
+cdef int64_t due_us(const OpenStay* stay, fence):
+    """fence: None where it is gone."""
+    if stay.dwelt or fence is None:
+        return INT64_MAX
     return stay.entered_us + <int64_t>round(fence.detect.dwell_s * 1000000)
+
+
+cdef inline bint is_due(const Record* one, int64_t at_us) noexcept nogil:
+    """Whether a dwell deadline of what the device is inside of has come."""
+    cdef int k
+    for k in range(one.n_stays):
+        if at_us >= one.stays[k].due_us:
+            return True
+    return False
+
+
+cdef inline Past* past_of(const Record* one) noexcept nogil:
+    """NULL where there is none."""
+    return <Past*>one.tail if one.flags & PAST else NULL
+
+
+cdef inline uint8_t* marks_of(const Record* one) noexcept nogil:
+    return one.tail + (sizeof(Past) if one.flags & PAST else 0)
 
 
 cdef inline double turned_deg(double turn) noexcept nogil:
@@ -570,16 +400,16 @@ def by_edge(arrival):
     return in_order(arrival.transition)
 
 
+@cython.final
 cdef class Tracks:
     """See `tracks.Tracks`."""
 
-    cdef Record* records
-    cdef int32_t room, used, spare
+    cdef Record** pages
+    cdef int32_t used, spare
     cdef int32_t live
     cdef int32_t* by_device  # number of a record, -1: none
     cdef int32_t* by_user  # of the first of a user's records
     cdef uint64_t mask
-    cdef uint32_t requests
     cdef double rate_per_s, burst
     cdef readonly double looked_s  # how long the look-up of the last `settle` took
     cdef readonly Py_ssize_t looked  # and of how many points it was
@@ -600,14 +430,14 @@ cdef class Tracks:
     cdef Fix fix
     cdef Judged judged
     cdef Sight sight
-    cdef Trail trail  # before it
+    cdef Trail trail  # before it, and so is `elsewhere`
+    cdef double elsewhere
     cdef double clear_m  # no border is nearer
     cdef int64_t[<int>WORTHS] worths
 
     def __cinit__(self, double rate_per_s, double burst):
         self.rate_per_s, self.burst = rate_per_s, burst
-        self.room, self.mask, self.spare = 64, 127, -1
-        self.records = <Record*>calloc(self.room, sizeof(Record))
+        self.mask, self.spare = 127, -1
         self.by_device = <int32_t*>malloc(128 * sizeof(int32_t))
         self.by_user = <int32_t*>malloc(128 * sizeof(int32_t))
         memset(self.by_device, 0xFF, 128 * sizeof(int32_t))
@@ -618,9 +448,10 @@ cdef class Tracks:
     def __dealloc__(self):
         cdef int32_t k
         for k in range(self.used):
-            self._clear(self.records + k)
-            free(self.records[k].marks)
-        free(self.records)
+            self._clear(self._at(k))
+        for k in range(0, self.used, PAGE):
+            free(self.pages[k // PAGE])
+        free(self.pages)
         free(self.by_device)
         free(self.by_user)
         self._free_scratch()
@@ -645,10 +476,13 @@ cdef class Tracks:
         self.lon = <double*>malloc(count * sizeof(double))
 
     # ------------------------------------------------------------------------------------------ finding
+    cdef inline Record* _at(self, int32_t slot) noexcept nogil:
+        return self.pages[<uint32_t>slot // PAGE] + <uint32_t>slot % PAGE
+
     cdef inline int32_t _find(self, uint64_t high, uint64_t low) noexcept nogil:
         cdef uint64_t at = mix(high, low) & self.mask
         cdef int32_t slot = self.by_device[at]
-        while slot >= 0 and (self.records[slot].low != low or self.records[slot].high != high):
+        while slot >= 0 and (self._at(slot).low != low or self._at(slot).high != high):
             at = (at + 1) & self.mask
             slot = self.by_device[at]
         return slot
@@ -657,13 +491,13 @@ cdef class Tracks:
         """Where a user stands, or would."""
         cdef uint64_t at = mix(high, low) & self.mask
         cdef int32_t slot = self.by_user[at]
-        while slot >= 0 and (self.records[slot].user_low != low or self.records[slot].user_high != high):
+        while slot >= 0 and (self._at(slot).user_low != low or self._at(slot).user_high != high):
             at = (at + 1) & self.mask
             slot = self.by_user[at]
         return <int64_t>at
 
     cdef uint64_t _home(self, int32_t slot, bint user) noexcept nogil:
-        cdef Record* one = self.records + slot
+        cdef Record* one = self._at(slot)
         return (mix(one.user_high, one.user_low) if user else mix(one.high, one.low)) & self.mask
 
     cdef void _take_out(self, int32_t* table, uint64_t at, bint user) noexcept:
@@ -679,13 +513,13 @@ cdef class Tracks:
         table[hole] = -1
 
     cdef void _enlarge(self) noexcept:
+        """Makes room for one record more."""
         cdef int32_t slot
-        cdef uint64_t at
-        cdef int32_t room = self.room + (self.room >> 1)
-        self.records = <Record*>realloc(self.records, room * sizeof(Record))
-        memset(self.records + self.room, 0, (room - self.room) * sizeof(Record))
-        self.room = room
-        if <uint64_t>room * 3 < (self.mask + 1) * 2:
+        if self.used % PAGE == 0:
+            self.pages = <Record**>realloc(self.pages, (self.used // PAGE + 1) * sizeof(Record*))
+            self.pages[self.used // PAGE] = <Record*>calloc(PAGE, sizeof(Record))
+        self.used += 1
+        if <uint64_t>self.used * 3 < (self.mask + 1) * 2:
             return
         self.mask = 2 * self.mask + 1
         self.by_device = <int32_t*>realloc(self.by_device, (self.mask + 1) * sizeof(int32_t))
@@ -693,17 +527,18 @@ cdef class Tracks:
         memset(self.by_device, 0xFF, (self.mask + 1) * sizeof(int32_t))
         memset(self.by_user, 0xFF, (self.mask + 1) * sizeof(int32_t))
         for slot in range(self.used):
-            if self.records[slot].high or self.records[slot].low:
+            if self._at(slot).high or self._at(slot).low:
                 self._enter(slot)
 
     cdef void _enter(self, int32_t slot) noexcept:
         """Makes a record findable; its `next_of_user` becomes who stood first for its user."""
         cdef uint64_t at = self._home(slot, False)
-        cdef int64_t of_user = self._user_at(self.records[slot].user_high, self.records[slot].user_low)
+        cdef Record* one = self._at(slot)
+        cdef int64_t of_user = self._user_at(one.user_high, one.user_low)
         while self.by_device[at] >= 0:
             at = (at + 1) & self.mask
         self.by_device[at] = slot
-        self.records[slot].next_of_user = self.by_user[of_user]
+        one.next_of_user = self.by_user[of_user]
         self.by_user[of_user] = slot
 
     # ------------------------------------------------------------------------------------------ coming and going
@@ -713,13 +548,11 @@ cdef class Tracks:
         cdef Record* one
         if self.spare >= 0:
             slot = self.spare
-            self.spare = self.records[slot].next_of_user
+            self.spare = self._at(slot).next_of_user
         else:
-            if self.used == self.room:
-                self._enlarge()
             slot = self.used
-            self.used += 1
-        one = self.records + slot
+            self._enlarge()
+        one = self._at(slot)
         memset(one, 0, sizeof(Record))
         one.high, one.low = halves(device.id)
         one.user_high, one.user_low = halves(device.user)
@@ -753,23 +586,22 @@ cdef class Tracks:
         self._drop(self._find(high, low))
 
     cdef void _drop(self, int32_t slot):
-        cdef Record* one = self.records + slot
+        cdef Record* one = self._at(slot)
         cdef uint64_t at = self._home(slot, False)
         cdef int64_t of_user = self._user_at(one.user_high, one.user_low)
         cdef int32_t before = self.by_user[of_user]
         while self.by_device[at] != slot:
             at = (at + 1) & self.mask
         if before != slot:
-            while self.records[before].next_of_user != slot:
-                before = self.records[before].next_of_user
-            self.records[before].next_of_user = one.next_of_user
+            while self._at(before).next_of_user != slot:
+                before = self._at(before).next_of_user
+            self._at(before).next_of_user = one.next_of_user
         elif one.next_of_user >= 0:
             self.by_user[of_user] = one.next_of_user
         else:
             self._take_out(self.by_user, <uint64_t>of_user, True)
         self._take_out(self.by_device, at, False)
         self._clear(one)
-        free(one.marks)
         if one.flags & VEILED:
             del self.wheres[slot]
         memset(one, 0, sizeof(Record))
@@ -778,13 +610,37 @@ cdef class Tracks:
         self.live -= 1
 
     cdef void _clear(self, Record* one):
-        """Forgets stays and past."""
+        """Forgets all that hangs on it."""
+        self._drop_stays(one)
+        if one.flags & PAST:
+            empty(past_of(one))
+            one.flags &= ~PAST
+        PyMem_Free(one.tail)
+        one.tail, one.room, one.n_marks = NULL, 0, 0
+
+    cdef void _drop_stays(self, Record* one):
         cdef int k
         for k in range(one.n_stays):
             drop_stay(one.stays + k)
-        free(one.stays)
+        PyMem_Free(one.stays)
         one.stays, one.n_stays = NULL, 0
-        forget(&one.past)
+
+    cdef Past* _remember(self, Record* one) noexcept:
+        """Its past; an empty one where there was none."""
+        if not one.flags & PAST:
+            one.tail = <uint8_t*>PyMem_Realloc(one.tail, sizeof(Past) + one.room * KEY)
+            memmove(one.tail + sizeof(Past), one.tail, one.room * KEY)
+            memset(one.tail, 0, sizeof(Past))
+            one.flags |= PAST
+        return past_of(one)
+
+    cdef void _forget(self, Record* one):
+        """The past."""
+        if one.flags & PAST:
+            empty(past_of(one))
+            memmove(one.tail, marks_of(one), one.room * KEY)
+            one.tail = <uint8_t*>PyMem_Realloc(one.tail, one.room * KEY)
+            one.flags &= ~PAST
 
     def of_user(self, user):
         """Ids of the user's devices that are held."""
@@ -794,8 +650,8 @@ cdef class Tracks:
         slot = self.by_user[self._user_at(high, low)]
         found = []
         while slot >= 0:
-            found.append(uuid_of(self.records[slot].high, self.records[slot].low))
-            slot = self.records[slot].next_of_user
+            found.append(uuid_of(self._at(slot).high, self._at(slot).low))
+            slot = self._at(slot).next_of_user
         return found
 
     def hold(self, user, bint held):
@@ -806,10 +662,10 @@ cdef class Tracks:
         slot = self.by_user[self._user_at(high, low)]
         while slot >= 0:
             if held:
-                self.records[slot].flags |= HELD
+                self._at(slot).flags |= HELD
             else:
-                self.records[slot].flags &= ~HELD
-            slot = self.records[slot].next_of_user
+                self._at(slot).flags &= ~HELD
+            slot = self._at(slot).next_of_user
 
     # ------------------------------------------------------------------------------------------ values
     def __contains__(self, device):
@@ -826,7 +682,7 @@ cdef class Tracks:
         slot = self._find(high, low)
         if slot < 0:
             return None
-        one = self.records + slot
+        one = self._at(slot)
         known = KnownDevice(
             device,
             uuid_of(one.user_high, one.user_low),
@@ -848,7 +704,7 @@ cdef class Tracks:
         cdef int32_t slot
         high, low = halves(device)
         slot = self._find(high, low)
-        return self.wheres.get(slot) if self.records[slot].flags & VEILED else None
+        return self.wheres.get(slot) if self._at(slot).flags & VEILED else None
 
     def is_of(self, device, workspace, user, int64_t token_epoch):
         """Whether the device is held, and is that person's under that epoch of its tokens."""
@@ -859,7 +715,7 @@ cdef class Tracks:
         slot = self._find(high, low)
         if slot < 0:
             return False
-        one = self.records + slot
+        one = self._at(slot)
         user_high, user_low = halves(user)
         if one.user_high != user_high or one.user_low != user_low or one.token_epoch != token_epoch:
             return False
@@ -879,7 +735,7 @@ cdef class Tracks:
                 slot = self._find(ping.device_high, ping.device_low)
                 share = found.get(slot)
                 if share is None:
-                    one = self.records + slot
+                    one = self._at(slot)
                     share = found[slot] = (
                         uuid_of(one.user_high, one.user_low), uuid_of(one.high, one.low), one.partition, []
                     )
@@ -887,20 +743,21 @@ cdef class Tracks:
         return found.values()
 
     cdef object _state(self, Record* one):
-        cdef Past* past = one.past
+        cdef Past* past = past_of(one)
+        cdef Trail trail = trail_of(past, &one.newest)
         cdef dict arriving = {}
         cdef int k
         if past != NULL and past.aside != NULL:
             for k in range(past.aside.count):
                 arriving[<object>past.aside.arriving[k].fence] = past.aside.arriving[k].log_odds
         return PresenceState(
-            None if one.newest_us == NEVER else one.newest_us,
-            None if isnan(one.lat) else one.lat,
-            None if isnan(one.lon) else one.lon,
+            None if one.newest.at_us == NEVER else one.newest.at_us,
+            None if isnan(one.newest.lat) else one.newest.lat,
+            None if isnan(one.newest.lat) else one.newest.lon,
             stays_of(one.stays, one.n_stays),
             self._marks(one),
-            trail_value(past),
-            PRIOR if past == NULL else past.elsewhere,
+            trail_value(&trail),
+            elsewhere_of(past),
             arriving,
         )
 
@@ -915,7 +772,7 @@ cdef class Tracks:
             self._see(epochs)
         if slot < 0:
             return ABSENT
-        one = self.records + slot
+        one = self._at(slot)
         if one.epoch < 0 or one.epoch != self.epochs[one.partition]:
             return ABSENT
         return NO_CONSENT if not one.flags & LOCATE else AGE if not one.flags & OF_AGE else STEP
@@ -926,7 +783,7 @@ cdef class Tracks:
         cdef char* to = PyBytes_AS_STRING(found)
         cdef int first = 0 if one.n_marks < MARKS else one.next_mark, k
         for k in range(one.n_marks):
-            memcpy(to + k * KEY, one.marks + ((first + k) % MARKS) * KEY, KEY)
+            memcpy(to + k * KEY, marks_of(one) + ((first + k) % MARKS) * KEY, KEY)
         return found
 
     def install(self, device, state, fences):
@@ -936,41 +793,47 @@ cdef class Tracks:
         high, low = halves(device)
         slot = self._find(high, low)
         if isinstance(state, Moved):
-            self._move(self.records + slot, state)
+            self._move(self._at(slot), state)
         else:
             self._install(slot, state, fences)
 
     cdef object _move(self, Record* one, Moved moved):
+        cdef Past* past
         cdef int k
         for k in range(<int>WORTHS):
             self.worths[k] += moved.worths[k]
-        one.newest_us, one.lat, one.lon, one.due_us = moved.newest_us, moved.lat, moved.lon, moved.due_us
+        one.newest = moved.newest
         for k in range(moved.n_marks):
             self._push_mark(one, moved.marks[k])
-        self._clear(one)
+        self._drop_stays(one)
         if moved.n_stays:
-            one.stays = <OpenStay*>malloc(moved.n_stays * sizeof(OpenStay))
+            one.stays = <OpenStay*>PyMem_Malloc(moved.n_stays * sizeof(OpenStay))
             memcpy(one.stays, moved.stays, moved.n_stays * sizeof(OpenStay))
             one.n_stays = moved.n_stays
             moved.n_stays = 0  # the names are the record's now
-        one.past, moved.past = moved.past, NULL
+        if moved.past == NULL:
+            self._forget(one)
+        else:
+            past = self._remember(one)
+            empty(past)
+            past[0] = moved.past[0]
+            moved.past.aside = NULL
 
     cdef object _install(self, int32_t slot, state, fences):
-        cdef Record* one = self.records + slot
+        cdef Record* one = self._at(slot)
         cdef bytes recent = state.recent
         cdef OpenStay* stay
         cdef int k = 0, count = <int>(len(recent) // KEY)
-        one.newest_us = NEVER if state.newest_us is None else state.newest_us
-        one.lat = NAN if state.lat is None or state.lon is None else state.lat
-        one.lon = NAN if state.lat is None or state.lon is None else state.lon
+        one.newest.at_us = NEVER if state.newest_us is None else state.newest_us
+        one.newest.lat = NAN if state.lat is None or state.lon is None else state.lat
+        one.newest.lon = NAN if state.lat is None or state.lon is None else state.lon
+        self._clear(one)
         self._make_room(one, count)
-        memcpy(one.marks, PyBytes_AS_STRING(recent), count * KEY)
+        memcpy(one.tail, PyBytes_AS_STRING(recent), count * KEY)
         one.n_marks = count
         one.next_mark = count % MARKS
-        self._clear(one)
-        one.due_us = INT64_MAX
         if state.inside:
-            one.stays = <OpenStay*>calloc(len(state.inside), sizeof(OpenStay))
+            one.stays = <OpenStay*>PyMem_Calloc(len(state.inside), sizeof(OpenStay))
             for value in state.inside.values():
                 stay = one.stays + k
                 name = sys.intern(value.fence)
@@ -983,10 +846,7 @@ cdef class Tracks:
                 number, stay.serial = filing_of(fences, value.fence)
                 if number >= 0 or value.log_odds is not None or value.course is not None:
                     self._install_course(stay, value, number)
-                if not value.dwelt:
-                    fence = fences.get(value.fence)
-                    if fence is not None:
-                        one.due_us = min(one.due_us, due_us(stay, fence))
+                stay.due_us = due_us(stay, fences.get(value.fence))
         if state.trail is not None or state.arriving or state.elsewhere != PRIOR:
             self._install_past(one, state, fences)
 
@@ -1009,7 +869,7 @@ cdef class Tracks:
             arriving[k].log_odds, arriving[k].fence = log_odds, <PyObject*>name
             Py_INCREF(name)
             k += 1
-        keep(&one.past, &trail, state.elsewhere, arriving, count)
+        keep(self._remember(one), &one.newest, &trail, state.elsewhere, arriving, count)
         free(arriving)
 
     cdef void _make_room(self, Record* one, int count) noexcept:
@@ -1018,7 +878,7 @@ cdef class Tracks:
             return
         while room < count:
             room *= 4
-        one.marks = <uint8_t*>realloc(one.marks, room * KEY)
+        one.tail = <uint8_t*>PyMem_Realloc(one.tail, (sizeof(Past) if one.flags & PAST else 0) + room * KEY)
         one.room = room
 
     cdef inline void _push_mark(self, Record* one, uint32_t mark) noexcept:
@@ -1026,7 +886,7 @@ cdef class Tracks:
         if one.n_marks < MARKS:
             self._make_room(one, one.n_marks + 1)
             one.n_marks += 1
-        to = one.marks + one.next_mark * KEY
+        to = marks_of(one) + one.next_mark * KEY
         to[0], to[1], to[2] = mark & 0xFF, (mark >> 8) & 0xFF, mark >> 16
         one.next_mark = (one.next_mark + 1) % MARKS
 
@@ -1035,7 +895,7 @@ cdef class Tracks:
         cdef int k, first = 0 if one.n_marks < MARKS else one.next_mark
         cdef uint8_t* at
         for k in range(max(0, one.n_marks + more - MARKS), one.n_marks):
-            at = one.marks + ((first + k) % MARKS) * KEY
+            at = marks_of(one) + ((first + k) % MARKS) * KEY
             if at[0] == (mark & 0xFF) and at[1] == ((mark >> 8) & 0xFF) and at[2] == mark >> 16:
                 return True
         return False
@@ -1061,7 +921,6 @@ cdef class Tracks:
             self._see(epochs)
         if n > self.scratch:
             self._scratch(n)
-        self.requests += 1
         self.looked = 0
         if private is not None:
             asked = self._find_private(batch, private)
@@ -1070,22 +929,21 @@ cdef class Tracks:
         for k in range(n):
             slot = self.by_device[mix(batch.pings[k].device_high, batch.pings[k].device_low) & self.mask]
             if slot >= 0:  # nearly always it is this one
-                GO_PREFETCH(self.records + slot)
-                GO_PREFETCH(&self.records[slot].heard_us)
-                GO_PREFETCH(&self.records[slot].code)
+                GO_PREFETCH(self._at(slot))
+                GO_PREFETCH(&self._at(slot).heard_us)
+                GO_PREFETCH(&self._at(slot).code)
         for k in range(n):
             ping = batch.pings + k
             self.slots[k] = slot = self._find(ping.device_high, ping.device_low) if code[k] == ABSENT else -1
             if slot >= 0:
-                GO_PREFETCH(self.records[slot].marks + self.records[slot].next_mark * KEY)
-                if self.records[slot].n_stays:
-                    GO_PREFETCH(self.records[slot].stays)
-                if self.records[slot].past != NULL:
-                    GO_PREFETCH(self.records[slot].past)
-                    GO_PREFETCH(&self.records[slot].past.elsewhere)
-                one = self.records + slot
+                one = self._at(slot)
+                GO_PREFETCH(marks_of(one) + one.next_mark * KEY)
+                if one.n_stays:
+                    GO_PREFETCH(one.stays)
+                if one.flags & PAST:
+                    GO_PREFETCH(one.tail)
                 heard_us = one.heard_us
-                code[k] = self._admit(one, batch.pings + k, number, received_us)
+                code[k] = self._admit(one, batch.pings, <int32_t>k, number, received_us)
                 if code[k] == STEP and (private is not None or one.flags & VEILED):
                     code[k] = self._seclude(slot, batch, k, private, index, asked)
                     if code[k] != STEP:
@@ -1094,10 +952,10 @@ cdef class Tracks:
         for k in range(n):
             if self.slots[k] < 0 or code[k] != STEP or table is None:
                 continue
-            one = self.records + self.slots[k]
+            one = self._at(self.slots[k])
             if one.code != ACCEPTED:
                 continue
-            if not one.flags & WAITS and one.past != NULL and self._takes_far_off(one, batch.pings + k, table):
+            if not one.flags & WAITS and one.flags & PAST and self._takes_far_off(one, batch.pings + k, table):
                 code[k] = ACCEPTED
                 continue
             one.flags |= WAITS
@@ -1111,7 +969,7 @@ cdef class Tracks:
             clock_gettime(CLOCK_MONOTONIC, &ended)
             self.looked_s = ended.tv_sec - began.tv_sec + (ended.tv_nsec - began.tv_nsec) * 1e-9
             for k in range(many):
-                one = self.records + self.slots[self.placed[k]]
+                one = self._at(self.slots[self.placed[k]])
                 one.flags &= ~WAITS
                 if one.code == ACCEPTED:
                     code[self.placed[k]] = self._take(
@@ -1152,7 +1010,7 @@ cdef class Tracks:
         self, int32_t slot, Batch batch, Py_ssize_t number, private, index, bint asked
     ) except -1:
         """As `seclusion.secluded`, STEP for None. asked: the table of private places was, and knows but rare cases."""
-        if asked and not batch.pings[number].region and not self.records[slot].flags & VEILED:
+        if asked and not batch.pings[number].region and not self._at(slot).flags & VEILED:
             if self.placed[number] < 2:
                 return PRIVATE if self.placed[number] else STEP
         hidden = secluded(batch[number], self.wheres.get(slot), private, index)
@@ -1164,21 +1022,19 @@ cdef class Tracks:
             self.epochs[k] = epochs.get(k, -2)
         self.epochs_seen = epochs
 
-    cdef int _admit(self, Record* one, Ping* ping, int32_t workspace, int64_t received_us) noexcept:
+    cdef int _admit(self, Record* one, Ping* pings, int32_t at, int32_t workspace, int64_t received_us) noexcept:
         """STEP where the ping may go on. Of the device's later pings in this request the first one decides."""
+        cdef Ping* ping = pings + at
+        cdef bint first = one.last >= <uint32_t>at or self.slots[one.last] != self.slots[at]
         if one.workspace != workspace:
             return UNKNOWN
-        if one.request == self.requests:
-            if one.code != ACCEPTED and one.code != STEP:
-                return one.code
-            if ping.at_us <= one.request_us:  # of one request the earlier is stepped first, whatever the order given
-                one.code = STEP
-        else:
-            one.request = self.requests
+        if first:
             one.code = self._gate(one, received_us)
-            if one.code != ACCEPTED and one.code != STEP:
-                return one.code
-        one.request_us = ping.at_us
+        elif one.code == ACCEPTED and ping.at_us <= pings[one.last].at_us:
+            one.code = STEP  # of one request the earlier is stepped first, whatever the order given
+        one.last = at
+        if one.code != ACCEPTED and one.code != STEP:
+            return one.code
         one.heard_us = received_us
         if not (-90 <= ping.lat <= 90 and -180 <= ping.lon <= 180):
             return OUT_OF_RANGE
@@ -1201,10 +1057,9 @@ cdef class Tracks:
             return AGE
         if not one.flags & REPLAY:
             have = self.burst if one.tokens < 0 else one.tokens
-            have = min(self.burst, have + max(0, received_us - one.filled_us) / 1e6 * self.rate_per_s)
-            one.filled_us = received_us
+            have = min(self.burst, have + max(0, received_us - one.heard_us) / 1e6 * self.rate_per_s)
             if have < 1:
-                one.tokens = have
+                one.heard_us = min(one.heard_us, received_us)  # the clock may have been set back
                 return RATE
             one.tokens = have - 1
         return STEP if one.flags & HELD or one.epoch < 0 or one.epoch != self.epochs[one.partition] else ACCEPTED
@@ -1215,25 +1070,26 @@ cdef class Tracks:
         The fences that hold it are those that held the last one, no way in there crosses any, and of calibrated ones
         it has nothing to say: at the lowest they are, and a sound fix leaves them there (`evidence.reach_m`).
         """
-        cdef Past* past = one.past
+        cdef const Past* past = past_of(one)
         cdef double left_m, clear_m = past.clear_m
-        if past.clear_m == 0 or past.clear_at != <uint32_t>table.changed:
+        cdef Past* after
+        if past.clear_m == 0 or past.clear_at != <uint32_t>table.changed or past.aside != NULL:
             return False
-        if ping.at_us <= one.newest_us or ping.at_us >= one.due_us or one.lat != past.lat or one.lon != past.lon:
+        if ping.at_us <= one.newest.at_us or is_due(one, ping.at_us):
             return False
-        self._judge(past, ping)
+        self._judge(past, &one.newest, ping)
         left_m = clear_m - self.judged.still_m * STRETCH
         if self.judged.worth != SOUND or not self._is_straight() or reach_m(self.fix.accuracy_m) > left_m:
             return False
         follow(&self.trail, &self.fix, &self.judged)
-        keep(&one.past, &self.trail, LOWEST, NULL, 0)
-        past.clear_m = <float>(left_m if past.still_us == ping.at_us else clear_m)
         self._accept(one, ping, mark_of(ping.at_us, ping.lat, ping.lon))
+        after = past_of(one)
+        keep(after, &one.newest, &self.trail, LOWEST, NULL, 0)
+        after.clear_m = <float>(left_m if after.still_us == ping.at_us else clear_m)
         return True
 
     cdef inline void _accept(self, Record* one, Ping* ping, uint32_t mark) noexcept:
-        one.newest_us = ping.at_us
-        one.lat, one.lon = ping.lat, ping.lon
+        one.newest.at_us, one.newest.lat, one.newest.lon = ping.at_us, ping.lat, ping.lon
         self._push_mark(one, mark)
 
     cdef int _take(
@@ -1243,11 +1099,11 @@ cdef class Tracks:
         cdef uint32_t mark = mark_of(ping.at_us, ping.lat, ping.lon)
         cdef int32_t[FEW] within
         cdef int k, j, plain = 0, inside = 0, worth
-        if one.newest_us != NEVER and ping.at_us <= one.newest_us:
+        if one.newest.at_us != NEVER and ping.at_us <= one.newest.at_us:
             if self._is_marked(one, mark):
                 return DUPLICATE
-            return LATE if ping.at_us < one.newest_us else STEP
-        if ping.at_us >= one.due_us or count > FEW:
+            return LATE if ping.at_us < one.newest.at_us else STEP
+        if is_due(one, ping.at_us) or count > FEW:
             return STEP
         for k in range(count):
             if hits[k] < 0:
@@ -1270,25 +1126,29 @@ cdef class Tracks:
         if plain:
             return STEP
         if table.calibrated:
-            worth = self._look(one.past, one.stays, one.n_stays, ping, table, borders, index, within, inside)
+            worth = self._look(
+                past_of(one), &one.newest, one.stays, one.n_stays, ping, table, borders, index, within, inside
+            )
             if worth == WORTHS or self.edges:
                 return STEP
-        if not isnan(one.lat) and (one.lat != ping.lat or one.lon != ping.lon):
-            if not (table.calibrated and self._is_clear(one)):
-                if table.may_cross(one.lat, one.lon, ping.lat, ping.lon):
+        if not isnan(one.newest.lat) and (one.newest.lat != ping.lat or one.newest.lon != ping.lon):
+            if not (table.calibrated and self._is_clear(&one.newest)):
+                if table.may_cross(one.newest.lat, one.newest.lon, ping.lat, ping.lon):
                     return STEP
         if not table.calibrated:
-            forget(&one.past)
+            self._forget(one)
         else:
             self.worths[worth] += 1
             if worth >= STRAY:
-                self._follow(&one.past, one.stays, table, index)
+                self._follow(self._remember(one), one.stays, table, index)
+            elif one.flags & PAST:
+                set_apart(past_of(one), &one.newest)
         self._accept(one, ping, mark)
         return ACCEPTED
 
-    cdef bint _is_clear(self, const Record* one) noexcept:
+    cdef bint _is_clear(self, const Newest* newest) noexcept:
         """Whether the way to the fix that was looked at last is shorter than that to any border."""
-        if self.trail.lat != one.lat or self.trail.lon != one.lon:
+        if self.trail.lat != newest.lat or self.trail.lon != newest.lon:
             return False
         return self._is_straight() and self.judged.way_m * STRETCH + SLACK_M < self.clear_m
 
@@ -1297,15 +1157,15 @@ cdef class Tracks:
         return self.judged.way_m <= STRAIGHT_M and fabs(self.fix.lat) <= FLAT_DEG
 
     # ------------------------------------------------------------------------------------------ evidence
-    cdef void _judge(self, const Past* past, Ping* ping) noexcept:
+    cdef void _judge(self, const Past* past, const Newest* newest, Ping* ping) noexcept:
         self.fix.at_us, self.fix.lat, self.fix.lon, self.fix.mock = ping.at_us, ping.lat, ping.lon, ping.mock
         self.fix.accuracy_m, self.fix.speed_mps = usable_accuracy_m(ping.accuracy_m), usable_speed_mps(ping.speed_mps)
-        self.trail = trail_of(past)
+        self.trail = trail_of(past, newest)
         self.judged = judged(&self.trail, &self.fix)
 
     cdef int _look(
-        self, const Past* past, const OpenStay* stays, int n_stays, Ping* ping, Table table, Borders borders, index,
-        const int32_t* within, int inside, bint filed_anew=False,
+        self, const Past* past, const Newest* newest, const OpenStay* stays, int n_stays, Ping* ping, Table table,
+        Borders borders, index, const int32_t* within, int inside, bint filed_anew=False,
     ) except -1:
         """What a fix is worth, and what it says of each calibrated fence (`calibrated.step`); nothing is changed.
 
@@ -1319,12 +1179,13 @@ cdef class Tracks:
         cdef double elsewhere_m = INFINITY if inside else OUTSIDE_M
         cdef int k, at, found
         self.n_looks, self.edges, self.clear_m = 0, False, 0.0
-        self._judge(past, ping)
+        self._judge(past, newest, ping)
         if self.judged.worth < STRAY:
             return self.judged.worth
         if self.judged.silent:
             return WORTHS
-        self.sight = sight_of(&self.trail, PRIOR if past == NULL else past.elsewhere, &self.fix, &self.judged)
+        self.elsewhere = elsewhere_of(past)
+        self.sight = sight_of(&self.trail, self.elsewhere, &self.fix, &self.judged)
         found = borders.find_around(
             table, ping.lat, ping.lon, reach_m(self.fix.accuracy_m), numbers, away_m, MOST_AROUND + 1, &self.clear_m
         )
@@ -1360,7 +1221,7 @@ cdef class Tracks:
             elsewhere_m = min(elsewhere_m, (<Rules>table.memo).find(table, within[k], index).breadth_m)
         elsewhere_m = max(elsewhere_m, NARROW_M)
         for k in range(self.n_looks):
-            self._weigh(self.looks + k, past, stays, elsewhere_m, table, index)
+            self._weigh(self.looks + k, aside, stays, elsewhere_m, table, index)
         return self.judged.worth
 
     cdef int _look_at(self, int32_t number, Table table) noexcept:
@@ -1382,13 +1243,13 @@ cdef class Tracks:
         self.n_looks += 1
 
     cdef object _weigh(
-        self, Look* look, const Past* past, const OpenStay* stays, double elsewhere_m, Table table, index
+        self, Look* look, const Aside* aside, const OpenStay* stays, double elsewhere_m, Table table, index
     ):
         """As `calibrated._looked`: what a fix makes at one fence. elsewhere_m: as in `calibrated.step`."""
         cdef const Rule* rule = (<Rules>table.memo).find(table, look.number, index)
         cdef const Detect* detect = (<Rules>table.memo).detects + rule.detect
         cdef const OpenStay* stay = <const OpenStay*>NULL if look.stay < 0 else stays + look.stay
-        cdef double before = PRIOR if past == NULL else past.elsewhere, lowered_m = 0.0, outside_m = OUTSIDE_M, standing
+        cdef double before = self.elsewhere, lowered_m = 0.0, outside_m = OUTSIDE_M, standing
         cdef Weighed weighed
         cdef bint present
         if stay != NULL:
@@ -1397,7 +1258,7 @@ cdef class Tracks:
             if look.away_m > 0.0 and elsewhere_m < outside_m:
                 outside_m, lowered_m = elsewhere_m, 0.0
         elif look.arriving >= 0:
-            before = past.aside.arriving[look.arriving].log_odds
+            before = aside.arriving[look.arriving].log_odds
         weighed = weigh(&self.sight, before, look.away_m - lowered_m, rule.breadth_m, outside_m)
         look.now, look.kept = weighed.now, weighed.kept
         standing = weighed.now - rule.term
@@ -1429,10 +1290,11 @@ cdef class Tracks:
         follow(&trail, &self.fix, &self.judged)
         return trail.speed_mps
 
-    cdef object _follow(self, Past** past, OpenStay* stays, Table table, index):
+    cdef object _follow(self, Past* past, OpenStay* stays, Table table, index):
         """Takes the fix that was looked at last; its edges are another's to tell, whose the stays are until then."""
         cdef Arriving[LOOKS] arriving
-        cdef Aside* aside = NULL if past[0] == NULL else past[0].aside
+        cdef Aside* aside = past.aside
+        cdef Newest newest
         cdef double way_m = self.judged.way_m if self.judged.worth == SOUND else 0.0
         cdef int k, count = 0
         cdef Look* look
@@ -1456,13 +1318,14 @@ cdef class Tracks:
             for k in range(aside.count):
                 if aside.arriving[k].fence != NULL:
                     Py_DECREF(<object>aside.arriving[k].fence)
-        keep(past, &self.trail, self.sight.elsewhere, arriving, count)
+        newest.at_us, newest.lat, newest.lon = self.fix.at_us, self.fix.lat, self.fix.lon
+        keep(past, &newest, &self.trail, self.sight.elsewhere, arriving, count)
         if self.n_looks == 0 and self.judged.worth == SOUND and self.sight.elsewhere == LOWEST:
-            self._remember_clear(past[0], table)
+            self._remember_clear(past, table)
 
     cdef void _remember_clear(self, Past* past, Table table) noexcept:
         """Where the phone kept still is the middle of what is clear around it."""
-        cdef double moved_m = 0.0 if past.still_us == past.at_us else self.judged.still_m * STRETCH
+        cdef double moved_m = 0.0 if past.still_us == self.fix.at_us else self.judged.still_m * STRETCH
         cdef double clear_m = min(self.clear_m, WIDE_M) - moved_m - SLACK_M
         past.clear_m, past.clear_at = <float>(clear_m if clear_m > 0 else 0.0), <uint32_t>table.changed
 
@@ -1509,11 +1372,11 @@ cdef class Tracks:
                 order[at] = order[at - 1]
                 at -= 1
             order[at] = number
-        moved = self._moved(self.records + slot, index)
+        moved = self._moved(self._at(slot), index)
         if moved is None:
             return None
         for k in range(count):
-            at = self._step(moved, self.records + slot, batch.pings + order[k], table, device, index)
+            at = self._step(moved, self._at(slot), batch.pings + order[k], table, device, index)
             if at == STEP:
                 return None
             became[k] = at
@@ -1532,7 +1395,7 @@ cdef class Tracks:
         if one.n_stays > FEW:
             return None
         moved = Moved.__new__(Moved)
-        moved.newest_us, moved.lat, moved.lon, moved.due_us = one.newest_us, one.lat, one.lon, one.due_us
+        moved.newest = one.newest
         for k in range(one.n_stays):
             stay = moved.stays + k
             stay[0] = one.stays[k]
@@ -1543,25 +1406,13 @@ cdef class Tracks:
                 stay.course.number = number
             moved.n_stays += 1
             if serial != stay.serial:
-                stay.serial, moved.due_us = serial, NEVER  # another deadline, perhaps
-        moved.past = copy_of(one.past)
-        if moved.past != NULL and moved.past.aside != NULL:
-            for k in range(moved.past.aside.count):
+                stay.serial, stay.due_us = serial, due_us(stay, index.get(<object>stay.fence))
+        if one.flags & PAST:
+            moved.past = copy_of(past_of(one))
+            for k in range(0 if moved.past.aside == NULL else moved.past.aside.count):
                 arriving = moved.past.aside.arriving + k
                 arriving.number, arriving.serial = filing_of(index, <object>arriving.fence)
-        if moved.due_us == NEVER:
-            self._find_due(moved, index)
         return moved
-
-    cdef object _find_due(self, Moved moved, index):
-        cdef OpenStay* stay
-        cdef int j
-        moved.due_us = INT64_MAX
-        for j in range(moved.n_stays):
-            stay = moved.stays + j
-            fence = None if stay.dwelt else index.get(<object>stay.fence)
-            if fence is not None:
-                moved.due_us = min(moved.due_us, due_us(stay, fence))
 
     cdef int _step(self, Moved moved, Record* one, Ping* ping, Table table, device, index) except -1:
         """As `machine.receive` and `machine.step`; STEP where the machine has to look."""
@@ -1571,15 +1422,14 @@ cdef class Tracks:
         cdef int k, plain = 0, inside = 0, worth, told = <int>len(moved.arrivals)
         cdef Borders borders = index.borders
         cdef tuple crossed = ()
-        cdef bint changed = False
         cdef bytes workspace = self.workspaces[one.workspace].bytes
-        if moved.newest_us != NEVER and ping.at_us <= moved.newest_us:
+        if moved.newest.at_us != NEVER and ping.at_us <= moved.newest.at_us:
             if self._is_marked(one, mark, moved.n_marks):
                 return DUPLICATE
             for k in range(moved.n_marks):
                 if moved.marks[k] == mark:
                     return DUPLICATE
-            if ping.at_us < moved.newest_us:
+            if ping.at_us < moved.newest.at_us:
                 return LATE
         table.find(&ping.lat, &ping.lon, 1, &count)
         if count + moved.n_stays > FEW or told >= FEW:
@@ -1593,15 +1443,16 @@ cdef class Tracks:
             else:
                 hits[plain] = table.hits[k]
                 plain += 1
-        if not isnan(moved.lat) and (moved.lat != ping.lat or moved.lon != ping.lon):
-            if max(fabs(moved.lat - ping.lat), turned_deg(moved.lon - ping.lon)) > LEAP_DEG:
+        if not isnan(moved.newest.lat) and (moved.newest.lat != ping.lat or moved.newest.lon != ping.lon):
+            if max(fabs(moved.newest.lat - ping.lat), turned_deg(moved.newest.lon - ping.lon)) > LEAP_DEG:
                 return STEP
-            if table.may_cross(moved.lat, moved.lon, ping.lat, ping.lon):
-                crossed = index.crossed(moved.lat, moved.lon, ping.lat, ping.lon)
+            if table.may_cross(moved.newest.lat, moved.newest.lon, ping.lat, ping.lon):
+                crossed = index.crossed(moved.newest.lat, moved.newest.lon, ping.lat, ping.lon)
         known = {<object>moved.stays[k].fence for k in range(moved.n_stays)} if crossed else None
         if table.calibrated:
             worth = self._look(
-                moved.past, moved.stays, moved.n_stays, ping, table, borders, index, within, inside, filed_anew=True
+                moved.past, &moved.newest, moved.stays, moved.n_stays, ping, table, borders, index, within, inside,
+                filed_anew=True,
             )
             if worth == WORTHS or self.n_looks + moved.n_stays + plain > FEW:
                 return STEP
@@ -1609,29 +1460,28 @@ cdef class Tracks:
             if worth == SOUND and crossed:
                 self._crosses(moved, ping, crossed, known, device, index)
             if worth >= STRAY:
-                changed = self._weighed(moved, ping, table, device, index, workspace)
+                self._weighed(moved, ping, table, device, index, workspace)
+            elif moved.past != NULL:
+                set_apart(moved.past, &moved.newest)
         else:
-            forget(&moved.past)
-        changed = self._edges(moved, ping, table, hits, plain, device, index, workspace) or changed
+            moved.forget()
+        self._edges(moved, ping, table, hits, plain, device, index, workspace)
         for fence in crossed:
             if fence.id not in known and fence.detect.mode == "raw":
                 moved.tell_cross(device, fence, ping, index.border_distance(fence, ping.lat, ping.lon))
         if len(moved.arrivals) > told + 1:
             moved.arrivals[told:] = sorted(moved.arrivals[told:], key=by_edge)
-        if changed:
-            self._find_due(moved, index)
-        moved.newest_us, moved.lat, moved.lon = ping.at_us, ping.lat, ping.lon
+        moved.newest.at_us, moved.newest.lat, moved.newest.lon = ping.at_us, ping.lat, ping.lon
         moved.marks[moved.n_marks] = mark
         moved.n_marks += 1
         return ACCEPTED
 
-    cdef bint _edges(
+    cdef object _edges(
         self, Moved moved, Ping* ping, Table table, int32_t* hits, int count, device, index, bytes workspace
-    ) except -1:
-        """The edges at fences that take a fix at its word, save crosses; whether there are some."""
+    ):
+        """The edges at fences that take a fix at its word, save crosses."""
         cdef bint[FEW] within  # stays whose fence holds the point
         cdef int stays = moved.n_stays, entered = 0, k, j
-        cdef bint changed = False
         cdef OpenStay* stay
         cdef list fences = index.by_number
         memset(within, 0, sizeof(within))
@@ -1645,11 +1495,10 @@ cdef class Tracks:
                 continue
             within[j] = True
             stay = moved.stays + j
-            if not stay.dwelt and ping.at_us >= moved.due_us:
+            if ping.at_us >= stay.due_us:
                 fence = fences[hits[k]]
-                if ping.at_us >= due_us(stay, fence):
-                    moved.tell(device, DWELL, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
-                    stay.dwelt = changed = True
+                moved.tell(device, DWELL, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
+                stay.dwelt, stay.due_us = True, INT64_MAX
         for j in range(stays - 1, -1, -1):
             stay = moved.stays + j
             if not within[j] and (stay.course == NULL or stay.course.number < 0):
@@ -1657,16 +1506,13 @@ cdef class Tracks:
                 fence = None if number is None else fences[number]
                 moved.tell(device, EXIT, stay, ping, fence, self._away_m(number, fence, ping, table, index))
                 moved.remove(j)
-                changed = True
         for k in range(entered):
             fence = fences[hits[k]]
             stay = moved.add(fence, table.filed[hits[k]].serial, ping.at_us, workspace, device.bytes)
             moved.tell(device, ENTER, stay, ping, fence, self._away_m(hits[k], fence, ping, table, index))
-            changed = True
-        return changed
 
-    cdef bint _weighed(self, Moved moved, Ping* ping, Table table, device, index, bytes workspace) except -1:
-        """Takes the fix that was looked at last; its edges at calibrated fences; whether there are some."""
+    cdef object _weighed(self, Moved moved, Ping* ping, Table table, device, index, bytes workspace):
+        """Takes the fix that was looked at last; its edges at calibrated fences."""
         cdef bint[FEW] left
         cdef int k, j
         cdef Look* look
@@ -1679,7 +1525,9 @@ cdef class Tracks:
                 stay = moved.add(fence, table.filed[look.number].serial, ping.at_us, workspace, device.bytes)
                 stay.course = copied(NULL)
                 stay.course.number, look.stay = look.number, moved.n_stays - 1
-        self._follow(&moved.past, moved.stays, table, index)
+        if moved.past == NULL:
+            moved.past = <Past*>PyMem_Calloc(1, sizeof(Past))
+        self._follow(moved.past, moved.stays, table, index)
         for k in range(self.n_looks if self.edges else 0):
             look = self.looks + k
             if not look.makes:
@@ -1694,20 +1542,19 @@ cdef class Tracks:
             if look.makes & CONFIRMS:
                 moved.tell(device, CONFIRM, stay, ping, fence, look.away_m, look.confidence, stay.dwelt)
             if look.makes & DWELLS:
-                stay.dwelt = True
+                stay.dwelt, stay.due_us = True, INT64_MAX
                 moved.tell(device, DWELL, stay, ping, fence, look.away_m, look.confidence, True)
         for j in range(moved.n_stays - 1, -1, -1):
             if left[j]:
                 moved.remove(j)
-        return self.edges
 
     cdef object _crosses(self, Moved moved, Ping* ping, tuple crossed, set known, device, index):
         """As `calibrated._crosses`. known: what the device was inside of."""
-        if self.trail.lat != moved.lat or self.trail.lon != moved.lon:
+        if self.trail.lat != moved.newest.lat or self.trail.lon != moved.newest.lon:
             return
         for fence in crossed:
             if fence.detect.mode == "calibrated" and fence.id not in known:
-                before_m = index.border_distance(fence, moved.lat, moved.lon)
+                before_m = index.border_distance(fence, moved.newest.lat, moved.newest.lon)
                 after_m = index.border_distance(fence, ping.lat, ping.lon)
                 sure = min(before_m / evidence.scale_m(self.trail.accuracy_m), after_m / self.sight.scale)
                 if sure >= 1.0:
@@ -1741,7 +1588,7 @@ cdef class Tracks:
         cdef Record* one
         gone = []
         for slot in range(start, end):
-            one = self.records + slot
+            one = self._at(slot)
             if (one.high or one.low) and not one.flags & HELD:
                 if one.heard_us < (silent_before_us if one.n_stays else idle_before_us):
                     gone.append(self.workspaces[one.workspace])
@@ -1754,7 +1601,7 @@ cdef class Tracks:
         cdef Record* one
         found = {}
         for slot in range(start, end):
-            one = self.records + slot
+            one = self._at(slot)
             if one.n_stays:
                 found[uuid_of(one.high, one.low)] = one.heard_us
         return (-1 if end >= self.used else end), found

@@ -11,7 +11,7 @@ CALLS_PER_S: Final = 10.0
 
 @dataclass(slots=True)
 class Bucket:
-    """`rate_per_s` tokens flow in, up to `burst`; a request takes one."""
+    """`rate_per_s` tokens flow in, up to `burst`; a request takes one. filled_us: when one was last taken."""
 
     rate_per_s: float
     burst: float
@@ -22,10 +22,11 @@ class Bucket:
         """Takes a token; False where there is none."""
         have = self.burst if self.tokens < 0 else self.tokens
         have = min(self.burst, have + max(0, now_us - self.filled_us) / 1e6 * self.rate_per_s)
-        self.filled_us = now_us
-        granted = have >= 1.0
-        self.tokens = have - 1.0 if granted else have
-        return granted
+        if have < 1.0:
+            self.filled_us = min(self.filled_us, now_us)  # the clock may have been set back
+            return False
+        self.filled_us, self.tokens = now_us, have - 1.0
+        return True
 
 
 @dataclass(slots=True)

@@ -317,4 +317,7 @@ def _gate(held: _Held, received_us: int) -> Code:
     reason = unlocatable(held.device)
     if reason is not None:
         return reason
-    return Code.STEP if held.device.replay or held.bucket.take(received_us) else Code.RATE
+    if held.device.replay or held.bucket.take(received_us):
+        return Code.STEP
+    held.heard_us = min(held.heard_us, received_us)
+    return Code.RATE

@@ -112,7 +112,7 @@ cdef void follow(Trail* trail, const Fix* fix, const Judged* judged) noexcept no
     if judged.still_m > STILL_M + fix.accuracy_m:
         trail.still_lat, trail.still_lon, trail.still_us = fix.lat, fix.lon, fix.at_us
     trail.at_us, trail.placed_us, trail.lat, trail.lon = fix.at_us, fix.at_us, fix.lat, fix.lon
-    trail.accuracy_m, trail.speed_mps = fix.accuracy_m, speed_mps
+    trail.accuracy_m, trail.speed_mps = <float>fix.accuracy_m, <float>speed_mps
     trail.stray_lat, trail.stray_lon = NAN, NAN
 
 

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.presence import evidence
 from geo_offers.presence.fixes import DEFAULT_ACCURACY_M, Fix
-from geo_offers.presence.states import Course, PresenceState, Stay, Transition, TransitionType
+from geo_offers.presence.states import Course, PresenceState, Stay, Transition, TransitionType, Was, was
 from geo_offers.presence.trail import SILENCE_S, STILL_S, Trail, Worth, distance_m, follow, judge
 
 PRESENT: Final = 0.0
@@ -47,28 +47,22 @@ REGION: Final = evidence.HIGHEST - evidence.LOWEST
 FRESH_S: Final = 120.0
 
 
-class _Was(IntEnum):
-    OUT = auto()
-    IN = auto()
-    DUE = auto()  # inside, the dwell deadline has come and no dwell was told yet
-
-
 class _Says(IntEnum):
     ABSENT = auto()
     LITTLE = auto()
     PRESENT = auto()
 
 
-EDGES: Final[Mapping[tuple[_Was, _Says], TransitionType | None]] = {
-    (_Was.OUT, _Says.ABSENT): None,
-    (_Was.OUT, _Says.LITTLE): None,
-    (_Was.OUT, _Says.PRESENT): TransitionType.ENTER,
-    (_Was.IN, _Says.ABSENT): TransitionType.EXIT,
-    (_Was.IN, _Says.LITTLE): None,
-    (_Was.IN, _Says.PRESENT): None,
-    (_Was.DUE, _Says.ABSENT): TransitionType.EXIT,
-    (_Was.DUE, _Says.LITTLE): TransitionType.DWELL,
-    (_Was.DUE, _Says.PRESENT): TransitionType.DWELL,
+EDGES: Final[Mapping[tuple[Was, _Says], TransitionType | None]] = {
+    (Was.OUT, _Says.ABSENT): None,
+    (Was.OUT, _Says.LITTLE): None,
+    (Was.OUT, _Says.PRESENT): TransitionType.ENTER,
+    (Was.IN, _Says.ABSENT): TransitionType.EXIT,
+    (Was.IN, _Says.LITTLE): None,
+    (Was.IN, _Says.PRESENT): None,
+    (Was.DUE, _Says.ABSENT): TransitionType.EXIT,
+    (Was.DUE, _Says.LITTLE): TransitionType.DWELL,
+    (Was.DUE, _Says.PRESENT): TransitionType.DWELL,
 }
 """Confirming is beside it: it changes nothing of where the device is."""
 
@@ -287,7 +281,7 @@ def _looked(
         says = _Says.PRESENT
     elif away_m > detect.exit_margin_m and now <= ABSENT:
         says = _Says.ABSENT
-    kind = EDGES[_was(stay, fence, fix.at_us), says]
+    kind = EDGES[was(stay, fence, fix.at_us), says]
     if kind is TransitionType.EXIT and stay is not None:
         stay = _gone_on(stay, sight, confidence=0.0, certain=False, here=False)
         return None, [_edge(kind, stay, fix, away_m, 1.0 - evidence.probability(now))]
@@ -311,14 +305,6 @@ def _looked(
         stay = replace(stay, dwelt=True)
         told.append(_edge(kind, stay, fix, away_m, confidence))
     return stay, told
-
-
-def _was(stay: Stay | None, fence: Geofence, at_us: int) -> _Was:
-    if stay is None:
-        return _Was.OUT
-    if stay.dwelt or at_us < stay.entered_us + round(fence.detect.dwell_s * 1e6):
-        return _Was.IN
-    return _Was.DUE
 
 
 def _log_odds(stay: Stay) -> float:

@@ -40,18 +40,12 @@ from geo_offers.places.index import GeofenceIndex
 from geo_offers.presence import calibrated
 from geo_offers.presence.calibrated import View, Who, is_calibrated
 from geo_offers.presence.fixes import DEFAULT_ACCURACY_M, Fix
-from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, in_order
+from geo_offers.presence.states import PresenceState, Stay, Transition, TransitionType, Was, in_order, was
 
 REMEMBERED: Final = 64
 _KEY_BYTES: Final = 3
 
 Reception = Literal["accepted", "late", "duplicate"]
-
-
-class _Was(IntEnum):
-    OUT = auto()
-    IN = auto()
-    DUE = auto()  # inside, the dwell deadline has come and no dwell was told yet
 
 
 class _Seen(IntEnum):
@@ -60,16 +54,16 @@ class _Seen(IntEnum):
     WITHIN = auto()
 
 
-EDGES: Final[Mapping[tuple[_Was, _Seen], TransitionType | None]] = {
-    (_Was.OUT, _Seen.AWAY): None,
-    (_Was.OUT, _Seen.THROUGH): TransitionType.CROSS,
-    (_Was.OUT, _Seen.WITHIN): TransitionType.ENTER,
-    (_Was.IN, _Seen.AWAY): TransitionType.EXIT,
-    (_Was.IN, _Seen.THROUGH): TransitionType.EXIT,
-    (_Was.IN, _Seen.WITHIN): None,
-    (_Was.DUE, _Seen.AWAY): TransitionType.EXIT,
-    (_Was.DUE, _Seen.THROUGH): TransitionType.EXIT,
-    (_Was.DUE, _Seen.WITHIN): TransitionType.DWELL,
+EDGES: Final[Mapping[tuple[Was, _Seen], TransitionType | None]] = {
+    (Was.OUT, _Seen.AWAY): None,
+    (Was.OUT, _Seen.THROUGH): TransitionType.CROSS,
+    (Was.OUT, _Seen.WITHIN): TransitionType.ENTER,
+    (Was.IN, _Seen.AWAY): TransitionType.EXIT,
+    (Was.IN, _Seen.THROUGH): TransitionType.EXIT,
+    (Was.IN, _Seen.WITHIN): None,
+    (Was.DUE, _Seen.AWAY): TransitionType.EXIT,
+    (Was.DUE, _Seen.THROUGH): TransitionType.EXIT,
+    (Was.DUE, _Seen.WITHIN): TransitionType.DWELL,
 }
 """Of plain edges."""
 
@@ -175,7 +169,7 @@ def step_region(
         who = Who(workspace, device)
         return calibrated.step_region(moved, at_us, fence, entered=entered, view=view, who=who)
     stay = state.inside.get(fence.id)
-    kind = EDGES[_Was.OUT if stay is None else _Was.IN, _Seen.WITHIN if entered else _Seen.AWAY]
+    kind = EDGES[Was.OUT if stay is None else Was.IN, _Seen.WITHIN if entered else _Seen.AWAY]
     if kind is None:
         return moved, ()
     stay = stay or Stay.begun(fence, at_us, workspace, device)
@@ -199,7 +193,7 @@ def _plain_edges(
     for fence_id in stays.keys() | seen.keys():
         stay = stays.get(fence_id)
         how, fence = seen.get(fence_id) or (_Seen.AWAY, None)
-        kind = EDGES[_was(stay, fence, fix.at_us), how]
+        kind = EDGES[was(stay, fence, fix.at_us), how]
         if kind is None:
             continue
         if kind is TransitionType.ENTER and fence is not None:
@@ -208,14 +202,6 @@ def _plain_edges(
         distance_m = None if fence is None else view.away_m(fence, fix.lat, fix.lon)
         yield _edge(kind, fence, stay, fix, distance_m)
         _apply(stays, kind, stay)
-
-
-def _was(stay: Stay | None, fence: Geofence | None, at_us: int) -> _Was:
-    if stay is None:
-        return _Was.OUT
-    if fence is None or stay.dwelt or at_us < stay.entered_us + round(fence.detect.dwell_s * 1_000_000):
-        return _Was.IN
-    return _Was.DUE
 
 
 def _edge(

@@ -1,7 +1,7 @@
 """What presence consists of, as values: open visits, the edges a fix makes, and the state of one device."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
+from enum import IntEnum, StrEnum, auto
 from operator import attrgetter
 from typing import Final, Literal
 from uuid import UUID
@@ -81,6 +81,23 @@ class Stay(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def begun(cls, fence: Geofence, at_us: int, workspace: UUID, device: UUID) -> "Stay":
         return cls(fence.id, fence.version, visit_id(workspace, device, fence.id, at_us), at_us)
+
+
+class Was(IntEnum):
+    """What a device was to a fence, before a fix."""
+
+    OUT = auto()
+    IN = auto()
+    DUE = auto()  # inside, the dwell deadline has come and no dwell was told yet
+
+
+def was(stay: Stay | None, fence: Geofence | None, at_us: int) -> Was:
+    """Tell it of an open visit and its fence, None where that is gone, at this instant."""
+    if stay is None:
+        return Was.OUT
+    if fence is None or stay.dwelt or at_us < stay.entered_us + round(fence.detect.dwell_s * 1_000_000):
+        return Was.IN
+    return Was.DUE
 
 
 class Transition(msgspec.Struct, frozen=True):

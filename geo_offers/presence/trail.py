@@ -10,6 +10,7 @@
 What is left out leaves the time of the evidence as it is: a fix that says nothing must not let anything fade.
 """
 
+from ctypes import c_float
 from enum import StrEnum
 from math import cos, radians, sqrt
 from typing import Final
@@ -54,7 +55,7 @@ class Trail(msgspec.Struct, frozen=True):
 
     at_us: of the newest one. placed_us, lat, lon, accuracy_m: of the newest sound one; no place after a restart.
     speed_mps: as the phone measured it, else smoothed from its way. stray_lat, stray_lon: of the newest one, where it
-    is doubted. still_*: where and since when the phone has kept still.
+    is doubted. still_*: where and since when the phone has kept still. Accuracy and speed are of single precision.
     """
 
     at_us: int
@@ -120,12 +121,17 @@ def follow(trail: Trail | None, fix: Fix, worth: Worth) -> Trail:
         fix.at_us,
         fix.lat,
         fix.lon,
-        fix.accuracy_m,
-        _speed_mps(trail, fix) if fix.speed_mps is None else fix.speed_mps,
+        _single(fix.accuracy_m),
+        _single(_speed_mps(trail, fix) if fix.speed_mps is None else fix.speed_mps),
         still_lat=fix.lat if moving else trail.still_lat,
         still_lon=fix.lon if moving else trail.still_lon,
         still_us=fix.at_us if moving else trail.still_us,
     )
+
+
+def _single(number: float) -> float:
+    """The nearest number of single precision; infinite where it is too large for one."""
+    return c_float(number).value
 
 
 def _begun(fix: Fix) -> Trail:
@@ -134,8 +140,8 @@ def _begun(fix: Fix) -> Trail:
         fix.at_us,
         fix.lat,
         fix.lon,
-        fix.accuracy_m,
-        fix.speed_mps or 0.0,
+        _single(fix.accuracy_m),
+        _single(fix.speed_mps or 0.0),
         still_lat=fix.lat,
         still_lon=fix.lon,
         still_us=fix.at_us,
