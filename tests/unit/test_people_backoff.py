@@ -24,6 +24,7 @@ rules = st.builds(BackOff, st.integers(1, 5), st.integers(1, 300))
         ([], 0),
         ([SHOWN, SHOWN], 0),
         ([SHOWN] * 3, 1),
+        ([SHOWN] * 5, 1),
         ([SHOWN] * 6, 2),
         ([SHOWN] * 60, 3),  # eight times the gap and no more
         ([SHOWN, SHOWN, OPENED, SHOWN, SHOWN], 0),
