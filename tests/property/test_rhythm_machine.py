@@ -47,9 +47,9 @@ MOVES = {
 pers = st.sampled_from(["day", "week", "month"]) | st.builds(Rolling, st.sampled_from([1, 30, 200]))
 rhythms = st.builds(
     Rhythm,
-    max=st.integers(0, 3),
+    max=st.sampled_from([0, 1, 3, 50, 50]),
     per=pers,
-    min_gap_h=st.sampled_from([0.0, 0.5, 6.0, 24.0, 200.0]),
+    min_gap_h=st.sampled_from([0.0, 0.5, 6.0, 24.0, 300.0]),
     quiet=st.just(()),
     special=st.builds(Special, allow=st.booleans(), max=st.integers(0, 2), per=pers),
 )
@@ -94,9 +94,20 @@ class Weeks(RuleBasedStateMachine):
     def wait(self, minutes: int) -> None:
         self.now_us += minutes * MINUTE_US
 
-    @rule(rhythm=rhythms)
-    def change(self, rhythm: Rhythm) -> None:
-        self.rhythm = rhythm
+    @precondition(lambda self: self.uses)
+    @rule(became=st.sampled_from(Became), times=st.sampled_from([1, 2, 3, 4, 8]), early_minutes=st.sampled_from([0, 1]))
+    def answer_and_wait_for_the_gap(self, became: Became, times: int, early_minutes: int) -> None:
+        """To the newest offer; then so many of the person's gaps go by from it, or a minute less."""
+        self.tell(len(self.uses) - 1, became)
+        gap_us = round(self.rhythm.min_gap_h * HOUR_US)
+        ahead_us = max(use.at_us for use in self.uses) + times * gap_us - early_minutes * MINUTE_US
+        self.now_us = max(self.now_us, ahead_us)
+        self.arrive(special=False, late_minutes=0)
+
+    @rule(rhythm=rhythms, really=st.sampled_from([False, False, False, True]))
+    def change(self, rhythm: Rhythm, really: bool) -> None:
+        if really:
+            self.rhythm = rhythm
 
     @precondition(lambda self: self.uses)
     @rule(which=st.integers(0, 99), became=st.sampled_from(Became))

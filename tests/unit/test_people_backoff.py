@@ -24,6 +24,7 @@ rules = st.builds(BackOff, st.integers(1, 5), st.integers(1, 300))
         ([], 0),
         ([SHOWN, SHOWN], 0),
         ([SHOWN] * 3, 1),
+        ([SHOWN] * 5, 1),
         ([SHOWN] * 6, 2),
         ([SHOWN] * 60, 3),  # eight times the gap and no more
         ([SHOWN, SHOWN, OPENED, SHOWN, SHOWN], 0),
@@ -109,14 +110,20 @@ def test_three_silent_offers_double_the_gap_and_the_receipt_says_the_step() -> N
 
 def test_the_order_in_which_offers_were_read_does_not_matter() -> None:
     uses = [replace(use(30 * HOUR_US), became=REDEEMED), replace(use(60 * HOUR_US), became=MUTED)]
-    assert decided(*uses, rhythm=LOOSE).offer is not None
-    assert decided(*reversed(uses), rhythm=LOOSE).offer is not None
+    assert decided(*uses, rhythm=LOOSE, campaigns=(ORDINARY,)).offer is not None
+    assert decided(*reversed(uses), rhythm=LOOSE, campaigns=(ORDINARY,)).offer is not None
 
 
 def test_no_gap_grows_beyond_what_is_remembered() -> None:
     rhythm = replace(LOOSE, min_gap_h=700)
-    assert decided(replace(use(31 * DAY_US), became=MUTED), rhythm=rhythm).offer is not None
+    assert decided(replace(use(31 * DAY_US), became=MUTED), rhythm=rhythm, campaigns=(ORDINARY,)).offer is not None
     assert decided(replace(use(31 * DAY_US - 1), became=MUTED), rhythm=rhythm, campaigns=(ORDINARY,)).offer is None
+
+
+def test_a_dismissal_makes_the_gap_four_times_as_long() -> None:
+    for ago_us, offered in ((4 * DAY_US, True), (4 * DAY_US - 1, False)):
+        uses = replace(use(ago_us), became=Became.PUT_OFF)
+        assert (decided(uses, rhythm=LOOSE, campaigns=(ORDINARY,)).offer is not None) is offered
 
 
 def test_a_special_offer_goes_past_a_gap_that_has_grown() -> None:

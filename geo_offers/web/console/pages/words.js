@@ -103,7 +103,7 @@ export function gateDetail(code, detail, zone) {
 const GATE_DETAILS = {
   kill_switch: () => "",
   consent: (d) => ["locate", "offers"].filter((one) => d[one] === false).map((one) => `not to ${purpose(one)}`).join(", "),
-  live: (d) => `${plain(d.state)} · ${count(d.locales, "language")}`,
+  live: (d) => `${plain(d.state)} · ${count(d.locales, "language")}${d.breaker ? ` · too many opted out of this ${d.breaker}` : ""}`,
   schedule: (d, at) => [d.from && `from ${at(d.from)}`, d.until && `until ${at(d.until)}`].filter(Boolean).join(" "),
   stale: (d) => (d.replay ? "a recorded trip" : `${Number(d.age_s.toFixed(1))} s old, ${d.limit_s} s at most`),
   user_inside: () => "",
