@@ -30,8 +30,8 @@ from geo_offers.pipeline._past cimport (
 )
 from geo_offers.pipeline.ports import KnownDevice
 from geo_offers.pipeline.requests import Arrival
-from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
 from geo_offers.pipeline.seclusion import secluded
+from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
 from geo_offers.places._nearest cimport Borders
@@ -1006,9 +1006,7 @@ cdef class Tracks:
             hits += self.counts[k]
         return True
 
-    cdef int _seclude(
-        self, int32_t slot, Batch batch, Py_ssize_t number, private, index, bint asked
-    ) except -1:
+    cdef int _seclude(self, int32_t slot, Batch batch, Py_ssize_t number, private, index, bint asked) except -1:
         """As `seclusion.secluded`, STEP for None. asked: the table of private places was, and knows but rare cases."""
         if asked and not batch.pings[number].region and not self._at(slot).flags & VEILED:
             if self.placed[number] < 2:

@@ -119,7 +119,7 @@ async def test_memory_is_not_compared_before_a_commit_that_is_still_under_way(si
         async with transaction(broken, [ALPHA]) as connection:
             await lock_set(connection, ALPHA, "town")
             row = await connection.fetchrow("SELECT feature, min_lat, min_lon, max_lat, max_lon FROM geofence")
-            (written,) = await write(connection, ALPHA, "town", [("a", row["feature"], tuple(row)[1:])])
+            (written,) = await write(connection, ALPHA, "town", [("a", row["feature"], tuple(row)[1:], None)], "")
             monkeypatch.setattr(site.services.geofences, "put", away)
             assert (await site.call(*PUT)).status == 503
             await waits_for_the_set(site.pool)
