@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from geo_offers.instants import text
+from geo_offers.instants import from_us
 from geo_offers.offers.decisions import Decision, OfferDraft
 from geo_offers.presence.states import Transition
 
@@ -22,7 +22,7 @@ def receipt(decision: Decision, stages_ms: Mapping[str, float] | None = None) ->
     written: dict[str, Any] = {
         "outcome": decision.outcome,
         "reason": decision.reason,
-        "at": text(decision.at_us),
+        "at": from_us(decision.at_us),
         "campaign": decision.campaign,
         "transitions": [_told(decision, transition) for transition in decision.transitions],
         "gates": decision.gates,
@@ -39,7 +39,7 @@ def _told(decision: Decision, transition: Transition) -> dict[str, Any]:
         "type": transition.told,
         "fence": transition.fence,
         "fence_version": transition.fence_version,
-        "at": text(transition.at_us),
+        "at": from_us(transition.at_us),
         "visit": transition.visit,
         "confidence": round(transition.confidence, 3),
     }
@@ -61,5 +61,5 @@ def _offered(offer: OfferDraft) -> dict[str, Any]:
         "title": offer.title,
         "body": offer.body,
         "link": offer.link,
-        "expires_at": text(offer.expires_us),
+        "expires_at": from_us(offer.expires_us),
     }
