@@ -244,9 +244,9 @@ def plots(fences: Sequence[OfFences], devices: Sequence[OfDevices]) -> Mapping[s
             "devices in memory",
             "bytes a device",
             [
-                Series(f"after {ROUNDS} pings each", [(one.devices, one.device_bytes) for one in devices]),
+                Series(f"after {ROUNDS} pings", [(one.devices, one.device_bytes) for one in devices]),
                 *(
-                    Series(f"64 newest pings marked, {mode}", [(one.devices, one.full_bytes[mode]) for one in devices])
+                    Series(f"all marks, {mode}", [(one.devices, one.full_bytes[mode]) for one in devices])
                     for mode in MODES
                 ),
             ],

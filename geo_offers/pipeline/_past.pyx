@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """How the compiled memory of devices keeps what presence remembers: open visits, and the past at calibrated fences.
 
-Small blocks, and many: all are Python's own, which have no head and are given back by the page.
+There are many small blocks, so all are Python's own: malloc puts a head before each.
 """
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
@@ -141,11 +141,11 @@ cdef void keep(
 
 cdef void set_apart(Past* past, const Newest* newest) noexcept:
     """Keeps the trail as it is, though another fix becomes the device's newest in the place of this one."""
-    cdef Trail trail = trail_of(past, newest)
-    cdef double elsewhere = elsewhere_of(past)
+    cdef Trail trail
     if unusual_of(past) == NULL:
+        trail = trail_of(past, newest)
         make_aside(past, 0 if past.aside == NULL else past.aside.count, True)
-        put_unusual(past, &trail, elsewhere)
+        put_unusual(past, &trail, LOWEST)
 
 
 cdef void empty(Past* past):

@@ -2,9 +2,10 @@
 """The compiled memory of devices, and the short way of pings that cause nothing.
 
 All of a device stands in one record; what it is inside of, the marks of its newest pings and what calibrated fences
-remember of it (`_past.pyx`) hang on it. `settle` looks at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
-machine (`presence/machine.py`) would say "accepted, no edge, nothing due". All others it leaves as they are, to be
-stepped by the machine. So the rules of presence stand in one place, and what is here may only be too careful.
+remember of it (`_past.pyx`) hang on it. `settle` looks at every ping of a request once: it refuses what is refused for
+good, and takes the quiet ones, those of which the machine (`presence/machine.py`) would say "accepted, no edge, nothing
+due". All others it leaves as they are, to be stepped by the machine. So the rules of presence stand in one place, and
+what is here may only be too careful.
 
 `step` takes the pings of a device that do cause something, by the same rules as the machine, whose word for word double
 it is (tests/property/test_quick.py); where a case is rare it leaves all of them to the machine.

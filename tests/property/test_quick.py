@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import multiprocessing
 import random
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from uuid import UUID
 
 import msgspec
@@ -12,6 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import held
 from geo_offers import wire
 from geo_offers.errors import GeoOffersError
 from geo_offers.pipeline import quick
@@ -713,3 +716,10 @@ def test_thousands_of_devices_are_found_after_others_went():
     assert len(memory) == 2_000
     assert [device in memory for device in all_of_them] == [device not in gone for device in all_of_them]
     assert sum(len(memory.of_user(UUID(int=user))) for user in range(1_700)) == 2_000
+
+
+@compiled
+@pytest.mark.parametrize("mode", held.MODES)
+def test_a_device_of_which_all_is_kept_takes_less_than_400_bytes(mode):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+        assert own.submit(held.device_bytes, 170_000, mode).result() < 400
