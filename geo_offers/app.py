@@ -33,9 +33,11 @@ from geo_offers.storage import embedded, migrate
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.decisions import PostgresDecisionLog
+from geo_offers.storage.events import PostgresEvents
 from geo_offers.storage.geofences import PostgresGeofences
 from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
+from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
@@ -164,6 +166,7 @@ class _Parts:
             wake=dispatcher.wake,
             lanes=frozenset(lane.name for lane in lanes) - {"inapp"},
             tz_version=version("tzdata"),
+            holidays_version=version("holidays"),
         )
         limits = Limits(
             queued_points=settings.queue_points, rate_per_s=settings.device_rate_per_s, burst=settings.device_burst
@@ -189,6 +192,8 @@ class _Parts:
             reader=reader,
             campaigns=PostgresCampaigns(pool),
             decisions=PostgresDecisionLog(pool),
+            events=PostgresEvents(pool),
+            interactions=PostgresInteractions(pool),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)

@@ -13,7 +13,9 @@ from uuid import UUID
 from geo_offers.errors import Fault
 from geo_offers.offers import caps, rendering
 from geo_offers.offers.caps import CapRule
+from geo_offers.offers.context import ALWAYS, When
 from geo_offers.offers.rendering import Text
+from geo_offers.people.quiet import QuietRule
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
@@ -44,7 +46,10 @@ class FenceSelector:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us."""
+    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us.
+
+    hours: when in the week, on the wall at the fence; always where there are none. when: the events it depends on.
+    """
 
     id: UUID
     name: str
@@ -59,6 +64,8 @@ class Campaign:
     caps: tuple[CapRule, ...] = ()
     objective: str = "visit"
     data: Mapping[str, str] = field(default_factory=dict)
+    hours: tuple[QuietRule, ...] = ()
+    when: When = ALWAYS
 
     @property
     def live(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
 from geo_offers.offers.gates import GATES
+from geo_offers.offers.lasting import lasts_until_us
 from geo_offers.offers.ranking import Candidate, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import pick, render
@@ -103,7 +104,6 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
     store = arrival.store_name or fence.store or fence.name
     said = render(campaign.texts[locale], {"store": store, "fence": fence.name, "workspace": snapshot.policy.name})
     assert transition.visit is not None  # a transition without a visit has no candidates
-    expires_us = now_us + OFFER_LIFE_US
     draft = OfferDraft(
         campaign=campaign.id,
         fence=fence.id,
@@ -115,7 +115,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
         link=said.link,
         data=campaign.data,
         lane=lane(snapshot.device),
-        expires_us=expires_us if campaign.until_us is None else min(expires_us, campaign.until_us),
+        expires_us=lasts_until_us(campaign, arrival, now_us, now_us + OFFER_LIFE_US),
         tags=candidate.wanted.tags,
     )
     return draft, Gate("render", passed=True, detail={"locale": locale, "wanted": snapshot.person.locale})
@@ -154,6 +154,7 @@ def _decision(
             "campaign": about.campaign.version,
             "fence": about.arrival.fence.version,
             "tzdata": snapshot.tz_version,
+            "holidays": snapshot.holidays_version,
         },
     )
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import Use
+from geo_offers.offers.context import ORDINARY, Interaction, Moment
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
@@ -28,6 +29,7 @@ class Person:
     zone: ZoneInfo
     locale: str
     muted_campaigns: AbstractSet[UUID] = frozenset()
+    interactions: Sequence[Interaction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,16 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store."""
+    """A transition and the fence it is about.
+
+    zone: the fence's own; store_name: what people call its store; moment: what goes on there now.
+    """
 
     transition: Transition
     fence: Geofence
     zone: ZoneInfo
     store_name: str | None = None
+    moment: Moment = ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +86,5 @@ class Snapshot:
     others_inside: AbstractSet[FenceId] = frozenset()
     catalog_version: int = 0
     tz_version: str = ""
+    holidays_version: str = ""
     stale_after_s: float = 120.0

@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign, Concerned
+from geo_offers.offers.context import Surroundings
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
@@ -28,6 +29,7 @@ class Policies:
     campaigns: Sequence[Campaign]
     store_names: Mapping[str, str] = field(default_factory=dict)
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=Surroundings)
     concerned: Concerned = field(init=False)
 
     def __post_init__(self) -> None:

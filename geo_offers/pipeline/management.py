@@ -15,7 +15,9 @@ from geo_offers.errors import Conflict, Forbidden
 from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope
+from geo_offers.offers.context import When
 from geo_offers.offers.rendering import Text
+from geo_offers.people.quiet import quiet_rule
 from geo_offers.pipeline.callers import Caller
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
@@ -234,6 +236,8 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         ),
         objective=body.objective,
         data=body.data,
+        hours=tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in schedule.hours),
+        when=When(tuple(body.when.events), tuple(body.when.unless)),
     )
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from geo_offers.offers.caps import Use
+from geo_offers.offers.context import Interaction, Number
 from geo_offers.people.consent import Consents
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.pipeline.catalog import Policies
@@ -44,6 +45,7 @@ class LockedUser:
     locale: str
     zone: ZoneInfo | None
     now_us: int
+    interactions: Sequence[Interaction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,16 @@ class KnownVisit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a turn reads after the lock. inside: by user, the fences in which their other devices are."""
+    """What a turn reads after the lock.
+
+    inside: by user, the fences in which their other devices are; numbers: by workspace, the newest of its events.
+    """
 
     uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
     inside: Mapping[UUID, Collection[FenceId]] = field(default_factory=dict)
     known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
     devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
+    numbers: Mapping[UUID, Mapping[str, Number]] = field(default_factory=dict)
 
 
 class VisitRow(msgspec.Struct):
@@ -171,6 +177,10 @@ class TurnTransaction(Protocol):
     async def policies(self, workspace: UUID) -> Policies: ...
     async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
         """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
+        ...
+
+    async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
+        """The newest numbers of these events, by workspace."""
         ...
 
     async def write(self, writes: Writes, *, looked: bool) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.events import Events, Interactions
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
@@ -34,5 +35,7 @@ class Services:
     reader: Reader
     campaigns: Campaigns
     decisions: DecisionLog
+    events: Events
+    interactions: Interactions
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)

@@ -10,15 +10,17 @@ was known, or a catalog is newer, nothing of the turn is kept, and it is taken a
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, TypeAlias
 from uuid import UUID
 
 from geo_offers import clock
+from geo_offers.offers.context import Asked
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
+from geo_offers.people.consent import Purpose
 from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
@@ -45,7 +47,7 @@ Committed: TypeAlias = tuple[Mapping[UUID, str], Sequence[Outcome]]
 
 @dataclass(slots=True)
 class DecisionTurn:
-    """The engine's commit. `lanes`: push lanes that this installation can send by; `tz_version` goes into receipts."""
+    """The engine's commit. `lanes`: push lanes that this installation can send by; the versions go into receipts."""
 
     store: TurnStore
     catalog: Catalog
@@ -55,6 +57,7 @@ class DecisionTurn:
     wake: Callable[[], None]
     lanes: frozenset[str]
     tz_version: str
+    holidays_version: str = ""
     now_us: Callable[[], int] = field(default=clock.now_us)
     stopwatch: Callable[[], float] = field(default=perf_counter)
 
@@ -97,6 +100,9 @@ class DecisionTurn:
             users = turn.people([part.user for part in asked]) if asked else {}
             looked = present if look else asked
             read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            numbered = _numbered(asked, policies) if speaks else {}
+            if numbered:
+                read = replace(read, numbers=await turn.numbers(numbered))
             ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
             outcomes = [
                 self._decide(part, users[part.user], read, policies[part.request.workspace], ms)
@@ -146,8 +152,12 @@ class DecisionTurn:
         if not seen:
             return None
         device = read.devices[seen[-1].device]
+        now_us = seen[-1].transition.at_us if device.replay else user.now_us
+        moment, zone_of = policies.surroundings.moment, policies.zone_of
+        numbers = read.numbers.get(user.workspace, {})
+        known = user.interactions if user.consents.granted(Purpose.PROFILE) else ()
         return Snapshot(
-            now_us=seen[-1].transition.at_us if device.replay else user.now_us,
+            now_us=now_us,
             person=Person(
                 id=user.id,
                 consents=user.consents,
@@ -155,6 +165,7 @@ class DecisionTurn:
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
                 muted_campaigns=user.muted,
+                interactions=user.interactions,
             ),
             policy=policies.policy,
             device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device)),
@@ -162,8 +173,9 @@ class DecisionTurn:
                 DecisionArrival(
                     arrival.transition,
                     arrival.fence,
-                    policies.zone_of(arrival.fence),
+                    zone_of(arrival.fence),
                     policies.store_names.get(arrival.fence.store or ""),
+                    moment(Asked(now_us, arrival.fence, zone_of(arrival.fence), numbers, known)),
                 )
                 for arrival in seen
                 if arrival.fence is not None
@@ -173,6 +185,7 @@ class DecisionTurn:
             others_inside=frozenset(read.inside.get(user.id, ())),
             catalog_version=policies.version,
             tz_version=self.tz_version,
+            holidays_version=self.holidays_version,
         )
 
     def _able(self, device: DeviceRow) -> tuple[str, ...]:
@@ -230,6 +243,12 @@ def _concerns(policies: Policies, part: Part) -> bool:
         arrival.fence is not None and policies.concerned.any(arrival.transition, arrival.fence)
         for arrival in part.arrivals
     )
+
+
+def _numbered(asked: Sequence[Part], policies: Mapping[UUID, Policies]) -> dict[UUID, Sequence[str]]:
+    """The events whose numbers the asked parts' campaigns look at; nearly always none."""
+    wanted = {part.request.workspace: policies[part.request.workspace].surroundings.numbered for part in asked}
+    return {workspace: names for workspace, names in wanted.items() if names}
 
 
 def _wanted(

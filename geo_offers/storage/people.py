@@ -14,7 +14,7 @@ from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import STOPS_SENDS, Concerns, Exported, Issued
-from geo_offers.storage import cursors, enrolment, export, ledger, rows
+from geo_offers.storage import cursors, enrolment, export, interactions, ledger, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -58,6 +58,8 @@ class PostgresPeople:
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
             if not change.granted and asked is Purpose.LOCATE:
                 await _wipe(connection, user["id"])
+            if not change.granted and asked is Purpose.PROFILE:
+                await interactions.forget_profile(connection, user["id"])
             if not change.granted and purpose in STOPS_SENDS:
                 await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             await ledger.append(

@@ -9,7 +9,7 @@ import structlog
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us
 from geo_offers.presence.states import NOWHERE, PresenceState
-from geo_offers.storage import rows
+from geo_offers.storage import interactions, rows
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -49,6 +49,8 @@ class PostgresRetention:
             if alive_s >= LISTEN_S:
                 while await self._close_silent(workspaces) == BATCH:
                     pass
+            while await self._forget_interactions(workspaces) == BATCH:
+                pass
             for statement in _OLD:
                 while await self._forget(workspaces, statement) == ROWS:
                     pass
@@ -64,6 +66,10 @@ class PostgresRetention:
         async with transaction(self._pool, workspaces) as connection:
             done: str = await connection.execute(sql(statement), ROWS)
         return int(done.rpartition(" ")[2])
+
+    async def _forget_interactions(self, workspaces: Sequence[UUID]) -> int:
+        async with transaction(self._pool, workspaces) as connection:
+            return await interactions.forget_over(connection, BATCH)
 
     async def _close_silent(self, workspaces: Sequence[UUID]) -> int:
         async with transaction(self._pool, workspaces) as connection:

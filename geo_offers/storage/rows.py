@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from geo_offers import wire
 from geo_offers.instants import from_us, to_us
+from geo_offers.offers.context import Interaction
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule, quiet_rule
@@ -118,7 +119,7 @@ def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
 
 def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     """As `wire_rhythm`, as decisions read it."""
-    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, _NO_OFFERS)
+    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
 
 
 def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rhythm, ZoneInfo | None]:
@@ -129,7 +130,7 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
     if zone is None:
         return rhythm(column, of), None
     found = _read("time_zone", of, ZoneInfo, zone, None)
-    return (_NO_OFFERS if found is None else rhythm(column, of)), found
+    return (NO_RHYTHM if found is None else rhythm(column, of)), found
 
 
 def _rhythm(column: bytes) -> Rhythm:
@@ -138,11 +139,19 @@ def _rhythm(column: bytes) -> Rhythm:
     return Rhythm(max=given.max, per=per, min_gap_h=given.min_gap_h, quiet=quiet(given.quiet))
 
 
-def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
+def quiet(given: Sequence[wire.QuietHours | wire.OpeningHours]) -> tuple[QuietRule, ...]:
     return tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in given)
 
 
-_NO_OFFERS: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
+NO_RHYTHM: Final = Rhythm(max=0, quiet=quiet(NO_OFFERS.quiet))
+
+
+_INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
+
+
+def interactions(column: bytes | None, of: UUID) -> Sequence[Interaction] | None:
+    """What the person did, as far as it is kept; None where that cannot be read."""
+    return () if column is None else _read("interactions", of, _INTERACTIONS.decode, column, None)
 
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:

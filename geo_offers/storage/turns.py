@@ -11,6 +11,7 @@ import msgspec
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import Use
+from geo_offers.offers.context import Number
 from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
@@ -27,7 +28,8 @@ from geo_offers.pipeline.ports import (
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
-from geo_offers.storage.pool import Connection, Pool, borrowed, listed, transaction
+from geo_offers.storage.events import number
+from geo_offers.storage.pool import Connection, Pool, borrowed, columns, listed, transaction
 from geo_offers.storage.queries import sql
 
 _THERE = "a row of this turn is there already; send the same request again"
@@ -122,6 +124,13 @@ class PostgresTurn:
             known={row["id"]: KnownVisit(row["dwelt"], row["confirmed"], row["closed"]) for row in known},
             devices=found,
         )
+
+    async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
+        asked = [(workspace, event) for workspace, events in wanted.items() for event in events]
+        found: dict[UUID, dict[str, Number]] = {}
+        for row in await self._connection.fetch(sql("turn_numbers"), *columns(asked, 2)):
+            found.setdefault(row["workspace"], {})[row["event"]] = number(row)
+        return found
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
@@ -226,16 +235,19 @@ def _array(values: Collection[UUID | int | float | str | None]) -> str:
 
 
 def _locked(row: Any) -> LockedUser:
+    """A person of whom it cannot be read what they bought or did is offered nothing."""
     rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
+    interactions = rows.interactions(row["interactions"], row["id"])
     return LockedUser(
         id=row["id"],
         workspace=row["workspace"],
         consents=rows.consents(row["consents"], row["id"]),
-        rhythm=rhythm,
+        rhythm=rhythm if interactions is not None else rows.NO_RHYTHM,
         muted=frozenset(row["muted"]),
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),
+        interactions=interactions or (),
     )
 
 

@@ -11,8 +11,10 @@ from geo_offers.web import (
     campaigns,
     decisions,
     devices,
+    events,
     geofences,
     imports,
+    interactions,
     live,
     me,
     ops,
@@ -37,6 +39,8 @@ CALLS: Final[tuple[Call, ...]] = (
     *geofences.CALLS,
     *imports.CALLS,
     *campaigns.CALLS,
+    *events.CALLS,
+    *interactions.CALLS,
     *decisions.CALLS,
 )
 

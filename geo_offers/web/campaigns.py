@@ -9,11 +9,12 @@ from geo_offers.offers import campaigns as rules
 from geo_offers.pipeline.management import Move, campaign_of, risks
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import JOINERS, page_limit, path_id, refuse_unsafe, set_name
+from geo_offers.web.checks import JOINERS, known_events, page_limit, path_id, refuse_unsafe, set_name
 
 
 async def create_campaign(services: Services, given: Given) -> Reply:
     _check(given.body)
+    await known_events(services, given, given.body.when, "/when")
     return Reply(await services.campaigns.create(given.caller, given.key_id or uuid4(), given.body), 201)
 
 
@@ -21,6 +22,7 @@ async def replace_campaign(services: Services, given: Given) -> Reply:
     """A new version: whoever approved the last one has not approved this one."""
     ident = path_id(given, "campaign")
     _check(given.body)
+    await known_events(services, given, given.body.when, "/when")
     return Reply(await services.campaigns.replace(given.caller, ident, given.body))
 
 

@@ -7,6 +7,7 @@ angles degrees. Answers omit fields that have nothing to say. (`kw_only` is not 
 from geo_offers.wire.base import *
 from geo_offers.wire.campaigns import *
 from geo_offers.wire.decisions import *
+from geo_offers.wire.events import *
 from geo_offers.wire.people import *
 from geo_offers.wire.pings import *
 from geo_offers.wire.places import *

@@ -10,6 +10,7 @@ LOCALE: Final = r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$(?!\n)"
 TIME_OF_DAY: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$(?!\n)"
 END_OF_INTERVAL: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)"
 LINK: Final = r"^https://"
+WORD: Final = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
 EVENT_NAMES: Final = r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$(?!\n)"
 
 FORMS: Final[Mapping[str, str]] = {
@@ -17,6 +18,7 @@ FORMS: Final[Mapping[str, str]] = {
     TIME_OF_DAY: "a time of day as HH:MM, 00:00 to 23:59",
     END_OF_INTERVAL: "a time of day as HH:MM, 00:00 to 24:00",
     LINK: "an address that begins with https://",
+    WORD: "a word of small letters, digits and _, such as basket_left",
     EVENT_NAMES: "names of events with commas between, such as decision,delivery",
 }
 """What a text that has to match a pattern is, in words."""

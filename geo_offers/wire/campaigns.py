@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from geo_offers.wire.base import LINK, Answer, Count, Identifier, Locale, Name, Page, Request
+from geo_offers.wire.events import When
+from geo_offers.wire.people import QuietHours
 
 
 class Text(Request, frozen=True, kw_only=True):
@@ -32,6 +34,7 @@ class Trigger(Request, frozen=True, kw_only=True):
 class Schedule(Request, frozen=True, kw_only=True):
     from_: datetime | None = msgspec.field(name="from", default=None)
     until: datetime | None = None
+    hours: Annotated[list[QuietHours], Meta(max_length=50)] = []
 
 
 class Window(Request, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     trigger: Trigger
     texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)]
     schedule: Schedule = Schedule()
+    when: When = When()
     caps: Annotated[list[CapRule], Meta(max_length=10)] = []
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     holdout: Annotated[float, Meta(ge=0, le=0)] = 0.0

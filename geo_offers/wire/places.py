@@ -20,6 +20,7 @@ from geo_offers.wire.base import (
     TimeOfDay,
     Zone,
 )
+from geo_offers.wire.events import Country, Embargo
 from geo_offers.wire.people import QuietHours
 
 
@@ -34,6 +35,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
+    embargo: Embargo = Embargo()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    embargo: Embargo | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -58,10 +61,18 @@ class OpeningHours(Request, frozen=True, kw_only=True):
     end: EndOfInterval
 
 
+OsmHours = Annotated[
+    str, Meta(min_length=1, max_length=1_000, description="as OpenStreetMap writes them: Mo-Sa 10:00-19:00; PH off")
+]
+
+
 class StoreBody(Request, frozen=True, kw_only=True):
+    """`hours`: none are always. `holidays`: the country whose public holidays `PH` means."""
+
     name: Name
     street: Annotated[str, Meta(max_length=200)] | None = None
-    hours: Annotated[list[OpeningHours], Meta(max_length=50)] = []
+    hours: Annotated[list[OpeningHours], Meta(max_length=50)] | OsmHours = []
+    holidays: Country | None = None
     time_zone: Zone | None = None
 
 

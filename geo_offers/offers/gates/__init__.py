@@ -8,7 +8,7 @@ when it fails: who has not agreed is not looked at further. Ranking and renderin
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import caps, gaps, moment, rhythm, standing
+from geo_offers.offers.gates import caps, context, gaps, moment, rhythm, standing
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -18,6 +18,9 @@ GATES: Final = (
     GateRule("consent", Reason.NO_CONSENT, standing.consent, personal=True, final=True),
     GateRule("live", Reason.NOT_LIVE, standing.live),
     GateRule("schedule", Reason.SCHEDULE, moment.schedule),
+    GateRule("opening_hours", Reason.SCHEDULE, context.opening_hours),
+    GateRule("context", Reason.SCHEDULE, context.context),
+    GateRule("embargo", Reason.SCHEDULE, context.embargo),
     GateRule("stale", Reason.STALE, standing.stale),
     GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
     GateRule("muted", Reason.MUTED, rhythm.muted),

@@ -22,14 +22,16 @@ from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
+from geo_offers.storage.events import PostgresEvents
 from geo_offers.storage.geofences import PostgresGeofences
 from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
+from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
-from geo_offers.web import campaigns, decisions, geofences, imports, live, stores, workspace
+from geo_offers.web import campaigns, decisions, events, geofences, imports, interactions, live, stores, workspace
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
@@ -42,6 +44,8 @@ CALLS = (
     *geofences.CALLS,
     *imports.CALLS,
     *campaigns.CALLS,
+    *events.CALLS,
+    *interactions.CALLS,
     *decisions.CALLS,
 )
 
@@ -196,6 +200,8 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         reader=reader,
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),
+        events=PostgresEvents(pool),
+        interactions=PostgresInteractions(pool),
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services

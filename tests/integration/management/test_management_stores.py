@@ -19,7 +19,14 @@ async def test_a_store_is_new_once_and_then_replaced(site):
     assert (first.status, again.status) == (201, 200)
     body = (await site.get("/v1/stores/market", who="viewer")).body
     assert body == again.body
-    assert body == {"id": "market", "name": "Market Hall", "street": None, "hours": [], "time_zone": None}
+    assert body == {
+        "id": "market",
+        "name": "Market Hall",
+        "street": None,
+        "hours": [],
+        "holidays": None,
+        "time_zone": None,
+    }
 
 
 async def test_an_id_may_hold_a_slash_and_a_percent_sign(site):

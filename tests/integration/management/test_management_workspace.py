@@ -26,6 +26,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "age": "vouched",
         "user_proof": "off",
         "paused": False,
+        "embargo": {"days": [], "events": []},
     }
 
 
