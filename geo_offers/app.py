@@ -154,7 +154,9 @@ class _Parts:
             lanes.append(WebhookLane(session, settings.webhook_url, settings.webhook_secret.split()))
         if settings.log_lane:
             lanes.append(LogLane())
-        dispatcher = Dispatcher(PostgresOutbox(pool), lanes, Delivered(figures, live), lease_s=settings.lease_s)
+        dispatcher = Dispatcher(
+            PostgresOutbox(pool, catalog), lanes, Delivered(figures, live), lease_s=settings.lease_s
+        )
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
         turn = DecisionTurn(

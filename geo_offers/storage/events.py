@@ -16,7 +16,7 @@ from geo_offers.pipeline.events import EVENTS
 from geo_offers.places.geometry import Geometry
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.features import fence_of
-from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.workspaces import audit, raise_catalog
 
@@ -85,7 +85,7 @@ class PostgresEvents:
             if not isinstance(rule, Predictive):
                 raise Conflict("this event is not on by a number; feed a predictive one")
             row = await connection.fetchrow(sql("event_number_get"), workspace, ident)
-            before = None if row is None else number(row)
+            before = None if row is None else _number(row)
             after = fed(rule, before, value.value, to_us(value.at))
             if after is not before:
                 await connection.execute(
@@ -128,7 +128,18 @@ async def _named_by(connection: Connection, workspace: UUID, ident: str) -> str 
     return None
 
 
-def number(row: Any) -> Number:
+async def numbers_of(
+    connection: Connection, wanted: Mapping[UUID, Sequence[str]]
+) -> Mapping[UUID, Mapping[str, Number]]:
+    """The newest numbers of these events, by workspace."""
+    asked = [(workspace, event) for workspace, events in wanted.items() for event in events]
+    found: dict[UUID, dict[str, Number]] = {}
+    for row in await connection.fetch(sql("turn_numbers"), *columns(asked, 2)):
+        found.setdefault(row["workspace"], {})[row["event"]] = _number(row)
+    return found
+
+
+def _number(row: Any) -> Number:
     return Number(row["value"], to_us(row["at"]), row["is_on"])
 
 

@@ -28,8 +28,8 @@ from geo_offers.pipeline.ports import (
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
-from geo_offers.storage.events import number
-from geo_offers.storage.pool import Connection, Pool, borrowed, columns, listed, transaction
+from geo_offers.storage.events import numbers_of
+from geo_offers.storage.pool import Connection, Pool, borrowed, listed, transaction
 from geo_offers.storage.queries import sql
 
 _THERE = "a row of this turn is there already; send the same request again"
@@ -126,11 +126,7 @@ class PostgresTurn:
         )
 
     async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
-        asked = [(workspace, event) for workspace, events in wanted.items() for event in events]
-        found: dict[UUID, dict[str, Number]] = {}
-        for row in await self._connection.fetch(sql("turn_numbers"), *columns(asked, 2)):
-            found.setdefault(row["workspace"], {})[row["event"]] = number(row)
-        return found
+        return await numbers_of(self._connection, wanted)
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""

@@ -1,5 +1,6 @@
 """What goes on around an arrival silences it, with its reason: hours, events of each kind, embargo, what people did."""
 
+import asyncio
 import json
 import uuid
 from base64 import b64decode
@@ -257,3 +258,48 @@ async def test_an_interaction_of_nobody_or_by_a_wrong_key_is_refused(api):
     ):
         answer = await api.call("POST", "/v1/interactions", "server", did() | change)
         assert (answer.status, answer.pointers) == (422, [pointer])
+
+
+# ------------------------------------------------------------------------------------------------ before the send
+async def ended(api, offer):
+    """How the offer ended once it was looked at again."""
+    await api.rows.execute("UPDATE outbox SET due = now() WHERE offer = $1", uuid.UUID(offer["id"]))
+    async with asyncio.timeout(10):
+        while True:
+            row = await api.rows.fetchrow("SELECT state, detail FROM offer WHERE id = $1", uuid.UUID(offer["id"]))
+            if row["state"] != "queued":
+                return row["state"], row["detail"]
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("change", ["store", "embargo", "event", "purchase"])
+async def test_what_silences_an_offer_after_it_was_made_keeps_it_from_being_sent(api, change):
+    await event(api, "fair", kind="corporate", start=instant(days=-1), end=instant(days=1))
+    campaign = await api.shop(when={"events": ["fair"]})
+    await in_store(api)
+    await api.good("PUT", "/v1/stores/main", "owner", {"name": "Main", "hours": "24/7"})
+    ann = await api.buyer("server", user="ann")
+    (offer,) = (await ann.at(SHOP)).body["offers"]
+    await api.waiting(offer)
+    match change:
+        case "store":
+            await api.good("PUT", "/v1/stores/main", "owner", {"name": "Main", "hours": CLOSED})
+        case "embargo":
+            days = [(datetime.now(UTC) + timedelta(days=n)).date().isoformat() for n in range(2)]
+            await api.good("PATCH", "/v1/workspace", "owner", {"embargo": {"days": days}})
+        case "event":
+            await event(api, "fair", kind="corporate", start=instant(days=-2), end=instant(days=-1))
+        case "purchase":
+            assert (await tell(api, did(kind="purchase", campaign=campaign)))["kept"]
+    assert await ended(api, offer) == ("cancelled", "schedule")
+
+
+async def test_what_nothing_silences_goes_on_waiting_for_its_phone(api):
+    await api.shop()
+    ann = await api.buyer("server", user="ann")
+    (offer,) = (await ann.at(SHOP)).body["offers"]
+    await api.waiting(offer)
+    await api.rows.execute("UPDATE outbox SET due = now() WHERE offer = $1", uuid.UUID(offer["id"]))
+    await asyncio.sleep(0.1)
+    await api.waiting(offer)
+    assert await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", uuid.UUID(offer["id"])) == "queued"
