@@ -20,7 +20,6 @@ from opening_hours import OpeningHours, ParserError, State, UnknownCountryError 
 from geo_offers.people.quiet import HORIZON_US, QuietRule, quiet_until
 from geo_offers.people.wall import DAY_MINUTES, MINUTE_US, offset_change_us, wall
 
-MAX_TEXT: Final = 1_000  # characters; to read the worst of this length takes under 20 ms
 _HORIZON: Final = timedelta(microseconds=HORIZON_US)
 _DAYS: Final = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 
@@ -97,8 +96,6 @@ class StoreHours:
 
 
 def _read(text: str, country: str | None) -> OpeningHours:
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"opening hours have at most {MAX_TEXT} characters")
     try:
         return OpeningHours(text, country=country, auto_country=False, auto_timezone=False)
     except ParserError as error:

@@ -1,14 +1,15 @@
 """What goes on around an offer: calendars' files, holidays, states of events, what is kept of what people did."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from dateutil.rrule import rrulestr
 from shapely import box
 
-from geo_offers.instants import to_us
+from geo_offers.instants import from_us, to_us
 from geo_offers.offers.calendars import Calendar, PublicHolidays, Series, rule_fault
 from geo_offers.offers.context import (
     INTERACTIONS_KEPT,
@@ -29,8 +30,9 @@ from geo_offers.offers.context import (
     with_interaction,
     without_profile,
 )
-from geo_offers.offers.hours import Told, opening
+from geo_offers.offers.hours import Opening, Told, opening, weekly_text
 from geo_offers.offers.ics import read_ics
+from geo_offers.people.quiet import quiet_rule
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Area, Circle
 from geo_offers.places.meeting import meet
@@ -144,6 +146,12 @@ def test_a_store_is_closed_on_the_holidays_of_its_country_and_open_on_those_of_o
     assert opening(Told(hours, paris), feast).open is True
 
 
+def test_as_many_intervals_as_a_store_may_have_are_read():
+    every_day = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+    intervals = [quiet_rule(every_day, f"12:{minute:02}", f"12:{minute + 1:02}") for minute in range(50)]
+    assert opening(Told(weekly_text(intervals), BERLIN), NOW_US) == Opening(open=True, until_us=NOW_US + 50 * 60 * S)
+
+
 @pytest.mark.parametrize("hours", ["Mo-Su 10:00-14:00 unknown", "hours of long ago", "off"])
 def test_a_store_that_is_not_surely_open_is_closed(hours):
     assert opening(Told(hours, BERLIN), NOW_US).open is False
@@ -194,6 +202,20 @@ def test_what_comes_next_is_found_a_year_ahead_and_each_once():
     long = Series(datetime.fromisoformat("2026-01-01"), "UTC", 31 * 86_400, "FREQ=MONTHLY;BYMONTHDAY=1;INTERVAL=2")
     starts = [span[0] for span in Calendar([long]).coming(NOW_US, 4)]
     assert starts == sorted(set(starts))
+
+
+@pytest.mark.parametrize("rule", ["FREQ=WEEKLY;INTERVAL=4;BYDAY=MO,FR", "FREQ=DAILY;INTERVAL=29"])
+def test_what_began_long_ago_keeps_its_pace(rule):
+    series = Series(datetime.fromisoformat("2000-01-07T12:00"), "UTC", 60, rule)  # a Friday
+    plain = rrulestr(rule, dtstart=series.starts)
+    begin_us, end_us = at("2026-01-01"), at("2027-01-01")
+    expected = [
+        to_us(found.replace(tzinfo=UTC))
+        for found in plain.between(from_us(begin_us).replace(tzinfo=None), from_us(end_us).replace(tzinfo=None))
+    ]
+    found = [Calendar([series]).coming(us - 1, 1)[0][0] for us in expected]
+    assert expected
+    assert found == expected
 
 
 @pytest.mark.parametrize(
