@@ -260,6 +260,36 @@ async def test_an_interaction_of_nobody_or_by_a_wrong_key_is_refused(api):
         assert (answer.status, answer.pointers) == (422, [pointer])
 
 
+# ------------------------------------------------------------------------------------------------ unreadable
+async def test_a_person_of_whom_it_cannot_be_read_what_they_did_is_offered_nothing_until_it_is_told_anew(api):
+    await api.shop()
+    ann, ben = await api.buyer("server", user="ann", consents=ALL), await api.buyer("server", user="ben")
+    await api.rows.execute("UPDATE app_user SET interactions = 'x' WHERE id = $1", uuid.UUID(ann.user))
+    assert (await ann.at(SHOP)).body["offers"] == []
+    assert (await newest(api))["reason"] == "quiet_hours"
+    await ann.at(AWAY)
+    assert await heard(api, ben) is None
+    assert (await tell(api, did()))["kept"]
+    assert await heard(api, ann) is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        b"x",
+        b'{"kind":"recurring","holidays":{"region":"XX","zone":"UTC"}}',
+        b'{"kind":"recurring","parts":[{"starts":"2026-01-01T00:00:00","zone":"Mars/X","length_s":60,"rule":null}]}',
+    ],
+)
+async def test_an_event_that_cannot_be_read_silences_who_names_it_and_nobody_else(api, rule):
+    await event(api, "fair", kind="corporate", start=instant(days=-2), end=instant(days=-1))
+    await api.shop(when={"unless": ["fair"]}, priority=9)
+    phone = await api.buyer()
+    await api.rows.execute("UPDATE event SET rule = $2 WHERE workspace = $1", api.workspace, rule)
+    await api.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 1})
+    assert (await heard(api, phone))[1]["why"] == "unknown"
+
+
 # ------------------------------------------------------------------------------------------------ before the send
 async def ended(api, offer):
     """How the offer ended once it was looked at again."""
