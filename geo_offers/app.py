@@ -36,9 +36,11 @@ from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.decisions import PostgresDecisionLog
+from geo_offers.storage.events import PostgresEvents
 from geo_offers.storage.geofences import PostgresGeofences
 from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
+from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
@@ -158,7 +160,9 @@ class _Parts:
             lanes.append(WebhookLane(session, settings.webhook_url, settings.webhook_secret.split()))
         if settings.log_lane:
             lanes.append(LogLane())
-        dispatcher = Dispatcher(PostgresOutbox(pool), lanes, Delivered(figures, live), lease_s=settings.lease_s)
+        dispatcher = Dispatcher(
+            PostgresOutbox(pool, catalog), lanes, Delivered(figures, live), lease_s=settings.lease_s
+        )
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
         turn = DecisionTurn(
@@ -170,6 +174,7 @@ class _Parts:
             wake=dispatcher.wake,
             lanes=frozenset(lane.name for lane in lanes) - {"inapp"},
             tz_version=version("tzdata"),
+            holidays_version=version("holidays"),
         )
         limits = Limits(
             queued_points=settings.queue_points, rate_per_s=settings.device_rate_per_s, burst=settings.device_burst
@@ -203,6 +208,8 @@ class _Parts:
             decisions=PostgresDecisionLog(pool),
             public_url=(settings.public_url or "").rstrip("/"),
             breakers=PostgresBreakers(pool),
+            events=PostgresEvents(pool),
+            interactions=PostgresInteractions(pool),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)

@@ -42,6 +42,9 @@ def add(commands: Any) -> None:
     proof = group.add_parser("proof-secret", help="the secret for user_proof of a workspace, in hex")
     proof.add_argument("--workspace", required=True, metavar="NAME")
     proof.set_defaults(run=run_proof)
+    signing = group.add_parser("signing-secret", help="the secret that signs a workspace's interactions without a key")
+    signing.add_argument("--workspace", required=True, metavar="NAME")
+    signing.set_defaults(run=run_signing)
 
 
 @asynccontextmanager
@@ -114,4 +117,10 @@ async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:
 async def run_proof(given: argparse.Namespace, settings: Settings) -> int:
     async with _pool(settings) as pool:
         print(await keys.proof_secret(pool, given.workspace))
+    return 0
+
+
+async def run_signing(given: argparse.Namespace, settings: Settings) -> int:
+    async with _pool(settings) as pool:
+        print(await keys.signing_secret(pool, given.workspace))
     return 0

@@ -35,10 +35,10 @@ _TEXT_VERSION = "demo-1"
 _MORNING_H = 10.0
 
 
-def morning_zone(at_us: int) -> str:
-    """Name the time zone of whole hours where it is nearest to ten in the morning."""
+def zone_where_it_is(hour: float, at_us: int) -> str:
+    """Name the time zone of whole hours where the wall shows nearest to this hour."""
     utc_h = (at_us / 3_600_000_000) % 24
-    east_h = round(_MORNING_H - utc_h)
+    east_h = round(hour - utc_h)
     east_h = (east_h + 11) % 24 - 11  # -11 .. 12: each hour of the day has one
     return "Etc/GMT" if east_h == 0 else f"Etc/GMT{-east_h:+d}"  # POSIX counts westward
 
@@ -141,7 +141,7 @@ class Crowd:
 
     # ------------------------------------------------------------------------------------------ coming and going
     async def _enrol(self, kinds: Sequence[Archetype], starts: Sequence[str]) -> list[Person]:
-        zone = morning_zone(now_us())
+        zone = zone_where_it_is(_MORNING_H, now_us())
         devices = await self._client.enrol_many(
             [
                 Enrolment(

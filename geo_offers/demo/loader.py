@@ -6,10 +6,13 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.client import Manager
+from geo_offers.clock import now_us
+from geo_offers.demo.crowd import zone_where_it_is
 from geo_offers.demo.town import Shop, Town
 from geo_offers.errors import Misconfigured
 
 FENCE_SET = "town"
+_LATE_MORNING_H = 11.0
 Say = Callable[[str], None]
 
 
@@ -26,8 +29,9 @@ async def load(manager: Manager, town: Town, say: Say) -> None:
 
 
 async def _workspace(manager: Manager, town: Town) -> None:
+    """It is late morning in the town whenever a demo starts: its stores are open."""
     now = msgspec.to_builtins(await manager.workspace())
-    wanted = town.workspace.patch
+    wanted = town.workspace.patch | {"time_zone": zone_where_it_is(_LATE_MORNING_H, now_us())}
     if any(now.get(name) != value for name, value in wanted.items()):
         await manager.patch_workspace(msgspec.convert(wanted, wire.WorkspacePatch))
 

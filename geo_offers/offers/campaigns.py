@@ -14,9 +14,11 @@ from geo_offers.errors import Fault
 from geo_offers.offers import budgets, caps, experiment, proofreading
 from geo_offers.offers.budgets import Budget
 from geo_offers.offers.caps import CapRule
+from geo_offers.offers.context import ALWAYS, When
 from geo_offers.offers.experiment import NO_EXPERIMENT, Experiment
 from geo_offers.offers.scoring import NO_WORTH, Worth
 from geo_offers.offers.texts import Field, Text
+from geo_offers.people.quiet import QuietRule
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
@@ -58,6 +60,7 @@ class Campaign:
     """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us.
 
     special: it may go past a person's ordinary budget, out of the one that they keep for such offers.
+    hours: when in the week, on the wall at the fence; always where there are none. when: the events it depends on.
     """
 
     id: UUID
@@ -79,6 +82,8 @@ class Campaign:
     worth: Worth = NO_WORTH
     experiment: Experiment = NO_EXPERIMENT
     budget: Budget | None = None
+    hours: tuple[QuietRule, ...] = ()
+    when: When = ALWAYS
 
     @property
     def live(self) -> bool:

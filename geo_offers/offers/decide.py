@@ -21,6 +21,7 @@ from geo_offers.offers.fitting import carry
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.rhythm import draws_special
 from geo_offers.offers.gates.words import facts
+from geo_offers.offers.lasting import lasts_until_us
 from geo_offers.offers.ranking import Candidate, Placed, found, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import render
@@ -147,9 +148,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate, texts: Mapping[str, Text]) 
     campaign, arrival, now_us = candidate.campaign, candidate.arrival, snapshot.now_us
     fence, transition = arrival.fence, arrival.transition
     assert transition.visit is not None  # a transition without a visit has no candidates
-    expires_us = now_us + OFFER_LIFE_US
-    if campaign.until_us is not None:
-        expires_us = min(expires_us, campaign.until_us)
+    expires_us = lasts_until_us(campaign, arrival, now_us, now_us + OFFER_LIFE_US)
     said = render(texts, campaign.fields, facts(snapshot, candidate, expires_us))
     alerting = lane(snapshot.device)
     carried = carry(said, campaign.data, alerting)
@@ -207,6 +206,7 @@ def _decision(
             "campaign": about.campaign.version,
             "fence": about.arrival.fence.version,
             "tzdata": snapshot.tz_version,
+            "holidays": snapshot.holidays_version,
         },
     )
 

@@ -13,6 +13,7 @@ from geo_offers.offers.breakers import NONE_TRIPPED, Tripped
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import CapRule, Use
+from geo_offers.offers.context import ORDINARY, Interaction, Moment
 from geo_offers.offers.scoring import EVEN, Weights
 from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.offers.texts import Value
@@ -37,6 +38,7 @@ class Person:
     zone: ZoneInfo
     locale: str
     words: Mapping[str, Value] = field(default_factory=dict)
+    interactions: Sequence[Interaction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class DeviceView:
 class Arrival:
     """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store.
 
-    category: the store's.
+    category: the store's; rules: its caps and budget; moment: what goes on there now.
     """
 
     transition: Transition
@@ -81,6 +83,7 @@ class Arrival:
     store_name: str | None = None
     category: str | None = None
     rules: StoreRules = NO_RULES
+    moment: Moment = ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +106,6 @@ class Snapshot:
     others_inside: AbstractSet[FenceId] = frozenset()
     catalog_version: int = 0
     tz_version: str = ""
+    holidays_version: str = ""
     stale_after_s: float = 120.0
     spent: Mapping[str, Spent] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign, Concerned
+from geo_offers.offers.context import Surroundings
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
 from geo_offers.places.cells import Cover
@@ -31,6 +32,7 @@ class Policies:
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
     store_categories: Mapping[str, str] = field(default_factory=dict)
     store_rules: Mapping[str, StoreRules] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=Surroundings)
     concerned: Concerned = field(init=False)
     budgeted: bool = field(init=False)
 

@@ -15,6 +15,8 @@ from geo_offers import wire
 from geo_offers.errors import Conflict, Forbidden
 from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.offers.context import When
+from geo_offers.people.quiet import quiet_rule
 from geo_offers.pipeline import choice
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.wording import fields_of, texts_of
@@ -254,6 +256,8 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         worth=choice.worth(body),
         experiment=choice.experiment(body),
         budget=choice.budget(body.budget),
+        hours=tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in schedule.hours),
+        when=When(tuple(body.when.events), tuple(body.when.unless)),
     )
 
 

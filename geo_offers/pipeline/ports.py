@@ -11,6 +11,7 @@ import msgspec
 
 from geo_offers.offers.budgets import UNCHARGED, Charged
 from geo_offers.offers.caps import Use
+from geo_offers.offers.context import Interaction, Number
 from geo_offers.offers.experiment import Ghost
 from geo_offers.people.consent import Consents
 from geo_offers.people.rhythm import Rhythm
@@ -49,6 +50,7 @@ class LockedUser:
     locale: str
     zone: ZoneInfo | None
     now_us: int
+    interactions: Sequence[Interaction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,9 @@ class KnownVisit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a turn reads after the lock. inside: by user, the fences in which their other devices are.
+    """What a turn reads after the lock.
 
+    inside: by user, the fences in which their other devices are; numbers: by workspace, the newest of its events.
     spending: of the budgets that were asked for; it goes on with what the turn gives.
     """
 
@@ -81,6 +84,7 @@ class Read:
     known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
     devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)
+    numbers: Mapping[UUID, Mapping[str, Number]] = field(default_factory=dict)
 
 
 class VisitRow(msgspec.Struct):
@@ -188,6 +192,9 @@ class TurnTransaction(Protocol):
 
     async def budgets(self, funds: Collection[Fund]) -> Spending:
         """Locks these budgets, after all users and until the turn's end, and reads what they have given."""
+
+    async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
+        """The newest numbers of these events, by workspace."""
         ...
 
     async def write(self, writes: Writes, *, looked: bool) -> None:

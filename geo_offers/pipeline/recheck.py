@@ -1,8 +1,9 @@
 """The last look before a send: whether this message may still be shown to this person, now.
 
 A second or half an hour may lie between the decision and the send. Whatever the person, the manager or the clock
-changed since then counts, in this order: expiry, kill switch, consent, campaign and fence, mute, quiet hours, and for
-what an arrival triggered whether the person is still there. A message that fails is finished, not kept for later.
+changed since then counts, in this order: expiry, kill switch, consent, campaign and fence, mute, hours and events,
+quiet hours, and for what an arrival triggered whether the person is still there. A message that fails is finished, not
+kept for later.
 """
 
 from collections.abc import Collection
@@ -45,6 +46,7 @@ class Standing:
     paused: bool
     visit_known: bool
     left_us: int | None
+    silenced: bool = False  # by hours, events, an embargo or a purchase
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def _reason(standing: Standing, now_us: int) -> str | None:
     # A replayed phone lives in its recording's time: there the decision has looked at quiet hours and presence.
     if standing.replay:
         return None
+    if standing.silenced:
+        return "schedule"
     if quiet_until(standing.quiet, now_us, standing.zone) is not None:
         return "quiet_hours"
     if standing.trigger in _ARRIVALS and not _still_there(standing, now_us):

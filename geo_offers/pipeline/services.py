@@ -6,6 +6,7 @@ from geo_offers.pipeline.breakers import Breakers
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.events import Events, Interactions
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
@@ -40,6 +41,8 @@ class Services:
     campaigns: Campaigns
     decisions: DecisionLog
     breakers: Breakers
+    events: Events
+    interactions: Interactions
     public_url: str = ""
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)

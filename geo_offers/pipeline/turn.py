@@ -17,10 +17,12 @@ from uuid import UUID
 
 from geo_offers import clock
 from geo_offers.offers.caps import Past
+from geo_offers.offers.context import Asked
 from geo_offers.offers.decide import decide
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
 from geo_offers.offers.stores import NO_RULES
+from geo_offers.people.consent import Purpose
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
 from geo_offers.pipeline.catalog import Catalog, Policies
@@ -49,7 +51,7 @@ Committed: TypeAlias = tuple[Mapping[UUID, str], Sequence[Outcome]]
 
 @dataclass(slots=True)
 class DecisionTurn:
-    """The engine's commit. `lanes`: push lanes that this installation can send by; `tz_version` goes into receipts."""
+    """The engine's commit. `lanes`: push lanes that this installation can send by; the versions go into receipts."""
 
     store: TurnStore
     catalog: Catalog
@@ -59,6 +61,7 @@ class DecisionTurn:
     wake: Callable[[], None]
     lanes: frozenset[str]
     tz_version: str
+    holidays_version: str = ""
     now_us: Callable[[], int] = field(default=clock.now_us)
     stopwatch: Callable[[], float] = field(default=perf_counter)
 
@@ -101,6 +104,9 @@ class DecisionTurn:
             users = turn.people([part.user for part in asked]) if asked else {}
             looked = present if look else asked
             read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            numbered = _numbered(asked, policies) if speaks else {}
+            if numbered:
+                read = replace(read, numbers=await turn.numbers(numbered))
             read = await self._with_budgets(turn, asked, users, read, policies)
             ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
             outcomes = [
@@ -172,14 +178,19 @@ class DecisionTurn:
         if not seen:
             return None
         device = read.devices[seen[-1].device]
+        now_us = seen[-1].transition.at_us if device.replay else user.now_us
+        moment, zone_of = policies.surroundings.moment, policies.zone_of
+        numbers = read.numbers.get(user.workspace, {})
+        known = user.interactions if user.consents.granted(Purpose.PROFILE) else ()
         return Snapshot(
-            now_us=seen[-1].transition.at_us if device.replay else user.now_us,
+            now_us=now_us,
             person=Person(
                 id=user.id,
                 consents=user.consents,
                 rhythm=user.rhythm,
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
+                interactions=user.interactions,
             ),
             policy=policies.policy,
             device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),
@@ -187,10 +198,11 @@ class DecisionTurn:
                 DecisionArrival(
                     arrival.transition,
                     arrival.fence,
-                    policies.zone_of(arrival.fence),
+                    zone_of(arrival.fence),
                     policies.store_names.get(arrival.fence.store or ""),
                     policies.store_categories.get(arrival.fence.store or ""),
                     policies.store_rules.get(arrival.fence.store or "", NO_RULES),
+                    moment(Asked(now_us, arrival.fence, zone_of(arrival.fence), numbers, known)),
                 )
                 for arrival in seen
                 if arrival.fence is not None
@@ -200,6 +212,7 @@ class DecisionTurn:
             others_inside=frozenset(read.inside.get(user.id, ())),
             catalog_version=policies.version,
             tz_version=self.tz_version,
+            holidays_version=self.holidays_version,
         )
 
     def _able(self, device: DeviceRow, channels: Sequence[Channel]) -> tuple[str, ...]:
@@ -260,6 +273,12 @@ def _concerns(policies: Policies, part: Part) -> bool:
         arrival.fence is not None and policies.concerned.any(arrival.transition, arrival.fence)
         for arrival in part.arrivals
     )
+
+
+def _numbered(asked: Sequence[Part], policies: Mapping[UUID, Policies]) -> dict[UUID, Sequence[str]]:
+    """The events whose numbers the asked parts' campaigns look at; nearly always none."""
+    wanted = {part.request.workspace: policies[part.request.workspace].surroundings.numbered for part in asked}
+    return {workspace: names for workspace, names in wanted.items() if names}
 
 
 def _wanted(

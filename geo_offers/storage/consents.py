@@ -14,7 +14,7 @@ from uuid import UUID
 from geo_offers.errors import Forbidden
 from geo_offers.people.consent import BY_SIGNAL, NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.people import STOPS_SENDS
-from geo_offers.storage import ledger
+from geo_offers.storage import interactions, ledger
 from geo_offers.storage.pool import Connection
 from geo_offers.storage.queries import sql
 
@@ -49,6 +49,8 @@ async def _forget(
     for purpose in (each for each in Purpose if each in refused):
         for statement in _GOES_WITH.get(purpose, ()):
             await connection.execute(sql(statement), user)
+    if Purpose.PROFILE in refused:
+        await interactions.forget_profile(connection, user)
     if Purpose.LOCATE in refused or (Purpose.MEASURE in refused and not left.granted(Purpose.LOCATE)):
         await connection.execute(sql("visits_forget"), user, left.granted(Purpose.MEASURE))
     if STOPS_SENDS.intersection(refused):

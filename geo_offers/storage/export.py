@@ -15,6 +15,7 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Unauthenticated
+from geo_offers.instants import from_us
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Exported
 from geo_offers.storage import ledger, rows
@@ -55,6 +56,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         consents=rows.consent_states(rows.consents(user["consents"])),
         rhythm=rows.wire_rhythm(user["rhythm"]),
         age=user["age"],
+        interactions=[] if caller.confined_to else _interactions(user),  # told of the person, not by this device
         devices=[wire.ExportedDevice(**dict(row)) for row in devices],
         visits=[],
         offers=[],
@@ -71,6 +73,15 @@ async def _user(connection: Connection, caller: Caller) -> Any:
     if row is None:
         raise Unauthenticated("this person's data was erased; enrol again")
     return row
+
+
+def _interactions(user: Any) -> list[wire.ExportedInteraction]:
+    return [
+        wire.ExportedInteraction(
+            id=one.id, type=one.type, at=from_us(one.at_us), until=from_us(one.until_us), campaign=one.campaign
+        )
+        for one in rows.interactions(user["interactions"], user["id"]) or ()
+    ]
 
 
 async def _pages(pool: Pool, caller: Caller, long: _List) -> AsyncIterator[Told]:

@@ -1,6 +1,7 @@
 """API keys, the service's own keys, and the workspaces that come into being with their first key."""
 
 import secrets
+from base64 import b64encode
 from uuid import UUID
 
 from geo_offers.errors import Invalid
@@ -104,3 +105,13 @@ async def proof_secret(pool: Pool, workspace: str) -> str:
     if secret is None:
         raise Invalid(f"there is no workspace {workspace!r} yet; make a key for it first")
     return secret.hex()
+
+
+async def signing_secret(pool: Pool, workspace: str) -> str:
+    """The secret by which a workspace signs its interactions, as Standard Webhooks write it."""
+    owner = workspace_id(workspace)
+    async with transaction(pool, [owner]) as connection:
+        secret: bytes | None = await connection.fetchval(sql("interactions_secret"), owner)
+    if secret is None:
+        raise Invalid(f"there is no workspace {workspace!r} yet; make a key for it first")
+    return "whsec_" + b64encode(secret).decode()

@@ -12,6 +12,7 @@ import structlog
 
 from geo_offers import instants, wire
 from geo_offers.people.backoff import Became
+from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
@@ -19,6 +20,7 @@ from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry,
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.surroundings import silenced
 
 _KEPT: Final = 1
 _RELEASED: Final = 2
@@ -43,8 +45,10 @@ class _Text(msgspec.Struct, frozen=True):
 class PostgresOutbox:
     """Every call is one transaction; raises Unavailable where the database is busy or away."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, catalog: Catalog | None = None) -> None:
+        """catalog: what this process holds of all workspaces; read as need be where there is none."""
         self._pool = pool
+        self._catalog = catalog or Catalog()
 
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
         async with transaction(self._pool, ()) as connection:
@@ -56,7 +60,8 @@ class PostgresOutbox:
             offers = [claim.offer for claim in claims]
             locked = {row["id"] for row in await connection.fetch(sql("outbox_people"), offers)}
             found = await connection.fetch(sql("outbox_look"), offers, [claim.token for claim in claims])
-            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, locked)
+            quiet = await silenced(connection, self._catalog, found)
+            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, locked, quiet)
             await _delete(connection, sorted_out.orphans)
             await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
             marked = await _mark(connection, [ready.claim for ready in sorted_out.ready], lease_s)
@@ -115,7 +120,9 @@ class _SortedOut:
     orphans: list[Claim] = field(default_factory=list)
 
 
-def _sort_out(found: Iterable[Any], claims: Mapping[UUID, Claim], locked: Collection[UUID]) -> _SortedOut:
+def _sort_out(
+    found: Iterable[Any], claims: Mapping[UUID, Claim], locked: Collection[UUID], quiet: Collection[UUID]
+) -> _SortedOut:
     out = _SortedOut()
     for row in found:
         claim = claims[row["offer"]]
@@ -124,14 +131,14 @@ def _sort_out(found: Iterable[Any], claims: Mapping[UUID, Claim], locked: Collec
         elif row["user_id"] not in locked:
             out.busy.append(claim)
         else:
-            _judge(row, claim, out)
+            _judge(row, claim, out, silenced=row["offer"] in quiet)
     return out
 
 
-def _judge(row: Any, claim: Claim, out: _SortedOut) -> None:
+def _judge(row: Any, claim: Claim, out: _SortedOut, *, silenced: bool) -> None:
     try:
         message = _message(row, claim.workspace)
-        why = objection(_standing(row), instants.to_us(row["now"]))
+        why = objection(_standing(row, silenced=silenced), instants.to_us(row["now"]))
     except (ValueError, KeyError, OSError):  # not our JSON, or a zone that is none
         _LOG.exception("offer_unreadable", offer=str(claim.offer))
         out.unreadable.append(claim)
@@ -163,7 +170,7 @@ def _message(row: Any, workspace: UUID) -> Message:
     )
 
 
-def _standing(row: Any) -> Standing:
+def _standing(row: Any, *, silenced: bool) -> Standing:
     settings = msgspec.json.decode(row["settings"], type=_Settings)
     rhythm = rows.rhythm(row["rhythm"])
     left_at: datetime | None = row["left_at"]
@@ -184,6 +191,7 @@ def _standing(row: Any) -> Standing:
         fence_live=row["fence_live"],
         tripped=row["tripped"],
         paused=settings.paused,
+        silenced=silenced,
         visit_known=row["visit_known"],
         left_us=None if left_at is None else instants.to_us(left_at),
     )

@@ -12,7 +12,7 @@ import structlog
 from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us
 from geo_offers.presence.states import NOWHERE, PresenceState
-from geo_offers.storage import rows
+from geo_offers.storage import interactions, rows
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -71,6 +71,8 @@ class PostgresRetention:
             if alive_s >= LISTEN_S:
                 while await self._close_silent(workspaces, swept) == BATCH:
                     pass
+            while await self._forget_interactions(workspaces) == BATCH:
+                pass
             for kind in KEPT:
                 while await self._forget(workspaces, kind, swept) == ROWS:
                     pass
@@ -89,6 +91,10 @@ class PostgresRetention:
             done = _count(await connection.execute(sql(f"retention_{kind}"), ROWS, KEPT[kind]))
         swept.rows[kind] += done
         return done
+
+    async def _forget_interactions(self, workspaces: Sequence[UUID]) -> int:
+        async with transaction(self._pool, workspaces) as connection:
+            return await interactions.forget_over(connection, BATCH)
 
     async def _overdue(self, workspaces: Sequence[UUID]) -> Mapping[str, float]:
         kept = {DEVICE_STATES: "24 hours", **KEPT}

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from geo_offers import wire
 from geo_offers.errors import Conflict
 from geo_offers.instants import from_us, to_us
+from geo_offers.offers.context import Interaction
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.backoff import BackOff
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
@@ -129,7 +130,7 @@ def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
 
 def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     """As `wire_rhythm`, as decisions read it."""
-    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, _NO_OFFERS)
+    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
 
 
 def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rhythm, ZoneInfo | None]:
@@ -140,7 +141,7 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
     if zone is None:
         return rhythm(column, of), None
     found = _read("time_zone", of, ZoneInfo, zone, None)
-    return (_NO_OFFERS if found is None else rhythm(column, of)), found
+    return (NO_RHYTHM if found is None else rhythm(column, of)), found
 
 
 def _rhythm(column: bytes) -> Rhythm:
@@ -207,7 +208,7 @@ def _whereabouts(column: bytes) -> Whereabouts:
     return Whereabouts(given.locate, tuple(Circle(place.lat, place.lon, place.radius_m) for place in given.not_at))
 
 
-def quiet(given: Sequence[wire.QuietHours]) -> tuple[QuietRule, ...]:
+def quiet(given: Sequence[wire.QuietHours | wire.OpeningHours]) -> tuple[QuietRule, ...]:
     return tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in given)
 
 
@@ -223,7 +224,15 @@ def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
     )
 
 
-_NO_OFFERS: Final = _as_decided(NO_OFFERS)
+NO_RHYTHM: Final = _as_decided(NO_OFFERS)
+
+
+_INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
+
+
+def interactions(column: bytes | None, of: UUID) -> Sequence[Interaction] | None:
+    """What the person did, as far as it is kept; None where that cannot be read."""
+    return () if column is None else _read("interactions", of, _INTERACTIONS.decode, column, None)
 
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:

@@ -13,6 +13,7 @@ from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import Use
 from geo_offers.offers.charging import Purse
+from geo_offers.offers.context import Number
 from geo_offers.offers.decisions import offer_id
 from geo_offers.offers.experiment import Ghost
 from geo_offers.people.backoff import Became
@@ -33,6 +34,7 @@ from geo_offers.pipeline.spending import Fund, Spending
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
+from geo_offers.storage.events import numbers_of
 from geo_offers.storage.pool import Connection, Pool, borrowed, listed, transaction
 from geo_offers.storage.queries import sql
 
@@ -143,6 +145,9 @@ class PostgresTurn:
             spending.totals[workspace, owner] = total
             spending.days[Fund(workspace, Purse(owner, day))] = today
         return spending
+
+    async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
+        return await numbers_of(self._connection, wanted)
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Three statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
@@ -272,15 +277,18 @@ def _day(day: date | None) -> str | None:
 
 
 def _locked(row: Any) -> LockedUser:
+    """A person of whom it cannot be read what they bought or did is offered nothing."""
     rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
+    interactions = rows.interactions(row["interactions"], row["id"])
     return LockedUser(
         id=row["id"],
         workspace=row["workspace"],
         consents=rows.consents(row["consents"], row["id"]),
-        rhythm=rhythm,
+        rhythm=rhythm if interactions is not None else rows.NO_RHYTHM,
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),
+        interactions=interactions or (),
     )
 
 

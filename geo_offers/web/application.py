@@ -12,8 +12,10 @@ from geo_offers.web import (
     campaigns,
     decisions,
     devices,
+    events,
     geofences,
     imports,
+    interactions,
     live,
     me,
     ops,
@@ -43,6 +45,8 @@ CALLS: Final[tuple[Call, ...]] = (
     *private.CALLS,
     *campaigns.CALLS,
     *breakers.CALLS,
+    *events.CALLS,
+    *interactions.CALLS,
     *decisions.CALLS,
 )
 

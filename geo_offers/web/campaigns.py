@@ -11,11 +11,21 @@ from geo_offers.pipeline import wording
 from geo_offers.pipeline.management import Move, campaign_of
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import JOINERS, check_zone, invalid, page_limit, path_id, refuse_unsafe, set_name
+from geo_offers.web.checks import (
+    JOINERS,
+    check_zone,
+    invalid,
+    known_events,
+    page_limit,
+    path_id,
+    refuse_unsafe,
+    set_name,
+)
 
 
 async def create_campaign(services: Services, given: Given) -> Reply:
     await asyncio.to_thread(_check, given.body)  # what CLDR says of a language may have to be read from a file
+    await known_events(services, given, given.body.when, "/when")
     return Reply(await services.campaigns.create(given.caller, given.key_id or uuid4(), given.body), 201)
 
 
@@ -23,6 +33,7 @@ async def replace_campaign(services: Services, given: Given) -> Reply:
     """A new version: whoever approved the last one has not approved this one."""
     ident = path_id(given, "campaign")
     await asyncio.to_thread(_check, given.body)
+    await known_events(services, given, given.body.when, "/when")
     return Reply(await services.campaigns.replace(given.caller, ident, given.body))
 
 

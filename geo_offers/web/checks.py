@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import msgspec
 from geo_offers import wire
 from geo_offers.errors import Fault, Invalid, NotFound
 from geo_offers.people.zones import zone_names
+from geo_offers.pipeline.services import Services
 from geo_offers.places.importing.texts import MAX_ID_CHARS, UNSAFE
 from geo_offers.web.calls import Given
 
@@ -60,6 +62,24 @@ def path_id(given: Given, what: str) -> UUID:
         return UUID(given.path["id"])
     except ValueError as error:
         raise NotFound(f"there is no such {what}") from error
+
+
+async def known_events(services: Services, given: Given, named: wire.When | wire.Embargo, pointer: str) -> None:
+    """Invalid, with the place of each, where an event that is named is not there."""
+    lists: dict[str, list[str]] = {"events": named.events} | (
+        {"unless": named.unless} if isinstance(named, wire.When) else {}
+    )
+    missing = (
+        await services.events.missing(given.caller.workspace, {*chain(*lists.values())}) if any(lists.values()) else ()
+    )
+    faults = tuple(
+        Fault(f"{pointer}/{member}/{number}", "event", "there is no such event; put it first")
+        for member, names in lists.items()
+        for number, name in enumerate(names)
+        if name in missing
+    )
+    if faults:
+        raise Invalid(faults[0].detail, faults)
 
 
 # ------------------------------------------------------------------------------------------------ texts

@@ -59,6 +59,8 @@ _RULES: Final = tuple(
         (r"Object missing required field `(?P<name>.+)`", "the field {name} is missing; add it"),
         (r"Object contains unknown field `(?P<name>.*)`", "there is no field {name} here; leave it out"),
         (r"Invalid (enum )?value (?P<value>.+)", "{value} is not known here"),
+        (r"Expected `datetime` with a timezone component", "this instant names no offset; add one, or Z for UTC"),
+        (r"Expected `datetime` with no timezone component", "this is a time on the wall; leave its offset out"),
         (r"Invalid UUID", "this is no UUID; give one as an answer of ours named it"),
         (r"Invalid RFC3339 encoded datetime", "this is no instant; write it as 2026-05-01T09:30:00Z"),
         (r"(Number|Integer value) out of range", "this number is too large"),

@@ -1,15 +1,17 @@
 """Stores: what a geofence may belong to."""
 
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from geo_offers import wire
 from geo_offers.offers import budgets
+from geo_offers.offers.hours import StoreHours
 from geo_offers.pipeline.choice import budget, cap_faults
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone, page_limit, path_text, refuse, refuse_unsafe
+from geo_offers.web.checks import check_zone, invalid, page_limit, path_text, refuse, refuse_unsafe
 
 
 async def put_store(services: Services, given: Given) -> Reply:
@@ -19,8 +21,20 @@ async def put_store(services: Services, given: Given) -> Reply:
     if body.time_zone is not None:
         check_zone(body.time_zone, "/time_zone")
     refuse(cap_faults(body.caps) + budgets.faults(budget(body.budget), "/budget"))
+    _check_hours(body)
     created = await services.stores.put(given.caller.workspace, store, body)
     return Reply(wire.Store(id=store, **msgspec.structs.asdict(body)), 201 if created else 200)
+
+
+def _check_hours(body: wire.StoreBody) -> None:
+    """Invalid where the hours are not OpenStreetMap's, or the country of their holidays is not known."""
+    text = body.hours if isinstance(body.hours, str) else "24/7"
+    try:
+        StoreHours(text, ZoneInfo("UTC"), body.holidays)
+    except ValueError as error:
+        raise invalid("/hours", "opening_hours", str(error)) from error
+    except LookupError as error:
+        raise invalid("/holidays", "country", str(error)) from error
 
 
 async def get_store(services: Services, given: Given) -> Reply:

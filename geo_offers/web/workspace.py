@@ -10,7 +10,7 @@ from geo_offers.people.public_days import is_region
 from geo_offers.pipeline.choice import cap_faults
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone, invalid, page_limit, refuse, refuse_unsafe
+from geo_offers.web.checks import check_zone, invalid, known_events, page_limit, refuse, refuse_unsafe
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -27,6 +27,8 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
         _check_quiet(patch.quiet)
     if not isinstance(patch.caps, UnsetType):
         refuse(cap_faults(patch.caps))
+    if isinstance(patch.embargo, wire.Embargo):
+        await known_events(services, given, patch.embargo, "/embargo")
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
 
 

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from geo_offers.wire.base import ATTRIBUTE, Answer, Identifier, Locale, Name, Page, Request, Zone
+from geo_offers.wire.base import WORD, Answer, Identifier, Locale, Name, Page, Request, Zone
 
-AttributeName = Annotated[str, Meta(pattern=ATTRIBUTE, max_length=32)]
+AttributeName = Annotated[str, Meta(pattern=WORD, max_length=32)]
 AttributeType = Literal["text", "number", "flag", "date", "list"]
 ShortText = Annotated[str, Meta(min_length=1, max_length=200)]
 Value = bool | float | ShortText | Annotated[list[ShortText], Meta(max_length=20)]

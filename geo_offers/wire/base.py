@@ -12,7 +12,7 @@ END_OF_INTERVAL: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$(?!\n)"
 LINK: Final = r"^https://"
 FIELD_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)"
 SHA256: Final = r"^[0-9a-f]{64}$(?!\n)"
-ATTRIBUTE: Final = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
+WORD: Final = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
 EVENT_NAMES: Final = r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$(?!\n)"
 
 FORMS: Final[Mapping[str, str]] = {
@@ -22,7 +22,7 @@ FORMS: Final[Mapping[str, str]] = {
     LINK: "an address that begins with https://",
     FIELD_NAME: "a name of letters, digits and underscores that begins with no digit",
     SHA256: "a SHA-256 in 64 hexadecimal digits",
-    ATTRIBUTE: "a name of lower-case letters, digits and underscores that begins with a letter",
+    WORD: "a word of small letters, digits and _, such as basket_left",
     EVENT_NAMES: "names of events with commas between, such as decision,delivery",
 }
 """What a text that has to match a pattern is, in words."""

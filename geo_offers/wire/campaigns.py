@@ -10,6 +10,8 @@ from msgspec import UNSET, Meta, UnsetType
 from geo_offers.wire.base import LINK, Answer, Identifier, Locale, Name, Page, Request
 from geo_offers.wire.breakers import Breaker
 from geo_offers.wire.choice import Budget, CapRules, Share
+from geo_offers.wire.events import When
+from geo_offers.wire.people import QuietHours
 from geo_offers.wire.words import BodyText, Plural, TextFields, TitleText
 
 
@@ -37,6 +39,7 @@ class Trigger(Request, frozen=True, kw_only=True):
 class Schedule(Request, frozen=True, kw_only=True):
     from_: datetime | None = msgspec.field(name="from", default=None)
     until: datetime | None = None
+    hours: Annotated[list[QuietHours], Meta(max_length=50)] = []
 
 
 class Variant(Request, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     texts: Annotated[dict[Locale, Text], Meta(min_length=1, max_length=50)]
     fields: TextFields = {}
     schedule: Schedule = Schedule()
+    when: When = When()
     caps: CapRules = []
     budget: Budget | None = None
     stakes: Stakes = Stakes()

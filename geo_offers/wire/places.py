@@ -24,6 +24,7 @@ from geo_offers.wire.base import (
 from geo_offers.wire.breakers import Breaker, BreakerRule
 from geo_offers.wire.choice import Budget, CapRules, Ranking, Share
 from geo_offers.wire.consents import ConsentTexts
+from geo_offers.wire.events import Country, Embargo
 from geo_offers.wire.private import FenceApproval
 
 Categories = Annotated[list[Identifier], Meta(max_length=100, description="what stores and campaigns may be of")]
@@ -62,6 +63,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     consent_texts: dict[PurposeName, ConsentTexts] = {}
     back_off: BackOff = BackOff()
     breaker: BreakerRule = BreakerRule()
+    embargo: Embargo = Embargo()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -79,6 +81,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     consent_texts: dict[PurposeName, ConsentTexts] | UnsetType = UNSET
     back_off: BackOff | UnsetType = UNSET
     breaker: BreakerRule | UnsetType = UNSET
+    embargo: Embargo | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):
@@ -92,10 +95,18 @@ class OpeningHours(Request, frozen=True, kw_only=True):
     end: EndOfInterval
 
 
+OsmHours = Annotated[
+    str, Meta(min_length=1, max_length=1_000, description="as OpenStreetMap writes them: Mo-Sa 10:00-19:00; PH off")
+]
+
+
 class StoreBody(Request, frozen=True, kw_only=True):
+    """`hours`: none are always. `holidays`: the country whose public holidays `PH` means."""
+
     name: Name
     street: Annotated[str, Meta(max_length=200)] | None = None
-    hours: Annotated[list[OpeningHours], Meta(max_length=50)] = []
+    hours: Annotated[list[OpeningHours], Meta(max_length=50)] | OsmHours = []
+    holidays: Country | None = None
     time_zone: Zone | None = None
     category: Identifier | None = None
     caps: CapRules = []

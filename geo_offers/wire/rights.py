@@ -7,6 +7,7 @@ from uuid import UUID
 from geo_offers.wire.base import Answer
 from geo_offers.wire.consents import LedgerWord
 from geo_offers.wire.decisions import Decision
+from geo_offers.wire.events import ExportedInteraction
 from geo_offers.wire.people import ConsentState, Rhythm
 from geo_offers.wire.pings import Offer
 
@@ -70,6 +71,7 @@ class Export(Answer, frozen=True, kw_only=True):
     consents: list[ConsentState]
     rhythm: Rhythm
     age: str
+    interactions: list[ExportedInteraction]
     devices: list[ExportedDevice]
     visits: list[Visit]
     offers: list[ExportedOffer]

@@ -28,7 +28,8 @@ ORDER BY id FOR SHARE SKIP LOCKED;
 -- it reach the key's index (text functions are not leakproof). Whether a fence is active is looked for in its bytes,
 -- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
 -- a text the quotes would stand escaped.
-SELECT b.offer, o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
+SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
+       o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
        d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,

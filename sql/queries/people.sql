@@ -92,7 +92,7 @@ SELECT id, partition, external_id, consents, rhythm, age, locale, time_zone, cre
 FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
-SELECT id, partition, external_id, consents, rhythm, age, locale, time_zone, created_at
+SELECT id, partition, external_id, consents, rhythm, interactions, age, locale, time_zone, created_at
 FROM app_user WHERE id = $1;
 
 -- name: user_set_rhythm

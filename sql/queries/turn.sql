@@ -7,7 +7,7 @@ WITH held AS MATERIALIZED (
     SELECT p.id FROM partition p
     JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
     WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
-SELECT id, workspace, consents, rhythm, locale, time_zone, clock_timestamp() AS now
+SELECT id, workspace, consents, rhythm, interactions, locale, time_zone, clock_timestamp() AS now
 FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
   AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
 ORDER BY id FOR NO KEY UPDATE;

@@ -3,6 +3,9 @@
 -- name: workspace_read
 SELECT id, name, settings, catalog_version FROM workspace WHERE id = $1;
 
+-- name: workspace_read_settings
+SELECT settings FROM workspace WHERE id = $1;
+
 -- name: workspace_lock
 SELECT id, name, settings FROM workspace WHERE id = $1 FOR NO KEY UPDATE;
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from geo_offers.demo.crowd import TokenFile, morning_zone
+from geo_offers.demo.crowd import TokenFile, zone_where_it_is
 from geo_offers.demo.names import pseudonyms
 from geo_offers.demo.private import read_private, write_private
 
@@ -16,7 +16,7 @@ from geo_offers.demo.private import read_private, write_private
 @pytest.mark.parametrize("minutes", range(0, 24 * 60, 17))
 def test_at_any_hour_the_crowd_has_mid_morning(minutes):
     now = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(minutes=minutes)
-    local = now.astimezone(ZoneInfo(morning_zone(int(now.timestamp() * 1_000_000))))
+    local = now.astimezone(ZoneInfo(zone_where_it_is(10.0, int(now.timestamp() * 1_000_000))))
     assert 9.5 * 60 <= local.hour * 60 + local.minute <= 10.5 * 60
 
 

@@ -110,6 +110,7 @@ BASE = Snapshot(
     (campaign(),),
     catalog_version=17,
     tz_version="2026a",
+    holidays_version="0.109",
 )
 
 
@@ -469,7 +470,7 @@ def test_the_receipt_says_all_and_locates_nobody() -> None:
     told = msgspec.json.decode(receipt(found))
     assert (told["outcome"], told["reason"], told["at"]) == ("offer", None, text(NOW_US))
     assert [gate["gate"] for gate in told["gates"]] == [gate.gate for gate in found.gates]
-    assert told["versions"] == {"catalog": 17, "campaign": 2, "fence": 4, "tzdata": "2026a"}
+    assert told["versions"] == {"catalog": 17, "campaign": 2, "fence": 4, "tzdata": "2026a", "holidays": "0.109"}
     assert told["offer"]["title"] == "Old Bakery"
     primary, other = told["transitions"]
     assert (primary["accuracy_m"], primary["distance_m"], primary["confidence"]) == (8, -12, 1.0)

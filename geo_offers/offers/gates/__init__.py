@@ -10,7 +10,7 @@ these and are `decide`'s.
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import budget, caps, gaps, moment, rhythm, standing, words
+from geo_offers.offers.gates import budget, caps, context, gaps, moment, rhythm, standing, words
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -20,6 +20,9 @@ GATES: Final = (
     GateRule("consent", Reason.NO_CONSENT, standing.consent, personal=True, final=True),
     GateRule("live", Reason.NOT_LIVE, standing.live),
     GateRule("schedule", Reason.SCHEDULE, moment.schedule),
+    GateRule("opening_hours", Reason.SCHEDULE, context.opening_hours),
+    GateRule("context", Reason.SCHEDULE, context.context),
+    GateRule("embargo", Reason.SCHEDULE, context.embargo),
     GateRule("stale", Reason.STALE, standing.stale),
     GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
     GateRule("words", Reason.AUDIENCE, words.words),

@@ -24,15 +24,29 @@ from geo_offers.sandbox.reader import ChildReader
 from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
+from geo_offers.storage.events import PostgresEvents
 from geo_offers.storage.geofences import PostgresGeofences
 from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
+from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
-from geo_offers.web import breakers, campaigns, decisions, geofences, imports, live, private, stores, workspace
+from geo_offers.web import (
+    breakers,
+    campaigns,
+    decisions,
+    events,
+    geofences,
+    imports,
+    interactions,
+    live,
+    private,
+    stores,
+    workspace,
+)
 from geo_offers.web.auth import Authenticator
 from geo_offers.web.calls import IMPORT_BODY
 from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems, handler
@@ -46,6 +60,8 @@ CALLS = (
     *imports.CALLS,
     *campaigns.CALLS,
     *breakers.CALLS,
+    *events.CALLS,
+    *interactions.CALLS,
     *decisions.CALLS,
     *private.CALLS,
 )
@@ -205,6 +221,8 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         campaigns=PostgresCampaigns(pool),
         decisions=PostgresDecisionLog(pool),
         breakers=PostgresBreakers(pool),
+        events=PostgresEvents(pool),
+        interactions=PostgresInteractions(pool),
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services

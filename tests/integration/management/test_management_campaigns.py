@@ -37,7 +37,7 @@ async def test_a_campaign_is_written_as_a_draft(site):
     answered = await write(site, schedule={"from": "2031-01-01T00:00:00+02:00"}, data={"image": "bread"})
     body = answered.body
     assert (answered.status, body["state"], body["running"], body["version"]) == (201, "draft", False, 1)
-    assert body["schedule"] == {"from": "2031-01-01T00:00:00+02:00", "until": None}
+    assert body["schedule"] == {"from": "2031-01-01T00:00:00+02:00", "until": None, "hours": []}
     assert (await site.get(f"/v1/campaigns/{body['id']}", who="viewer")).body == body
 
 

@@ -19,7 +19,7 @@ async def test_a_store_is_new_once_and_then_replaced(site):
     assert (first.status, again.status) == (201, 200)
     body = (await site.get("/v1/stores/market", who="viewer")).body
     assert body == again.body
-    put = {"id": "market", "name": "Market Hall", "street": None, "hours": [], "time_zone": None}
+    put = {"id": "market", "name": "Market Hall", "street": None, "hours": [], "holidays": None, "time_zone": None}
     assert body == put | {"category": None, "caps": [], "budget": None}
 
 

@@ -46,6 +46,7 @@ async def test_a_new_workspace_has_the_defaults(site):
         "ranking": {"value": 1.0, "margin": 1.0, "fit": 1.0, "expiry": 0.5, "fatigue": 1.0},
         "back_off": {"after": 3, "most": 8},
         "breaker": {"per_1000": 100, "least": 200},
+        "embargo": {"days": [], "events": []},
     }
 
 

@@ -1,6 +1,7 @@
 """The served OpenAPI document: valid, complete, and true of what is really answered."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import jsonschema
@@ -114,6 +115,21 @@ async def test_its_own_bodies_take_no_unknown_field(served):
 
 
 # ------------------------------------------------------------------------------------------------ and what happens
+EVENTS = {
+    "corporate": {"start": "2031-01-01T00:00:00Z", "end": "2031-01-02T00:00:00+01:00"},
+    "recurring": {"start": "2026-01-05T09:00:00", "length_s": 3600, "rrule": "FREQ=WEEKLY;BYDAY=MO"},
+    "local": {
+        "start": "2031-01-01T00:00:00Z",
+        "end": "2031-01-02T00:00:00Z",
+        "area": {"type": "Point", "coordinates": [8, 53]},
+        "radius_m": 500,
+    },
+    "predictive": {"above": 2},
+    "interaction": {"type": "basket_left"},
+    "news": {"end": (before() + timedelta(hours=2)).isoformat()},
+}
+
+
 @pytest.fixture
 def spoken(api, served):
     """Make a call whose request and answer must be as the document says."""
@@ -138,7 +154,13 @@ async def test_what_is_answered_on_the_way_from_a_key_to_an_offer_is_as_the_docu
     await spoken("GET", "/v1/stores", "viewer")
     await spoken("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0})
     await spoken("GET", "/v1/workspace", "viewer")
-    made = await spoken("POST", "/v1/campaigns", "owner", CAMPAIGN)
+    for name, event in EVENTS.items():
+        await spoken("PUT", f"/v1/events/{name}", "owner", {"kind": name, "name": name} | event)
+    await spoken("POST", "/v1/events/predictive/value", "server", {"value": 1.5, "at": now()})
+    await spoken("POST", "/v1/events/news/approve", "approver")
+    await spoken("GET", "/v1/events", "viewer")
+    await spoken("DELETE", "/v1/events/local", "owner")
+    made = await spoken("POST", "/v1/campaigns", "owner", CAMPAIGN | {"when": {"unless": ["corporate"]}})
     await spoken("POST", f"/v1/campaigns/{made['id']}/submit", "owner")
     await spoken("GET", f"/v1/campaigns/{made['id']}", "viewer")
     await spoken("GET", "/v1/campaigns", "viewer")
@@ -148,6 +170,8 @@ async def test_what_is_answered_on_the_way_from_a_key_to_an_offer_is_as_the_docu
     enrolment = {"platform": "ios", "user": "ann", "locale": "de-AT", "consents": {"locate": "v1", "offers": "v1"}}
     phone = api.as_phone(await spoken("POST", "/v1/devices", "app", enrolment))
     await spoken("POST", "/v1/devices", "server", [enrolment, {"platform": "web"}])
+    done = {"id": "basket-7", "user": "ann", "type": "basket_left", "at": now()}
+    await spoken("POST", "/v1/interactions", "server", done)
     await spoken("POST", "/v1/devices/token", None, {"refresh_token": phone.refresh})
     await spoken("PUT", "/v1/me/consents/measure", phone.token, {"granted": True, "text_version": "v1"})
     await spoken("GET", "/v1/me/consents", phone.token)

@@ -1,0 +1,87 @@
+"""What people did, kept with their rows for as long as it counts."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import clock, wire
+from geo_offers.errors import NotFound
+from geo_offers.instants import from_us, to_us
+from geo_offers.offers.context import INTERACTION_US, PURCHASE, Interaction, with_interaction, without_profile
+from geo_offers.people.consent import Purpose
+from geo_offers.storage import rows
+from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.queries import sql
+
+
+class PostgresInteractions:
+    """`pipeline.events.Interactions`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def secret(self, workspace: UUID) -> bytes | None:
+        async with transaction(self._pool, [workspace]) as connection:
+            found: bytes | None = await connection.fetchval(sql("interactions_secret"), workspace)
+        return found
+
+    async def keep(self, workspace: UUID, given: wire.Interaction) -> wire.InteractionKept:
+        now_us = clock.now_us()
+        told = _told(given)
+        async with transaction(self._pool, [workspace]) as connection:
+            row = await connection.fetchrow(sql("interactions_user"), workspace, given.user, _id(given.user))
+            if row is None:
+                raise NotFound("there is no such person")
+            held = rows.interactions(row["interactions"], row["id"]) or ()
+            reason = _reason(told, held, now_us)
+            profiled = rows.consents(row["consents"], row["id"]).granted(Purpose.PROFILE) and row["age"] == "adult"
+            if reason is None and not profiled and not without_profile([told], now_us):
+                reason = "no_consent"
+            if reason is None:
+                await write(connection, row["id"], with_interaction(held, told, now_us))
+        return wire.InteractionKept(kept=reason is None, reason=reason)
+
+
+def _told(given: wire.Interaction) -> Interaction:
+    at_us = to_us(given.at)
+    until_us = at_us + min(given.valid_s * 1_000_000, INTERACTION_US)
+    campaign = given.campaign if given.type == PURCHASE else None
+    return Interaction(given.id, given.type, at_us, until_us, campaign)
+
+
+def _reason(told: Interaction, held: Sequence[Interaction], now_us: int) -> str | None:
+    if told.until_us <= now_us:
+        return "over"
+    return "known" if any(one.id == told.id for one in held) else None
+
+
+def _id(user: str) -> UUID | None:
+    try:
+        return UUID(user)
+    except ValueError:
+        return None
+
+
+async def write(connection: Connection, user: UUID, kept: Sequence[Interaction]) -> None:
+    """Under the person's lock."""
+    first_us = min((one.until_us for one in kept), default=None)
+    column = msgspec.json.encode(kept) if kept else None
+    await connection.execute(sql("interactions_set"), user, column, None if first_us is None else from_us(first_us))
+
+
+async def forget_profile(connection: Connection, user: UUID) -> None:
+    """What was kept by the consent to profiling goes with it. Under the person's lock."""
+    column = await connection.fetchval(sql("interactions_read"), user)
+    if column is not None:
+        await write(connection, user, without_profile(rows.interactions(column, user) or (), clock.now_us()))
+
+
+async def forget_over(connection: Connection, most: int) -> int:
+    """Forgets what is over, of at most so many people; of how many."""
+    found = await connection.fetch(sql("interactions_over"), most)
+    now_us = clock.now_us()
+    for row in found:
+        held = rows.interactions(row["interactions"], row["id"]) or ()
+        await write(connection, row["id"], [one for one in held if one.until_us > now_us])
+    return len(found)

@@ -1,0 +1,53 @@
+"""What people did, as the company tells it: with a server key, or signed as Standard Webhooks are."""
+
+from base64 import b64encode
+from typing import Final
+
+from geo_offers import wire
+from geo_offers.clock import now_us
+from geo_offers.errors import Unauthenticated
+from geo_offers.pipeline.services import Services
+from geo_offers.signing import verify
+from geo_offers.web.calls import Call, Given, Reply
+from geo_offers.web.checks import path_id, refuse_unsafe
+
+
+async def tell_interaction(services: Services, given: Given) -> Reply:
+    """Once by its `id`; kept for as long as it is valid, 30 days at most."""
+    refuse_unsafe(given.body)
+    return Reply(await services.interactions.keep(given.caller.workspace, given.body))
+
+
+async def tell_signed_interaction(services: Services, given: Given) -> Reply:
+    """The workspace is in the path, and its secret (`keys signing-secret`) signs the body."""
+    workspace = path_id(given, "workspace")
+    secret = await services.interactions.secret(workspace)
+    if secret is None:
+        raise Unauthenticated("no signature of this call is good")
+    verify([b64encode(secret).decode()], given.headers, given.raw, now_s=now_us() // 1_000_000)
+    refuse_unsafe(given.body)
+    return Reply(await services.interactions.keep(workspace, given.body))
+
+
+CALLS: Final[tuple[Call, ...]] = (
+    Call(
+        "POST",
+        "/v1/interactions",
+        "Tell what a person did",
+        tell_interaction,
+        ("server",),
+        wire.InteractionKept,
+        body=wire.Interaction,
+        tag="interactions",
+    ),
+    Call(
+        "POST",
+        "/v1/workspaces/{id}/interactions",
+        "Tell what a person did, signed as Standard Webhooks are instead of with a key",
+        tell_signed_interaction,
+        (),
+        wire.InteractionKept,
+        body=wire.Interaction,
+        tag="interactions",
+    ),
+)
