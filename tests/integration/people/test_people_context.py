@@ -288,6 +288,10 @@ async def test_an_event_that_cannot_be_read_silences_who_names_it_and_nobody_els
     await api.rows.execute("UPDATE event SET rule = $2 WHERE workspace = $1", api.workspace, rule)
     await api.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 1})
     assert (await heard(api, phone))[1]["why"] == "unknown"
+    assert [one["next"] for one in (await api.good("GET", "/v1/events", "viewer"))["items"]] == [[]]
+    told = (await api.good("GET", "/v1/events/fair", "viewer"))["event"]
+    await api.good("PUT", "/v1/events/fair", "owner", told)
+    assert await heard(api, phone) is None, "the same again mends it"
 
 
 # ------------------------------------------------------------------------------------------------ before the send
