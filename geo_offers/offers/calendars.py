@@ -156,7 +156,7 @@ def knows_region(region: str) -> bool:
     """Whether public holidays of this region are known. The first asking of a country may take half a second."""
     try:
         _holidays_of(region, FIRST_YEAR)
-    except NotImplementedError:
+    except LookupError:
         return False
     return True
 
@@ -232,9 +232,12 @@ def _days_off(part: PublicHolidays, first: datetime, last: datetime) -> Iterator
 
 @lru_cache(maxsize=512)
 def _holidays_of(region: str, year: int) -> frozenset[date]:
-    """Raises NotImplementedError where the region is not known."""
+    """Raises LookupError where the region is not known."""
     country, _, part = region.partition("-")
-    return frozenset(country_holidays(country, subdiv=part or None, years=year))
+    try:
+        return frozenset(country_holidays(country, subdiv=part or None, years=year))
+    except NotImplementedError as error:
+        raise LookupError("no public holidays are known of this region") from error
 
 
 def _occurrences(series: Series, first: datetime, last: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -18,18 +18,19 @@ from zoneinfo import ZoneInfo
 from opening_hours import OpeningHours, ParserError, State, UnknownCountryError  # type: ignore[attr-defined]
 
 from geo_offers.people.quiet import HORIZON_US, QuietRule, quiet_until
-from geo_offers.people.wall import DAY_MINUTES, MINUTE_US, offset_change_us, wall
+from geo_offers.people.wall import DAY_MINUTES, DAY_US, MINUTE_US, offset_change_us, wall
 
 _HORIZON: Final = timedelta(microseconds=HORIZON_US)
+_WEEK_US: Final = 7 * DAY_US
 _DAYS: Final = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whether a store is open, and until when that stays so; at most 8 days ahead."""
+    """Whether a store is open, and until when that stays so; None for longer than a week."""
 
     open: bool
-    until_us: int
+    until_us: int | None
 
 
 class Told(NamedTuple):
@@ -43,7 +44,7 @@ class Told(NamedTuple):
 def opening(told: Told, now_us: int) -> Opening:
     """Whether a store with these hours is open. Hours that cannot be read any more are closed."""
     hours = _store_hours(told)
-    return Opening(open=False, until_us=now_us + HORIZON_US) if hours is None else hours.at(now_us)
+    return Opening(open=False, until_us=None) if hours is None else hours.at(now_us)
 
 
 @lru_cache(maxsize=16_384)  # a chain's stores share theirs
@@ -57,31 +58,30 @@ def _store_hours(told: Told) -> "StoreHours | None":
 class StoreHours:
     """Hours, read once."""
 
-    __slots__ = ("_from_us", "_hours", "_now", "_zone")
+    __slots__ = ("_change_us", "_good_us", "_hours", "_looked_us", "_open", "_zone")
 
     def __init__(self, text: str, zone: ZoneInfo, country: str | None = None) -> None:
         """Raises ValueError where the text is none of OpenStreetMap's, LookupError where the country is not known."""
         self._hours = _read(text, country)
         self._zone = zone
-        self._from_us = 0
-        self._now = Opening(open=False, until_us=0)
+        self._looked_us = self._good_us = self._change_us = 0
+        self._open = False
 
     def at(self, now_us: int) -> Opening:
-        """The answer holds for a while and is kept for it."""
-        held = self._now
-        if not self._from_us <= now_us < held.until_us:
-            held = self._look(now_us)
-            self._from_us, self._now = now_us, held
-        return held
+        """The same whenever it is asked: what one look found is kept for as long as it tells all of the week after."""
+        if not self._looked_us <= now_us < self._good_us:
+            self._look(now_us)
+        return Opening(self._open, self._change_us if self._change_us <= now_us + _WEEK_US else None)
 
-    def _look(self, now_us: int) -> Opening:
+    def _look(self, now_us: int) -> None:
         is_open, at_us = self._next(now_us)
         while at_us < now_us + HORIZON_US:
             still, next_us = self._next(at_us)
             if still is not is_open:
                 break
             at_us = next_us
-        return Opening(is_open, min(at_us, now_us + HORIZON_US))
+        self._looked_us, self._open, self._change_us = now_us, is_open, at_us
+        self._good_us = min(at_us, now_us + HORIZON_US - _WEEK_US)
 
     def _next(self, at_us: int) -> tuple[bool, int]:
         """The state at an instant, and the next instant at which it may differ: a border, or the clock is changed."""

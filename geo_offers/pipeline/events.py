@@ -150,7 +150,7 @@ def _predictive(body: wire.PredictiveEvent) -> Predictive | list[Fault]:
 
 
 def _news(body: wire.NewsEvent, now_us: int) -> News | list[Fault]:
-    start_us = now_us if body.start is None else to_us(body.start)
+    start_us = 0 if body.start is None else to_us(body.start)
     end_us = to_us(body.end)
     if end_us > now_us + NEWS_US:
         return [Fault("/end", "range", "news is over within 24 hours from now; give an earlier end")]

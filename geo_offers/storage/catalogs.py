@@ -113,7 +113,7 @@ async def _prepared(events: Mapping[str, Event], named: Iterable[str]) -> Mappin
         if isinstance(event, Recurring):
             try:
                 await asyncio.to_thread(calendar_of(event).at, now_us)
-            except (ValueError, LookupError, OSError, NotImplementedError) as error:
+            except (ValueError, LookupError, OSError) as error:
                 _log.error("an event's calendar cannot be worked out", of=name, error=type(error).__name__)
                 del good[name]
     return good

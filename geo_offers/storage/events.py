@@ -31,12 +31,12 @@ class PostgresEvents:
         self._pool = pool
 
     async def put(self, caller: Caller, ident: str, body: wire.EventBody, rule: Event) -> bool:
-        workspace, column = caller.workspace, msgspec.json.encode(body)
+        workspace, column, ruled = caller.workspace, msgspec.json.encode(body), msgspec.json.encode(rule)
         async with transaction(self._pool, [workspace]) as connection:
             held = await connection.fetchrow(sql("event_lock"), workspace, ident)
-            if held is not None and held["body"] == column:
+            if held is not None and (held["body"], held["rule"]) == (column, ruled):
                 return False
-            await connection.execute(sql("event_put"), workspace, ident, column, msgspec.json.encode(rule), caller.id)
+            await connection.execute(sql("event_put"), workspace, ident, column, ruled, caller.id)
             await connection.execute(sql("event_number_drop"), workspace, ident)
             if held is None and await connection.fetchval(sql("events_count"), workspace) > EVENTS:
                 raise Conflict(f"a workspace has at most {EVENTS} events; delete some first")
@@ -144,7 +144,7 @@ def _number(row: Any) -> Number:
 
 
 def _answer(row: Any) -> wire.Event:
-    rule, now_us = _rule.decode(row["rule"]), clock.now_us()
+    (coming,) = rows.each_readable("event", [row], _coming) or [()]
     fed_number = None
     if row["value"] is not None:
         fed_number = wire.FedNumber(value=row["value"], at=row["at"], on=row["is_on"])
@@ -152,14 +152,15 @@ def _answer(row: Any) -> wire.Event:
         id=row["id"],
         version=row["version"],
         event=_body.decode(row["body"]),
-        next=[wire.Occurrence(start=from_us(start), end=from_us(end)) for start, end in _coming(rule, now_us)],
+        next=[wire.Occurrence(start=from_us(start), end=from_us(end)) for start, end in coming],
         approvals=len(row["approvals"]),
         number=fed_number,
     )
 
 
-def _coming(rule: Event, now_us: int) -> Sequence[Span]:
-    return calendar_of(rule).coming(now_us) if isinstance(rule, Recurring) else ()
+def _coming(row: Any) -> Sequence[Span]:
+    rule = _rule.decode(row["rule"])
+    return calendar_of(rule).coming(clock.now_us()) if isinstance(rule, Recurring) else ()
 
 
 def _short(event: wire.Event) -> wire.Event:

@@ -100,3 +100,13 @@ async def test_the_secret_for_proofs_is_printed_alone(api, command):
     assert (code, err) == (0, "")
     assert re.fullmatch(r"[0-9a-f]{64}\n", out)
     assert os.linesep not in out.strip()
+
+
+async def test_the_secret_that_signs_interactions_is_told_and_stays(api, command):
+    await api.key("server")
+    told = [await command("signing-secret", "--workspace", api.name) for _ in range(2)]
+    assert told[0] == told[1]
+    code, out, err = told[0]
+    assert (code, err, bool(re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", out))) == (0, "", True)
+    code, out, err = await command("signing-secret", "--workspace", "nobody's")
+    assert (code, out, err.count("\n")) == (1, "", 1)

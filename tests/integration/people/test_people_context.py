@@ -185,6 +185,13 @@ async def test_what_a_person_did_turns_an_event_on_for_them_while_it_is_valid_an
     assert await tell(api, did("c")) == {"kept": False, "reason": "no_consent"}
 
 
+@pytest.mark.parametrize("age", ["minor", "unknown"])
+async def test_of_the_young_nothing_is_kept_that_would_profile_them(api, age):
+    ann = await api.phone("server", user="ann", consents=ALL, age=age)
+    assert await tell(api, did()) == {"kept": False, "reason": "no_consent"}
+    assert await kept_of(api, ann) == []
+
+
 async def test_a_purchase_silences_its_own_campaign_and_no_other_whatever_the_person_lets_us_profile(api):
     rolls = await api.shop(priority=9)
     other = {"name": "Cakes", "objective": "visit", "texts": {"en": {"title": "Cakes", "body": "Warm"}}}
@@ -288,6 +295,10 @@ async def test_an_event_that_cannot_be_read_silences_who_names_it_and_nobody_els
     await api.rows.execute("UPDATE event SET rule = $2 WHERE workspace = $1", api.workspace, rule)
     await api.good("PATCH", "/v1/workspace", "owner", {"place_gap_s": 1})
     assert (await heard(api, phone))[1]["why"] == "unknown"
+    assert [one["next"] for one in (await api.good("GET", "/v1/events", "viewer"))["items"]] == [[]]
+    told = (await api.good("GET", "/v1/events/fair", "viewer"))["event"]
+    await api.good("PUT", "/v1/events/fair", "owner", told)
+    assert await heard(api, phone) is None, "the same again mends it"
 
 
 # ------------------------------------------------------------------------------------------------ before the send
