@@ -91,8 +91,11 @@ def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zon
     """Judge one more offer: None when the rule has room for it, else what it counted and until when it is full."""
     if rule.scope is Scope.USER_TAG and rule.tag not in wanted.tags:
         return None
+    matching = _matching(rule, uses, wanted) if len(uses) >= rule.limit else ()
+    if len(matching) < rule.limit:  # nearly always: no calendar is asked
+        return None
     window = cap_window(rule, now_us, zone)
-    counted = window.held(use.at_us for use in _matching(rule, uses, wanted))
+    counted = window.held(use.at_us for use in matching)
     if len(counted) < rule.limit:
         return None
     detail: dict[str, Any] = {"scope": rule.scope, "limit": rule.limit, "used": len(counted)}
