@@ -142,9 +142,9 @@ def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zon
     """Judge one more offer: None when the rule has room for it, else what it counted and until when it is full."""
     if rule.scope is Scope.USER_TAG and rule.tag not in wanted.tags:
         return None
-    instants = _matching(rule, past_of(uses), wanted)
-    if len(instants) < rule.limit:
-        return None  # whatever the window holds of them
+    instants = _matching(rule, past_of(uses), wanted) if len(uses) >= rule.limit else ()
+    if len(instants) < rule.limit:  # nearly always: no calendar is asked
+        return None
     window = cap_window(rule, now_us, zone)
     counted = instants[bisect_left(instants, window.start_us) : bisect_left(instants, window.end_us)]
     if len(counted) < rule.limit:

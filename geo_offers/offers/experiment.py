@@ -83,9 +83,9 @@ class Ghost:
 def assign(experiment: Experiment, campaign: UUID, person: UUID, *, workspace: str, holdout: float) -> Arm:
     """Draw a person's arm. holdout: the workspace's own share, drawn by its name."""
     chances = probabilities(experiment, holdout)
-    if place(person, b"workspace", workspace.encode()) < holdout:
+    if holdout and place(person, b"workspace", workspace.encode()) < holdout:
         return Arm(HELD_OUT, chances, by="workspace")
-    if place(person, b"campaign", campaign.bytes) < experiment.holdout:
+    if experiment.holdout and place(person, b"campaign", campaign.bytes) < experiment.holdout:
         return Arm(HELD_OUT, chances, by="campaign")
     if not experiment.variants:
         return Arm(MAIN, chances)

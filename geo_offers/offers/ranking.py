@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
 from typing import Final
+from uuid import UUID
 
 from geo_offers.offers.campaigns import Campaign, candidates
 from geo_offers.offers.caps import Wanted
@@ -87,18 +88,23 @@ class _Told:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._now_us, self._weights = snapshot.now_us, snapshot.policy.weights
-        self._campaigns = Counter(use.campaign for use in snapshot.uses)
-        self._stores = Counter(use.store for use in snapshot.uses)
-        self._both = Counter((use.campaign, use.store) for use in snapshot.uses)
+        self._campaigns = Counter([use.campaign for use in snapshot.uses])
+        self._stores = Counter([use.store for use in snapshot.uses])
+        self._both = Counter([(use.campaign, use.store) for use in snapshot.uses])
+
+    def offers(self, campaign: UUID, store: str) -> float:
+        """Each of the campaign's as one, each other of the store as a half."""
+        if not self._campaigns:
+            return 0.0
+        return self._campaigns[campaign] + (self._stores[store] - self._both[campaign, store]) / 2
 
     def placed(self, candidate: Candidate) -> Placed:
-        campaign, store, transition = candidate.campaign, candidate.wanted.store, candidate.arrival.transition
-        others_of_store = self._stores[store] - self._both[campaign.id, store]
+        campaign, transition = candidate.campaign, candidate.arrival.transition
         of = terms(
             campaign.worth,
             confidence=transition.confidence,
             distance_m=transition.distance_m,
             left_us=None if campaign.until_us is None else campaign.until_us - self._now_us,
-            told=self._campaigns[campaign.id] + others_of_store / 2,
+            told=self.offers(campaign.id, candidate.wanted.store),
         )
         return Placed(candidate, of, score(self._weights, of))

@@ -1,13 +1,16 @@
 """Budgets and ghosts in PostgreSQL: exactly what was allowed is given, whoever decides at the same time."""
 
 import asyncio
-from uuid import UUID
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
 from geo_offers.clock import now_us
 from geo_offers.offers.experiment import place
+from geo_offers.storage.pool import transaction
+from geo_offers.storage.queries import sql
 from tests.integration.test_turns import CONSENTS, OWNER, SHOP, Town, town  # noqa: F401 - a fixture
 
 BOTH = CONSENTS[:-1] + b"," + CONSENTS[1:].replace(b"locate", b"offers")
@@ -147,3 +150,17 @@ async def test_who_is_held_out_is_told_nothing_and_their_time_is_taken(town, cro
     for phone in phones:  # the held out meet the same cap as all others
         await town.turn([phone.moves(at_us + 3_600_000_000, True)])
     assert await reasons(town) == {"offer": 40 - len(held), "holdout": len(held), "cap": 40}
+
+
+async def test_what_a_device_caused_is_erased_with_its_ghosts(town, crowd):  # noqa: F811
+    (phone,) = await crowd(1, holdout=1)
+    other = replace(phone, device=uuid4())
+    await town.another(phone, other.device)
+    for one in (phone, other):
+        await town.turn([one.moves(now_us() - 1_000_000, True)])
+    assert await town.rows.fetchval("SELECT count(*) FROM reservation WHERE ghost") == 1  # the other's enter: inside
+    async with transaction(town.pool, [OWNER]) as connection:
+        await connection.fetchval(sql("erase_device"), phone.user, other.device, OWNER)
+        assert await connection.fetchval("SELECT count(*) FROM reservation") == 1
+        await connection.fetchval(sql("erase_device"), phone.user, phone.device, OWNER)
+        assert await connection.fetchval("SELECT count(*) FROM reservation") == 0

@@ -188,6 +188,7 @@ class Model:
             assert decision.id not in self.decided, "a decision is made twice"
             self.decided.add(decision.id)
             offer, ghost = decision.offer, decision.ghost
+            assert (decision.reason == "holdout") == (ghost is not None)
             if offer is not None:
                 use = Use(offer.at_us, offer.campaign, offer.store, offer.fence, frozenset(offer.tags), offer.visit)
                 purses = charges(offer.charged, offer.campaign, offer.store)
@@ -393,6 +394,11 @@ class AnyLife(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.unanswered) - 1))
         self.send([self.unanswered.pop(at)], dies)
 
+    @rule(device=st.sampled_from(DEVICES))
+    def a_silent_phone_is_forgotten(self, device: UUID) -> None:
+        self.model.presence.pop(device, None)
+        self.memory.pop(device, None)
+
     @rule()
     def crashes(self) -> None:
         self.memory.clear()
@@ -442,13 +448,15 @@ AnyLife.TestCase.settings = settings(max_examples=80, stateful_step_count=15, de
 TestAnyLife = AnyLife.TestCase
 
 
+PLAIN = Campaign(
+    UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"), {"en": Text("t", "b")}
+)
+
+
 def test_the_machine_meets_offers_ghosts_and_silences() -> None:
     """It proves nothing where nothing is offered."""
     life = AnyLife()
-    one = Campaign(
-        UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"),
-        {"en": Text("t", "b")}, budget=Budget(total=2), experiment=Experiment(0.5),
-    )  # fmt: skip
+    one = replace(PLAIN, budget=Budget(total=2), experiment=Experiment(0.5))
     life.begins((WorkspacePolicy("w", ZONES[2], 0, 0), [one], {}), 1_774_587_600_000_000, [ZONES[2]] * 3)
     for number in range(5):
         for device in DEVICES[:3]:
@@ -459,3 +467,12 @@ def test_the_machine_meets_offers_ghosts_and_silences() -> None:
     assert any(one.use.ghost for one in kept)
     assert len(life.model.decided) == 15
     assert {store_key(fence) for fence in FENCES} >= {*STORES}
+
+
+def test_what_was_committed_and_not_answered_is_not_decided_again_by_a_phone_that_was_forgotten_meanwhile() -> None:
+    life = AnyLife()
+    life.begins((WorkspacePolicy("w", ZONES[2], 0, 0), [PLAIN], {}), 1_774_587_600_000_000, [ZONES[2]] * 3)
+    life.ping([(DEVICES[0], {0}, 0)], "after the commit")
+    life.a_silent_phone_is_forgotten(DEVICES[0])
+    life.send([life.unanswered.pop()], "never")
+    assert (len(life.model.decided), len(life.model.visits)) == (1, 1)

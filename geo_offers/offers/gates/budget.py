@@ -11,12 +11,12 @@ from geo_offers.offers.snapshot import Snapshot
 def budget(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Ask the campaign's budget, then the store's; the detail names the one that failed."""
     detail: dict[str, Any] = {}
-    for level, owner, limit in (
-        ("campaign", budgets.of_campaign(candidate.campaign.id), candidate.campaign.budget),
-        ("store", budgets.of_store(candidate.wanted.store), candidate.arrival.rules.budget),
-    ):
-        if limit is not None:
-            spare, detail[level] = budgets.left(limit, owner, snapshot.spent)
-            if not spare:
-                return False, {"level": level} | detail
+    if (limit := candidate.campaign.budget) is not None:
+        spare, detail["campaign"] = budgets.left(limit, budgets.of_campaign(candidate.campaign.id), snapshot.spent)
+        if not spare:
+            return False, {"level": "campaign"} | detail
+    if (limit := candidate.arrival.rules.budget) is not None:
+        spare, detail["store"] = budgets.left(limit, budgets.of_store(candidate.wanted.store), snapshot.spent)
+        if not spare:
+            return False, {"level": "store"} | detail
     return True, detail
