@@ -30,6 +30,7 @@ from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, migrate
+from geo_offers.storage.audience import PostgresSegments
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
 from geo_offers.storage.decisions import PostgresDecisionLog
@@ -40,6 +41,7 @@ from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
+from geo_offers.storage.profiles import PostgresProfiles
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
@@ -183,6 +185,8 @@ class _Parts:
             offers=PostgresOffers(pool),
             workspaces=PostgresWorkspaces(pool),
             stores=PostgresStores(pool),
+            segments=PostgresSegments(pool),
+            profiles=PostgresProfiles(pool),
             geofences=geofences,
             fence_memory=FenceMemory(catalog, geofences),
             imports=PostgresImports(pool, self.ownership.owner),

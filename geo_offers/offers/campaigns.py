@@ -11,9 +11,10 @@ from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
-from geo_offers.offers import caps, rendering
+from geo_offers.offers import asking, caps, rendering
 from geo_offers.offers.caps import CapRule
 from geo_offers.offers.rendering import Text
+from geo_offers.people.audience import EVERYBODY, Audience
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
@@ -44,7 +45,10 @@ class FenceSelector:
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us."""
+    """One campaign at one version. texts: by locale, the first is the fallback; from_us <= running < until_us.
+
+    ask: an attribute that its offers ask the person for.
+    """
 
     id: UUID
     name: str
@@ -59,6 +63,8 @@ class Campaign:
     caps: tuple[CapRule, ...] = ()
     objective: str = "visit"
     data: Mapping[str, str] = field(default_factory=dict)
+    audience: Audience = EVERYBODY
+    ask: str | None = None
 
     @property
     def live(self) -> bool:
@@ -135,6 +141,8 @@ def faults(campaign: Campaign) -> tuple[Fault, ...]:
         found += rendering.faults(text, f"/texts/{locale}")
     if campaign.from_us is not None and campaign.until_us is not None and campaign.until_us <= campaign.from_us:
         found.append(Fault("/schedule/until", "order", "The schedule ends before it begins; put until after from."))
+    if campaign.ask is not None and asking.KEY in campaign.data:
+        found.append(Fault(f"/data/{asking.KEY}", "reserved", "What an offer asks for stands here; name it otherwise."))
     if len(campaign.caps) > caps.MAX_RULES:
         found.append(Fault("/caps", "too_many", f"At most {caps.MAX_RULES} rules can hold at once; drop some."))
     for number, rule in enumerate(campaign.caps):

@@ -12,6 +12,7 @@ No clock, no randomness: the same snapshot makes the same decision.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from geo_offers.offers.asking import asked
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.ranking import Candidate, ranked
@@ -104,6 +105,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
     said = render(campaign.texts[locale], {"store": store, "fence": fence.name, "workspace": snapshot.policy.name})
     assert transition.visit is not None  # a transition without a visit has no candidates
     expires_us = now_us + OFFER_LIFE_US
+    ask = asked(campaign.ask, snapshot.person.facts)
     draft = OfferDraft(
         campaign=campaign.id,
         fence=fence.id,
@@ -113,12 +115,12 @@ def _offer(snapshot: Snapshot, candidate: Candidate) -> tuple[OfferDraft, Gate]:
         title=said.title,
         body=said.body,
         link=said.link,
-        data=campaign.data,
+        data={**campaign.data, **ask},
         lane=lane(snapshot.device),
         expires_us=expires_us if campaign.until_us is None else min(expires_us, campaign.until_us),
         tags=candidate.wanted.tags,
     )
-    return draft, Gate("render", passed=True, detail={"locale": locale, "wanted": snapshot.person.locale})
+    return draft, Gate("render", passed=True, detail={"locale": locale, "wanted": snapshot.person.locale, **ask})
 
 
 def lane(device: DeviceView) -> str:

@@ -23,6 +23,7 @@ class Reason(StrEnum):
     SCHEDULE = "schedule"
     STALE = "stale"
     USER_INSIDE = "user_inside"
+    AUDIENCE = "audience"
     MUTED = "muted"
     QUIET_HOURS = "quiet_hours"
     RHYTHM_MAX = "rhythm_max"

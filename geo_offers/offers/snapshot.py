@@ -14,6 +14,7 @@ from geo_offers.offers.caps import Use
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
+from geo_offers.people.segments import NOTHING_KNOWN, Facts
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.presence.states import Transition
 
@@ -28,6 +29,7 @@ class Person:
     zone: ZoneInfo
     locale: str
     muted_campaigns: AbstractSet[UUID] = frozenset()
+    facts: Facts = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.offers.campaigns import Campaign, Concerned
 from geo_offers.offers.snapshot import WorkspacePolicy
+from geo_offers.people.journey import DEFAULT, Journey
+from geo_offers.pipeline.audience import Needs
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
@@ -21,17 +23,20 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version; `concerned` follows from its campaigns."""
+    """One workspace at one catalog version; `concerned` and `needs` follow from its campaigns."""
 
     version: int
     policy: WorkspacePolicy
     campaigns: Sequence[Campaign]
     store_names: Mapping[str, str] = field(default_factory=dict)
     store_zones: Mapping[str, ZoneInfo] = field(default_factory=dict)
+    journey: Journey = DEFAULT
     concerned: Concerned = field(init=False)
+    needs: Needs = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concerned", Concerned.by(self.campaigns))
+        object.__setattr__(self, "needs", Needs.by(self.campaigns))
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)

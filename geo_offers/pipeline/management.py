@@ -16,6 +16,7 @@ from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope
 from geo_offers.offers.rendering import Text
+from geo_offers.people.audience import NO_AUDIENCES, Audiences
 from geo_offers.pipeline.callers import Caller
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Box
@@ -28,6 +29,7 @@ T = TypeVar("T")
 SET_FENCES: Final = 10_000
 WORKSPACE_FENCES: Final = 1_000_000
 STORES: Final = 100_000
+SEGMENTS: Final = 200
 WORKSPACE_PLACES: Final = 40_000_000  # of the index; a million fences of 300 m take 34 million
 CHANGE_PLACES: Final = 5_000_000  # 10,000 fences of 1.4 km, or of 25 km by larger cells, or 700 of 100 km
 SPOT_FENCES: Final = 500  # filed under one place of the index: what a fix there may cost everybody
@@ -51,6 +53,24 @@ class Stores(Protocol):
     async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.StorePage: ...
 
     async def delete(self, workspace: UUID, store: str) -> None: ...
+
+
+class Segments(Protocol):
+    async def put(self, workspace: UUID, segment: str, body: wire.SegmentBody) -> bool:
+        """True where the segment is new. Invalid where its rule does not stand; Conflict past the workspace's bound."""
+        ...
+
+    async def get(self, workspace: UUID, segment: str) -> wire.Segment: ...
+
+    async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.SegmentPage: ...
+
+    async def delete(self, workspace: UUID, segment: str) -> None:
+        """Conflict where another segment or a campaign that has not ended names it."""
+        ...
+
+    async def check(self, workspace: UUID, body: wire.CampaignBody) -> None:
+        """Invalid where the audience of a campaign does not stand, or what it asks for."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------ geofences
@@ -210,7 +230,9 @@ class Campaigns(Protocol):
         ...
 
 
-def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) -> Campaign:
+def campaign_of(
+    ident: UUID, version: int, state: str, body: wire.CampaignBody, audiences: Audiences = NO_AUDIENCES
+) -> Campaign:
     """The campaign that decisions read. The instants of its schedule must name their zones."""
     selector, schedule = body.trigger.fences, body.schedule
     return Campaign(
@@ -234,6 +256,8 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         ),
         objective=body.objective,
         data=body.data,
+        audience=audiences.of(body.audience),
+        ask=audiences.ask(body.ask),
     )
 
 

@@ -153,9 +153,15 @@ def _within_rate(changes: Buckets, caller: Caller) -> bool:
 
 def _too_often() -> TooManyRequests:
     return TooManyRequests(
-        f"one change of consent or rhythm in {CHANGE_EVERY_S:.0f} s is enough; a withdrawal is always taken",
+        f"one change of consent, rhythm or profile in {CHANGE_EVERY_S:.0f} s is enough; a withdrawal is always taken",
         CHANGE_EVERY_S,
     )
+
+
+def take_change(changes: Buckets, caller: Caller) -> None:
+    """Count a change; TooManyRequests for a device over its rate."""
+    if not _within_rate(changes, caller):
+        raise _too_often()
 
 
 async def _withdraws(people: People, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange) -> bool:
@@ -201,8 +207,7 @@ async def change_rhythm(
 ) -> wire.Rhythm:
     """Raises TooManyRequests for a device over its rate."""
     assert caller.user is not None
-    if not _within_rate(changes, caller):
-        raise _too_often()
+    take_change(changes, caller)
     async with engine.exclusive(caller.user):
         return await people.set_rhythm(caller, rhythm)
 

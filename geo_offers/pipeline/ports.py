@@ -11,6 +11,8 @@ import msgspec
 
 from geo_offers.offers.caps import Use
 from geo_offers.people.consent import Consents
+from geo_offers.people.counters import Stays
+from geo_offers.people.profile import NO_ACCOUNT, Account
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.places.fences import FenceId
@@ -44,6 +46,7 @@ class LockedUser:
     locale: str
     zone: ZoneInfo | None
     now_us: int
+    account: Account = NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class DeviceRow:
     id: UUID
     replay: bool
     push_lane: str | None
+    platform: str = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,16 @@ class KnownVisit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a turn reads after the lock. inside: by user, the fences in which their other devices are."""
+    """What a turn reads after the lock. inside: by user, the fences in which their other devices are.
+
+    stays: by user, their visits of before, by fence; of those alone who are concerned by a campaign that counts them.
+    """
 
     uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
     inside: Mapping[UUID, Collection[FenceId]] = field(default_factory=dict)
     known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
     devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
+    stays: Mapping[UUID, Sequence[Stays]] = field(default_factory=dict)
 
 
 class VisitRow(msgspec.Struct):
@@ -171,6 +179,10 @@ class TurnTransaction(Protocol):
     async def policies(self, workspace: UUID) -> Policies: ...
     async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
         """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
+        ...
+
+    async def stays(self, since_us: Mapping[UUID, int], visits: Collection[UUID]) -> Mapping[UUID, Sequence[Stays]]:
+        """The users' visits, each since an instant, but for these; `Stays.store` is the fence."""
         ...
 
     async def write(self, writes: Writes, *, looked: bool) -> None:

@@ -8,8 +8,18 @@ from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
-from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Reader, Stores, Workspaces
+from geo_offers.pipeline.management import (
+    Campaigns,
+    DecisionLog,
+    Geofences,
+    Imports,
+    Reader,
+    Segments,
+    Stores,
+    Workspaces,
+)
 from geo_offers.pipeline.people import Offers, People, change_rates
+from geo_offers.pipeline.profiles import Profiles
 from geo_offers.pipeline.rates import Buckets, call_rates
 from geo_offers.pipeline.streams import DeviceStreams
 from geo_offers.pipeline.tokens import AccessTokens
@@ -28,6 +38,8 @@ class Services:
     offers: Offers
     workspaces: Workspaces
     stores: Stores
+    segments: Segments
+    profiles: Profiles
     geofences: Geofences
     fence_memory: FenceMemory
     imports: Imports

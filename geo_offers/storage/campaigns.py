@@ -1,6 +1,7 @@
 """Campaigns: the JSON that was put, its version, and the state that its moves have led to."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from geo_offers import clock, wire
 from geo_offers.errors import Conflict, NotFound
 from geo_offers.instants import EPOCH
 from geo_offers.offers.campaigns import Campaign, CampaignState
+from geo_offers.people.audience import Audiences
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved
 from geo_offers.storage import cursors, rows
@@ -87,10 +89,11 @@ def _answer(row: Any) -> wire.Campaign:
     )
 
 
-async def read_campaigns(connection: Connection, workspace: UUID) -> list[Campaign]:
+async def read_campaigns(connection: Connection, workspace: UUID, audiences: Audiences) -> list[Campaign]:
     """Those that an arrival may concern, approved or paused, as decisions read them; none that cannot be read."""
-    return rows.each_readable("campaign", await connection.fetch(sql("campaigns_decided"), workspace), _campaign)
+    found = await connection.fetch(sql("campaigns_decided"), workspace)
+    return rows.each_readable("campaign", found, partial(_campaign, audiences))
 
 
-def _campaign(row: Any) -> Campaign:
-    return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]))
+def _campaign(audiences: Audiences, row: Any) -> Campaign:
+    return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]), audiences)

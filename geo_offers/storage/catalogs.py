@@ -9,6 +9,7 @@ import msgspec
 from geo_offers.errors import NotFound
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.storage import rows
+from geo_offers.storage.audience import read_audiences
 from geo_offers.storage.campaigns import read_campaigns
 from geo_offers.storage.geofences import load_fences
 from geo_offers.storage.pool import Connection
@@ -35,7 +36,8 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
     row = await connection.fetchrow(sql("workspace_read"), workspace)
     if row is None:
         raise NotFound("this workspace is gone")
-    campaigns = await read_campaigns(connection, workspace)
+    audiences = await read_audiences(connection, workspace, rows.settings(row["settings"], workspace))
+    campaigns = await read_campaigns(connection, workspace, audiences)
     stores = rows.each_readable("store", await connection.fetch(sql("stores_all"), workspace), _store)
     return Policies(
         version=row["catalog_version"],
@@ -43,6 +45,7 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
         campaigns=campaigns,
         store_names={ident: name for ident, name, _ in stores},
         store_zones={ident: zone for ident, _, zone in stores if zone is not None},
+        journey=audiences.journey,
     )
 
 

@@ -20,6 +20,7 @@ from geo_offers.pipeline.people import Exported
 from geo_offers.storage import rows
 from geo_offers.storage.decisions import decision_answer
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
+from geo_offers.storage.profiles import told
 from geo_offers.storage.queries import sql
 
 PAGE: Final = 100  # rows: some milliseconds of the event loop
@@ -56,6 +57,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         rhythm=rows.wire_rhythm(user["rhythm"]),
         muted_campaigns=list(user["muted"]),
         age=user["age"],
+        profile=told(user) if caller.confined_to is None else None,
         devices=[wire.ExportedDevice(**dict(row)) for row in devices],
         visits=[],
         offers=[],

@@ -14,7 +14,7 @@ from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import STOPS_SENDS, Concerns, Exported, Issued
-from geo_offers.storage import cursors, enrolment, export, ledger, rows
+from geo_offers.storage import cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -58,6 +58,8 @@ class PostgresPeople:
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
             if not change.granted and asked is Purpose.LOCATE:
                 await _wipe(connection, user["id"])
+            if asked is Purpose.PROFILE:
+                await profiles.restage(connection, caller.workspace, user["id"])
             if not change.granted and purpose in STOPS_SENDS:
                 await connection.execute(sql("sends_cancel"), user["id"], f"consent for {asked} withdrawn", None)
             await ledger.append(
@@ -90,6 +92,7 @@ class PostgresPeople:
             left, said = _taken_back(user)
             await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(left)])
             await _wipe(connection, user["id"])
+            await connection.execute(sql("profile_wipe"), user["id"])
             await connection.execute(sql("sends_cancel"), user["id"], "erased", None)
             await ledger.append(connection, caller.workspace, said)
 

@@ -5,7 +5,8 @@ of one row and stays with it. It is read as the strictest value there is (nothin
 out of a list, and the log names the row, not what it holds. Writing the value anew mends it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
@@ -19,6 +20,7 @@ from geo_offers import wire
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
+from geo_offers.people.profile import Account
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import FenceId
@@ -119,6 +121,39 @@ def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
 def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     """As `wire_rhythm`, as decisions read it."""
     return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, _NO_OFFERS)
+
+
+class _Profile(msgspec.Struct):
+    """As it is kept; the stage is told again from the attributes wherever it decides."""
+
+    attributes: dict[str, wire.Value] = {}
+    stage: wire.Stage | None = None
+    reason: str | None = None
+    since: datetime | None = None
+
+
+_PROFILE = msgspec.json.Decoder(_Profile)
+
+
+def profile(column: bytes | None, of: UUID | None = None) -> _Profile | None:
+    """What is kept of a person; None where it cannot be read, and so is not known."""
+    return _Profile() if column is None else _read("profile", of, _PROFILE.decode, column, None)
+
+
+def profile_column(attributes: Mapping[str, wire.Value], stage: wire.Stage, reason: str, since: datetime) -> bytes:
+    return msgspec.json.encode(_Profile(dict(attributes), stage, reason, since))
+
+
+def account(row: Any, said: Consents) -> Account:
+    """What a decision knows of this row of a person; no profile unless they are of age and let it be."""
+    allowed = row["adult"] and said.granted(Purpose.PROFILE)
+    held = profile(row["profile"], row["id"]) if allowed else None
+    return Account(
+        attributes=None if held is None else held.attributes,
+        refused=tuple(row["refused"]),
+        named=row["named"],
+        created_us=to_us(row["created_at"]),
+    )
 
 
 def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rhythm, ZoneInfo | None]:

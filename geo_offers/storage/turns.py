@@ -12,6 +12,7 @@ from geo_offers.errors import Unavailable
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import Use
 from geo_offers.people.consent import Purpose
+from geo_offers.people.counters import Stays
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
     DecisionRow,
@@ -113,7 +114,9 @@ class PostgresTurn:
         inside: dict[UUID, list[FenceId]] = {}
         for row in await fetch(sql("turn_devices"), _array(users)):
             if row["id"] in own:
-                found[row["id"]] = DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
+                found[row["id"]] = DeviceRow(
+                    row["id"], row["replay"], row["push_lane"] if row["reachable"] else None, row["platform"]
+                )
             else:
                 inside.setdefault(row["user_id"], []).extend(rows.inside(row["presence"], row["id"]))
         return Read(
@@ -122,6 +125,13 @@ class PostgresTurn:
             known={row["id"]: KnownVisit(row["dwelt"], row["confirmed"], row["closed"]) for row in known},
             devices=found,
         )
+
+    async def stays(self, since_us: Mapping[UUID, int], visits: Collection[UUID]) -> Mapping[UUID, Sequence[Stays]]:
+        since = [from_us(instant) for instant in since_us.values()]
+        found: dict[UUID, list[Stays]] = {user: [] for user in since_us}
+        for row in await self._connection.fetch(sql("turn_stays"), list(since_us), since, list(visits)):
+            found[row["id"]].append(Stays(row["fence"], row["count"], to_us(row["last"]), row["dwelt"] or ()))
+        return found
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Two statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
@@ -227,15 +237,17 @@ def _array(values: Collection[UUID | int | float | str | None]) -> str:
 
 def _locked(row: Any) -> LockedUser:
     rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
+    consents = rows.consents(row["consents"], row["id"])
     return LockedUser(
         id=row["id"],
         workspace=row["workspace"],
-        consents=rows.consents(row["consents"], row["id"]),
+        consents=consents,
         rhythm=rhythm,
         muted=frozenset(row["muted"]),
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),
+        account=rows.account(row, consents),
     )
 
 

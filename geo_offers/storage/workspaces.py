@@ -8,6 +8,7 @@ from geo_offers import wire
 from geo_offers.errors import NotFound
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import rows
+from geo_offers.storage.audience import check_settings
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -32,6 +33,8 @@ class PostgresWorkspaces:
             if row is None:
                 raise NotFound("this workspace is gone")
             settings = msgspec.structs.replace(rows.settings(row["settings"], workspace), **given)
+            if "audience" in given:
+                await check_settings(connection, workspace, settings)
             await connection.execute(sql("workspace_change"), workspace, msgspec.json.encode(settings))
         return _state(row["id"], row["name"], settings)
 

@@ -14,6 +14,7 @@ from geo_offers.web.checks import JOINERS, page_limit, path_id, refuse_unsafe, s
 
 async def create_campaign(services: Services, given: Given) -> Reply:
     _check(given.body)
+    await services.segments.check(given.caller.workspace, given.body)
     return Reply(await services.campaigns.create(given.caller, given.key_id or uuid4(), given.body), 201)
 
 
@@ -21,6 +22,7 @@ async def replace_campaign(services: Services, given: Given) -> Reply:
     """A new version: whoever approved the last one has not approved this one."""
     ident = path_id(given, "campaign")
     _check(given.body)
+    await services.segments.check(given.caller.workspace, given.body)
     return Reply(await services.campaigns.replace(given.caller, ident, given.body))
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from geo_offers import wire
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import check_zone
+from geo_offers.web.checks import check_zone, refuse_unsafe
 
 
 async def get_workspace(services: Services, given: Given) -> Reply:
@@ -17,6 +17,8 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
     patch: wire.WorkspacePatch = given.body
     if isinstance(patch.time_zone, str):
         check_zone(patch.time_zone, "/time_zone")
+    if isinstance(patch.audience, wire.AudienceSettings):
+        refuse_unsafe(patch.audience)
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
 
 

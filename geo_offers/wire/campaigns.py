@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from geo_offers.wire.audience import AttributeName, Audience
 from geo_offers.wire.base import LINK, Answer, Count, Identifier, Locale, Name, Page, Request
 
 
@@ -59,6 +60,8 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     data: Annotated[
         dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=500)]], Meta(max_length=16)
     ] = {}
+    audience: Audience | None = None
+    ask: AttributeName | None = None
 
 
 class Campaign(CampaignBody, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from geo_offers.wire.audience import AudienceSettings
 from geo_offers.wire.base import (
     Answer,
     Day,
@@ -34,6 +35,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] = "vouched"
     user_proof: Literal["off", "required"] = "off"
     paused: bool = False
+    audience: AudienceSettings = AudienceSettings()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -45,6 +47,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     age: Literal["vouched", "unknown"] | UnsetType = UNSET
     user_proof: Literal["off", "required"] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
+    audience: AudienceSettings | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from geo_offers.wire.audience import Profile
 from geo_offers.wire.base import Answer
 from geo_offers.wire.decisions import Decision
 from geo_offers.wire.people import ConsentState, Rhythm
@@ -59,6 +60,7 @@ class Export(Answer, frozen=True, kw_only=True):
     rhythm: Rhythm
     muted_campaigns: list[UUID]
     age: str
+    profile: Profile | None = None
     devices: list[ExportedDevice]
     visits: list[Visit]
     offers: list[ExportedOffer]

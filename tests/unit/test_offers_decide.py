@@ -28,12 +28,14 @@ from geo_offers.offers.decide import (
 )
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.rendering import Text
+from geo_offers.people.audience import Audience, Clause
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.quiet import quiet_rule
 from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
+from geo_offers.wire import StageIs
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_US = to_us(datetime(2026, 6, 3, 12, 0, tzinfo=BERLIN))  # a Wednesday noon
@@ -179,6 +181,7 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.SCHEDULE, {"campaigns": (campaign(until_us=NOW_US),)}),
     (Reason.STALE, {"arrivals": (arrival(at_us=NOW_US - 120 * SECOND_US - 1),)}),
     (Reason.USER_INSIDE, {"others_inside": frozenset({BAKERY.id})}),
+    (Reason.AUDIENCE, {"campaigns": (campaign(audience=Audience((Clause("stages", "", StageIs(in_=["lead"])),))),)}),
     (Reason.MUTED, {"person": replace(PERSON, muted_campaigns=frozenset({UUID(int=1)}))}),
     (Reason.QUIET_HOURS, {"person": rhythm(quiet=(quiet_rule(["wed"], "11:00", "13:00"),))}),
     (Reason.QUIET_HOURS, {"policy": replace(POLICY, quiet=(quiet_rule(["wed"], "12:00", "12:01"),))}),

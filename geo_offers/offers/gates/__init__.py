@@ -8,7 +8,7 @@ when it fails: who has not agreed is not looked at further. Ranking and renderin
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import caps, gaps, moment, rhythm, standing
+from geo_offers.offers.gates import audience, caps, gaps, moment, rhythm, standing
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -20,6 +20,7 @@ GATES: Final = (
     GateRule("schedule", Reason.SCHEDULE, moment.schedule),
     GateRule("stale", Reason.STALE, standing.stale),
     GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
+    GateRule("audience", Reason.AUDIENCE, audience.audience),
     GateRule("muted", Reason.MUTED, rhythm.muted),
     GateRule("quiet_hours", Reason.QUIET_HOURS, rhythm.quiet_hours, personal=True),
     GateRule("rhythm_max", Reason.RHYTHM_MAX, rhythm.rhythm_max, personal=True),
