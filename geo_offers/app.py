@@ -38,6 +38,7 @@ from geo_offers.storage.geofences import PostgresGeofences
 from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
+from geo_offers.storage.login import PostgresLogIns
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
@@ -187,6 +188,7 @@ class _Parts:
             stores=PostgresStores(pool),
             segments=PostgresSegments(pool),
             profiles=PostgresProfiles(pool),
+            log_ins=PostgresLogIns(pool),
             geofences=geofences,
             fence_memory=FenceMemory(catalog, geofences),
             imports=PostgresImports(pool, self.ownership.owner),

@@ -197,7 +197,7 @@ async def change_consent(
             if stops_sends:
                 streams.clear(caller.user)
     if stops_sends:
-        await _wait_for_sends(people, caller, None)
+        await wait_for_sends(people, caller, None)
         streams.clear(caller.user)  # of what was being sent, what no phone has taken yet
     return state
 
@@ -223,14 +223,14 @@ async def erase(people: People, engine: Engine, streams: DeviceStreams, caller: 
         async with engine.exclusive(caller.user):
             await people.withdraw_all(caller)
             streams.clear(caller.user)
-            await _wait_for_sends(people, caller, caller.confined_to)
+            await wait_for_sends(people, caller, caller.confined_to)
             streams.clear(caller.user)
             await people.erase(caller)
     finally:
         streams.end(caller.user, caller.confined_to)
 
 
-async def _wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
+async def wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
     """Whatever becomes of them, they are not repeated: what would be sent again after its answer is cancelled too."""
     try:
         async with asyncio.timeout(UNDER_WAY_S):

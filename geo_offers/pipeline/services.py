@@ -8,6 +8,7 @@ from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.login import LogIns
 from geo_offers.pipeline.management import (
     Campaigns,
     DecisionLog,
@@ -40,6 +41,7 @@ class Services:
     stores: Stores
     segments: Segments
     profiles: Profiles
+    log_ins: LogIns
     geofences: Geofences
     fence_memory: FenceMemory
     imports: Imports

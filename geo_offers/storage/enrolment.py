@@ -15,6 +15,7 @@ from geo_offers.clock import now_us
 from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.login import named_user
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Concerns, Issued
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
@@ -104,10 +105,9 @@ async def _newcomers(
 
 
 def _user(workspace: UUID, enrolment: wire.Enrolment, device: UUID) -> UUID:
-    """A named person's id follows from the name, so that two phones enrolling at once mean one person."""
     if enrolment.user is None:
         return uuid5(device, "user")
-    return uuid5(workspace, f"user {enrolment.user}")
+    return named_user(workspace, enrolment.user)
 
 
 def _told(newcomers: Sequence[_Newcomer]) -> dict[UUID, _Told]:
@@ -126,7 +126,12 @@ async def _workspace(connection: Connection, workspace: UUID) -> tuple[wire.Work
     return rows.settings(row["settings"], workspace), secret
 
 
-def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment) -> bool:
+async def prove(connection: Connection, caller: Caller, said: wire.LogIn) -> bool:
+    """Whether a log-in proves whose the device is. Forbidden for a false proof, or none where there has to be one."""
+    return _proof(caller, *await _workspace(connection, caller.workspace), said)
+
+
+def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment | wire.LogIn) -> bool:
     """Whether this device may act for all of the person; a server key vouches, and an unnamed person has one phone."""
     if enrolment.user is None or caller.kind == "server":
         return True

@@ -14,7 +14,7 @@ from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import STOPS_SENDS, Concerns, Exported, Issued
-from geo_offers.storage import cursors, enrolment, export, ledger, profiles, rows
+from geo_offers.storage import cursors, enrolment, export, ledger, profiles, rows, wiping
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -57,7 +57,7 @@ class PostgresPeople:
             column = rows.consents_column(held.having(asked, said))
             await connection.execute(sql("users_set_consents"), [user["id"]], [column])
             if not change.granted and asked is Purpose.LOCATE:
-                await _wipe(connection, user["id"])
+                await wiping.wipe(connection, user["id"])
             if asked is Purpose.PROFILE:
                 await profiles.restage(connection, caller.workspace, user["id"])
             if not change.granted and purpose in STOPS_SENDS:
@@ -91,7 +91,7 @@ class PostgresPeople:
                 return
             left, said = _taken_back(user)
             await connection.execute(sql("users_set_consents"), [user["id"]], [rows.consents_column(left)])
-            await _wipe(connection, user["id"])
+            await wiping.wipe(connection, user["id"])
             await connection.execute(sql("profile_wipe"), user["id"])
             await connection.execute(sql("sends_cancel"), user["id"], "erased", None)
             await ledger.append(connection, caller.workspace, said)
@@ -138,13 +138,6 @@ def _taken_back(user: Any) -> tuple[Consents, list[ledger.Said]]:
             left = left.having(purpose, Consent(granted=False, text_version=consent.text_version, at_us=at_us))
             said.append(ledger.Said(user["id"], purpose, False, consent.text_version, "erasure", at_us))  # granted
     return left, said
-
-
-async def _wipe(connection: Connection, user: UUID) -> None:
-    """Visits end where the device was last seen; where it is now is forgotten."""
-    await connection.execute(sql("devices_of_user_lock"), user)
-    await connection.execute(sql("visits_close_withdrawn"), user)
-    await connection.execute(sql("presence_wipe"), user)
 
 
 def _state(purpose: Purpose, said: Consent) -> wire.ConsentState:

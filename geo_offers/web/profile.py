@@ -3,8 +3,10 @@
 from typing import Final
 
 from geo_offers import wire
-from geo_offers.pipeline import people
+from geo_offers.clock import now_us
+from geo_offers.pipeline import login, people
 from geo_offers.pipeline.services import Services
+from geo_offers.pipeline.tokens import ACCESS_S
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import check_zone, path_text, refuse_unsafe
 
@@ -28,6 +30,25 @@ async def patch_users_profile(services: Services, given: Given) -> Reply:
     return Reply(await services.profiles.patch(given.caller, user, given.body))
 
 
+async def log_in(services: Services, given: Given) -> Reply:
+    """The phone of somebody unnamed becomes the named person's; one that is theirs already stays so."""
+    caller, body = given.caller, given.body
+    refuse_unsafe(body)
+    people.take_change(services.changes, caller)
+    moved = await login.log_in(
+        services.log_ins, services.people, services.engine, services.streams, caller=caller, said=body
+    )
+    if moved.user != caller.user:
+        services.live.forget(caller.workspace, str(caller.user))
+    assert caller.device is not None  # a device calls
+    access = await services.tokens.issue(caller.workspace, caller.device, moved.user, moved.epoch, now_us())
+    return Reply(
+        wire.LoggedIn(
+            device=caller.device, user=moved.user, access_token=access, expires_in=ACCESS_S, merged=moved.merged
+        )
+    )
+
+
 def _check(patch: wire.ProfilePatch) -> None:
     refuse_unsafe(patch)
     if isinstance(patch.time_zone, str):
@@ -46,6 +67,17 @@ CALLS: Final[tuple[Call, ...]] = (
         ("device",),
         wire.Profile,
         body=wire.ProfilePatch,
+        tag="me",
+    ),
+    Call(
+        "POST",
+        "/v1/me/user",
+        "Name the person who has logged in on this device",
+        log_in,
+        ("device",),
+        wire.LoggedIn,
+        body=wire.LogIn,
+        keeps_answer=False,
         tag="me",
     ),
     Call(
