@@ -1,4 +1,4 @@
-"""Counters of a person's visits to the workspace's own stores, of the last 13 months.
+"""Counters of a person's visits to the workspace's own stores, of the last 13 months and the newest 100 visits.
 
 They are counted when a campaign that concerns the person asks for them, from visits that are there anyway; nothing is
 kept of them. Visits in which somebody drove past are none.

@@ -43,7 +43,7 @@ WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_stays
 -- $1 users, $2 since when of each, $3 visits of this turn. How often and how long each was in which fence, as far as their
--- newest 200 visits tell: only certain ones, and none that drove past.
+-- newest 100 visits tell: only certain ones, and none that drove past.
 SELECT t.id, v.fence, count(*) AS count, max(v.entered_at) AS last,
        array_agg(extract(epoch FROM v.left_at - v.entered_at)::float8) FILTER (WHERE v.left_at IS NOT NULL) AS dwelt
 FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
     SELECT fence, entered_at, left_at FROM visit x
     WHERE x.user_id = t.id AND x.entered_at > t.since AND x.id <> ALL ($3::uuid[])
       AND (x.confirmed_at IS NOT NULL OR x.fixes IS NULL) AND x.label IS DISTINCT FROM 'drove_past'
-    ORDER BY x.entered_at DESC LIMIT 200) v
+    ORDER BY x.entered_at DESC LIMIT 100) v
 GROUP BY t.id, v.fence;
 
 -- name: turn_write
