@@ -20,6 +20,7 @@ from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
+from geo_offers.storage.audience import PostgresSegments
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
 from geo_offers.storage.geofences import PostgresGeofences
@@ -190,6 +191,9 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         offers=nothing,
         workspaces=PostgresWorkspaces(pool),
         stores=PostgresStores(pool),
+        segments=PostgresSegments(pool),
+        profiles=nothing,
+        log_ins=nothing,
         geofences=stored,
         fence_memory=FenceMemory(catalog, stored),
         imports=PostgresImports(pool),

@@ -26,6 +26,20 @@ async def test_a_new_workspace_has_the_defaults(site):
         "age": "vouched",
         "user_proof": "off",
         "paused": False,
+        "audience": {
+            "attributes": {},
+            "stages": {
+                "lead": {"op": "answered", "is": "ge", "value": 1},
+                "customer": {"op": "attribute", "name": "purchases", "is": "ge", "value": 1},
+                "ambassador": {
+                    "op": "all",
+                    "of": [
+                        {"op": "attribute", "name": "purchases", "is": "ge", "value": 1},
+                        {"op": "attribute", "name": "referrals", "is": "ge", "value": 1},
+                    ],
+                },
+            },
+        },
     }
 
 
