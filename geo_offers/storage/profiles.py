@@ -56,7 +56,7 @@ class PostgresProfiles:
 
     async def named(self, workspace: UUID, user: str) -> UUID:
         async with transaction(self._pool, [workspace]) as connection:
-            found: UUID | None = await connection.fetchval(sql("user_named"), workspace, user)
+            found: UUID | None = await connection.fetchval(sql("user_named"), workspace, user, _id(user))
         if found is None:
             raise NotFound("there is no such user")
         return found
@@ -99,6 +99,13 @@ def told(row: Any) -> wire.Profile:
     held = rows.profile(row["profile"], row["id"]) if allowed else None
     known = {} if held is None else msgspec.structs.asdict(held)
     return wire.Profile(refused=list(row["refused"]), locale=row["locale"], time_zone=row["time_zone"], **known)
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _own(answer: wire.Profile, patch: wire.ProfilePatch) -> wire.Profile:

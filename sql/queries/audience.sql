@@ -43,5 +43,6 @@ UPDATE app_user SET locale = COALESCE($2, locale), time_zone = COALESCE($3, time
 UPDATE app_user SET profile = NULL WHERE id = $1;
 
 -- name: user_named
--- $1 workspace, $2 our id of the person as text, or the app's own name for them.
-SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id::text = $2) ORDER BY external_id = $2 DESC LIMIT 1;
+-- $1 workspace, $2 the app's own name for the person, $3 our id of them or null. A name that looks like an id is a name.
+SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id = $3)
+ORDER BY external_id IS NOT DISTINCT FROM $2 DESC LIMIT 1;
