@@ -32,6 +32,7 @@ from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.sandbox.reader import ChildReader
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, migrate
+from geo_offers.storage.audience import PostgresSegments
 from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.catalogs import load_fences
@@ -42,10 +43,12 @@ from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
+from geo_offers.storage.login import PostgresLogIns
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
 from geo_offers.storage.private import PostgresPrivatePlaces, load_private
+from geo_offers.storage.profiles import PostgresProfiles
 from geo_offers.storage.proofs import log_heads
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.stores import PostgresStores
@@ -198,6 +201,9 @@ class _Parts:
             offers=PostgresOffers(pool),
             workspaces=PostgresWorkspaces(pool),
             stores=PostgresStores(pool),
+            segments=PostgresSegments(pool),
+            profiles=PostgresProfiles(pool),
+            log_ins=PostgresLogIns(pool),
             geofences=geofences,
             fence_memory=fence_memory,
             private_places=private_places,

@@ -11,13 +11,14 @@ from typing import Final, Self
 from uuid import UUID
 
 from geo_offers.errors import Fault
-from geo_offers.offers import budgets, caps, experiment, proofreading
+from geo_offers.offers import asking, budgets, caps, experiment, proofreading
 from geo_offers.offers.budgets import Budget
 from geo_offers.offers.caps import CapRule
 from geo_offers.offers.context import ALWAYS, When
 from geo_offers.offers.experiment import NO_EXPERIMENT, Experiment
 from geo_offers.offers.scoring import NO_WORTH, Worth
 from geo_offers.offers.texts import Field, Text
+from geo_offers.people.audience import EVERYBODY, Audience
 from geo_offers.people.quiet import QuietRule
 from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
@@ -61,6 +62,7 @@ class Campaign:
 
     special: it may go past a person's ordinary budget, out of the one that they keep for such offers.
     hours: when in the week, on the wall at the fence; always where there are none. when: the events it depends on.
+    ask: an attribute that its offers ask the person for.
     """
 
     id: UUID
@@ -84,6 +86,8 @@ class Campaign:
     budget: Budget | None = None
     hours: tuple[QuietRule, ...] = ()
     when: When = ALWAYS
+    audience: Audience = EVERYBODY
+    ask: str | None = None
 
     @property
     def live(self) -> bool:
@@ -159,6 +163,8 @@ def faults(campaign: Campaign) -> tuple[Fault, ...]:
     found += proofreading.faults(campaign.texts, campaign.fields, campaign.data, ends=campaign.until_us is not None)
     if campaign.from_us is not None and campaign.until_us is not None and campaign.until_us <= campaign.from_us:
         found.append(Fault("/schedule/until", "order", "The schedule ends before it begins; put until after from."))
+    if campaign.ask is not None and asking.KEY in campaign.data:
+        found.append(Fault(f"/data/{asking.KEY}", "reserved", "What an offer asks for stands here; name it otherwise."))
     if len(campaign.caps) > caps.MAX_RULES:
         found.append(Fault("/caps", "too_many", f"At most {caps.MAX_RULES} rules can hold at once; drop some."))
     for number, rule in enumerate(campaign.caps):

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from geo_offers.offers.asking import asked
 from geo_offers.offers.charging import charged
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
 from geo_offers.offers.experiment import Arm, Ghost, assign
@@ -151,7 +152,8 @@ def _offer(snapshot: Snapshot, candidate: Candidate, texts: Mapping[str, Text]) 
     expires_us = lasts_until_us(campaign, arrival, now_us, now_us + OFFER_LIFE_US)
     said = render(texts, campaign.fields, facts(snapshot, candidate, expires_us))
     alerting = lane(snapshot.device)
-    carried = carry(said, campaign.data, alerting)
+    ask = asked(campaign.ask, snapshot.person.facts)
+    carried = carry(said, {**campaign.data, **ask}, alerting)
     draft = OfferDraft(
         campaign=campaign.id,
         fence=fence.id,
@@ -169,7 +171,7 @@ def _offer(snapshot: Snapshot, candidate: Candidate, texts: Mapping[str, Text]) 
         special=draws_special(snapshot, campaign),
         charged=charged(snapshot, campaign, arrival),
     )
-    detail: dict[str, Any] = {"locale": said.locale, "wanted": snapshot.person.locale}
+    detail: dict[str, Any] = {"locale": said.locale, "wanted": snapshot.person.locale, **ask}
     return draft, Gate("render", passed=True, detail=detail | {"cut": carried.cut} if carried.cut else detail)
 
 

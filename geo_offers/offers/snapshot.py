@@ -21,6 +21,7 @@ from geo_offers.people.backoff import USUAL, BackOff
 from geo_offers.people.consent import Consents
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.rhythm import Rhythm
+from geo_offers.people.segments import NOTHING_KNOWN, Facts
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.presence.states import Transition
 
@@ -39,6 +40,7 @@ class Person:
     locale: str
     words: Mapping[str, Value] = field(default_factory=dict)
     interactions: Sequence[Interaction] = ()
+    facts: Facts = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Whom a campaign is for, ready to be asked: segments, a rule and stages, each a clause that has to hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -9,6 +10,7 @@ import msgspec
 from geo_offers import wire
 from geo_offers.errors import Fault
 from geo_offers.people import segments
+from geo_offers.people.journey import DEFAULT, Journey
 from geo_offers.people.segments import Book, Moment, Test
 
 
@@ -49,10 +51,31 @@ class Audience(msgspec.Struct, frozen=True, dict=True):
 
 
 EVERYBODY: Final = Audience()
+NO_SEGMENTS: Final = Book({}, {})
 
 
 def _nobody(_moment: Moment) -> bool:
     return False
+
+
+@dataclass(frozen=True, slots=True)
+class Audiences:
+    """What a workspace's campaigns make their audiences of: its segments, and its attributes and stages."""
+
+    book: Book = NO_SEGMENTS
+    journey: Journey = DEFAULT
+
+    def of(self, given: wire.Audience | None) -> Audience:
+        """Make an audience of what was written."""
+        return EVERYBODY if given is None else audience(given, self.book, self.journey.attributes)
+
+    def ask(self, name: str | None) -> str | None:
+        """The attribute to ask for, while persons give it."""
+        attribute = None if name is None else self.journey.attributes.get(name)
+        return name if attribute is not None and attribute.by == "person" else None
+
+
+NO_AUDIENCES: Final = Audiences()
 
 
 def audience(given: wire.Audience, book: Book, attributes: Mapping[str, wire.Attribute]) -> Audience:
@@ -66,10 +89,9 @@ def audience(given: wire.Audience, book: Book, attributes: Mapping[str, wire.Att
     return Audience(tuple(clauses))
 
 
-def faults(
-    given: wire.Audience, ask: str | None, book: Book, attributes: Mapping[str, wire.Attribute]
-) -> tuple[Fault, ...]:
+def faults(given: wire.Audience, ask: str | None, audiences: Audiences) -> tuple[Fault, ...]:
     """Find what is wrong with a campaign's audience and with the attribute it asks for."""
+    book, attributes = audiences.book, audiences.journey.attributes
     found = [
         Fault(f"/audience/segments/{number}", "unknown_segment", "There is no such segment; put it first.")
         for number, ident in enumerate(given.segments)

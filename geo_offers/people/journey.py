@@ -62,6 +62,9 @@ class Journey(msgspec.Struct, frozen=True, dict=True):
         return Standing("anonymous", "no log-in")
 
 
+DEFAULT: Final = Journey()
+
+
 def faults(settings: wire.AudienceSettings, pointer: str) -> list[Fault]:
     """Find what is wrong with a workspace's rules for stages."""
     attributes = profile.declared(settings)

@@ -9,6 +9,8 @@ from datetime import date
 from math import isfinite
 from typing import Final
 
+import msgspec
+
 from geo_offers import wire
 from geo_offers.errors import Fault
 
@@ -18,6 +20,21 @@ STANDARD: Final[Mapping[str, wire.Attribute]] = {
 }
 LARGEST: Final = 1e15  # whole numbers are exact up to here
 MOST: Final = 32
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decision knows of a person's row. attributes: None where no profile may be known of them.
+
+    refused: attributes that they refused to give. named: whether the app has named them; created_us: first enrolled.
+    """
+
+    attributes: Mapping[str, wire.Value] | None = None
+    refused: tuple[str, ...] = ()
+    named: bool = False
+    created_us: int = 0
+
+
+NO_ACCOUNT: Final = Account()
 
 _WANTED: Final[Mapping[str, str]] = {
     "text": "a text",

@@ -16,6 +16,8 @@ from geo_offers.offers.campaigns import Campaign, Concerned
 from geo_offers.offers.context import Surroundings
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
+from geo_offers.people.journey import DEFAULT, Journey
+from geo_offers.pipeline.audience import Needs
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
@@ -25,6 +27,8 @@ from geo_offers.places.index import GeofenceIndex
 class Policies:
     """One workspace at one catalog version; `concerned` and `budgeted` follow from its campaigns and stores."""
 
+    """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it."""
+
     version: int
     policy: WorkspacePolicy
     campaigns: Sequence[Campaign]
@@ -33,11 +37,14 @@ class Policies:
     store_categories: Mapping[str, str] = field(default_factory=dict)
     store_rules: Mapping[str, StoreRules] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
+    journey: Journey = DEFAULT
     concerned: Concerned = field(init=False)
+    needs: Needs = field(init=False)
     budgeted: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "concerned", Concerned.by(self.campaigns))
+        object.__setattr__(self, "needs", Needs.by(self.campaigns))
         limits = [campaign.budget for campaign in self.campaigns] + [rule.budget for rule in self.store_rules.values()]
         object.__setattr__(self, "budgeted", any(limit is not None for limit in limits))
 

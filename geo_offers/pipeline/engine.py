@@ -329,8 +329,12 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - whatever failed, the request must be answered
             self._fail(part, error)
             return
-        if self.devices.get(part.device) is None:
+        track = self.devices.get(part.device)
+        if track is None:
             self._refuse(part, "unknown_device")
+            return
+        if track.device.user != part.user:  # it has logged in while the part waited
+            self._fail(part, Unavailable("this device has become another person's; send the same request again"))
             return
         self._queues[part.user].work.appendleft(part)
         self._release(part.user)

@@ -16,6 +16,7 @@ from geo_offers.errors import Conflict, Forbidden
 from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.context import When
+from geo_offers.people.audience import NO_AUDIENCES, Audiences
 from geo_offers.people.quiet import quiet_rule
 from geo_offers.pipeline import choice
 from geo_offers.pipeline.callers import Caller
@@ -31,6 +32,7 @@ T = TypeVar("T")
 SET_FENCES: Final = 10_000
 WORKSPACE_FENCES: Final = 1_000_000
 STORES: Final = 100_000
+SEGMENTS: Final = 200
 WORKSPACE_PLACES: Final = 40_000_000  # of the index; a million fences of 300 m take 34 million
 CHANGE_PLACES: Final = 5_000_000  # 10,000 fences of 1.4 km, or of 25 km by larger cells, or 700 of 100 km
 SPOT_FENCES: Final = 500  # filed under one place of the index: what a fix there may cost everybody
@@ -58,6 +60,24 @@ class Stores(Protocol):
     async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.StorePage: ...
 
     async def delete(self, workspace: UUID, store: str) -> None: ...
+
+
+class Segments(Protocol):
+    async def put(self, workspace: UUID, segment: str, body: wire.SegmentBody) -> bool:
+        """True where the segment is new. Invalid where its rule does not stand; Conflict past the workspace's bound."""
+        ...
+
+    async def get(self, workspace: UUID, segment: str) -> wire.Segment: ...
+
+    async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.SegmentPage: ...
+
+    async def delete(self, workspace: UUID, segment: str) -> None:
+        """Conflict where another segment or a campaign that has not ended names it."""
+        ...
+
+    async def check(self, workspace: UUID, body: wire.CampaignBody) -> None:
+        """Invalid where the audience of a campaign does not stand, or what it asks for."""
+        ...
 
 
 # ------------------------------------------------------------------------------------------------ geofences
@@ -229,7 +249,9 @@ class Campaigns(Protocol):
         ...
 
 
-def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) -> Campaign:
+def campaign_of(
+    ident: UUID, version: int, state: str, body: wire.CampaignBody, audiences: Audiences = NO_AUDIENCES
+) -> Campaign:
     """The campaign that decisions read. The instants of its schedule must name their zones."""
     selector, schedule = body.trigger.fences, body.schedule
     return Campaign(
@@ -258,6 +280,8 @@ def campaign_of(ident: UUID, version: int, state: str, body: wire.CampaignBody) 
         budget=choice.budget(body.budget),
         hours=tuple(quiet_rule(hours.days, hours.start, hours.end) for hours in schedule.hours),
         when=When(tuple(body.when.events), tuple(body.when.unless)),
+        audience=audiences.of(body.audience),
+        ask=audiences.ask(body.ask),
     )
 
 

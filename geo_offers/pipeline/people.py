@@ -195,9 +195,15 @@ def _within_rate(changes: Buckets, caller: Caller) -> bool:
 
 def _too_often() -> TooManyRequests:
     return TooManyRequests(
-        f"one change of consent or rhythm in {CHANGE_EVERY_S:.0f} s is enough; a withdrawal is always taken",
+        f"one change of consent, rhythm or profile in {CHANGE_EVERY_S:.0f} s is enough; a withdrawal is always taken",
         CHANGE_EVERY_S,
     )
+
+
+def take_change(changes: Buckets, caller: Caller) -> None:
+    """Count a change; TooManyRequests for a device over its rate."""
+    if not _within_rate(changes, caller):
+        raise _too_often()
 
 
 async def _withdraws(people: People, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange) -> bool:
@@ -233,7 +239,7 @@ async def change_consent(
             if stops_sends:
                 streams.clear(caller.user)
     if stops_sends:
-        await _wait_for_sends(people, caller, None)
+        await wait_for_sends(people, caller, None)
         streams.clear(caller.user)  # of what was being sent, what no phone has taken yet
     return state
 
@@ -243,8 +249,7 @@ async def change_rhythm(
 ) -> wire.Rhythm:
     """Raises TooManyRequests for a device over its rate."""
     assert caller.user is not None
-    if not _within_rate(changes, caller):
-        raise _too_often()
+    take_change(changes, caller)
     async with engine.exclusive(caller.user):
         return await people.set_rhythm(caller, rhythm)
 
@@ -260,14 +265,14 @@ async def erase(people: People, engine: Engine, streams: DeviceStreams, caller: 
         async with engine.exclusive(caller.user):
             await people.withdraw_all(caller)
             streams.clear(caller.user)
-            await _wait_for_sends(people, caller, caller.confined_to)
+            await wait_for_sends(people, caller, caller.confined_to)
             streams.clear(caller.user)
             await people.erase(caller)
     finally:
         streams.end(caller.user, caller.confined_to)
 
 
-async def _wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
+async def wait_for_sends(people: People, caller: Caller, device: UUID | None) -> None:
     """Whatever becomes of them, they are not repeated: what would be sent again after its answer is cancelled too."""
     try:
         async with asyncio.timeout(UNDER_WAY_S):

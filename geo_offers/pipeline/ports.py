@@ -14,6 +14,8 @@ from geo_offers.offers.caps import Use
 from geo_offers.offers.context import Interaction, Number
 from geo_offers.offers.experiment import Ghost
 from geo_offers.people.consent import Consents
+from geo_offers.people.counters import Stays
+from geo_offers.people.profile import NO_ACCOUNT, Account
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.people.whereabouts import Whereabouts
 from geo_offers.pipeline.catalog import Policies
@@ -51,6 +53,7 @@ class LockedUser:
     zone: ZoneInfo | None
     now_us: int
     interactions: Sequence[Interaction] = ()
+    account: Account = NO_ACCOUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class DeviceRow:
     id: UUID
     replay: bool
     push_lane: str | None
+    platform: str = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Read:
 
     inside: by user, the fences in which their other devices are; numbers: by workspace, the newest of its events.
     spending: of the budgets that were asked for; it goes on with what the turn gives.
+    stays: by user, their visits of before, by fence; of those alone who are concerned by a campaign that counts them.
     """
 
     uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
@@ -85,6 +90,7 @@ class Read:
     devices: Mapping[UUID, DeviceRow] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)
     numbers: Mapping[UUID, Mapping[str, Number]] = field(default_factory=dict)
+    stays: Mapping[UUID, Sequence[Stays]] = field(default_factory=dict)
 
 
 class VisitRow(msgspec.Struct):
@@ -195,6 +201,9 @@ class TurnTransaction(Protocol):
 
     async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
         """The newest numbers of these events, by workspace."""
+
+    async def stays(self, since_us: Mapping[UUID, int], visits: Collection[UUID]) -> Mapping[UUID, Sequence[Stays]]:
+        """The users' visits, each since an instant, but for these; `Stays.store` is the fence."""
         ...
 
     async def write(self, writes: Writes, *, looked: bool) -> None:

@@ -10,9 +10,20 @@ from geo_offers.pipeline.events import Events, Interactions
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
-from geo_offers.pipeline.management import Campaigns, DecisionLog, Geofences, Imports, Reader, Stores, Workspaces
+from geo_offers.pipeline.login import LogIns
+from geo_offers.pipeline.management import (
+    Campaigns,
+    DecisionLog,
+    Geofences,
+    Imports,
+    Reader,
+    Segments,
+    Stores,
+    Workspaces,
+)
 from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.private import PrivateMemory, PrivatePlaces
+from geo_offers.pipeline.profiles import Profiles
 from geo_offers.pipeline.rates import Buckets, call_rates
 from geo_offers.pipeline.signals import Signals
 from geo_offers.pipeline.streams import DeviceStreams
@@ -32,6 +43,9 @@ class Services:
     offers: Offers
     workspaces: Workspaces
     stores: Stores
+    segments: Segments
+    profiles: Profiles
+    log_ins: LogIns
     geofences: Geofences
     fence_memory: FenceMemory
     private_places: PrivatePlaces

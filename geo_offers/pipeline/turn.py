@@ -9,11 +9,13 @@ them; and where by what is held no workspace has a campaign at all, locks and wr
 was known, or a catalog is newer, nothing of the turn is kept, and it is taken again with a look at everything.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, TypeAlias
 from uuid import UUID
+
+from msgspec import structs
 
 from geo_offers import clock
 from geo_offers.offers.caps import Past
@@ -23,8 +25,10 @@ from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
 from geo_offers.offers.stores import NO_RULES
 from geo_offers.people.consent import Purpose
+from geo_offers.people.counters import SPAN_US, Stays
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
+from geo_offers.pipeline.audience import facts
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
@@ -41,6 +45,7 @@ from geo_offers.pipeline.ports import (
 from geo_offers.pipeline.records import Outcome
 from geo_offers.pipeline.requests import Arrival, Part
 from geo_offers.pipeline.spending import Fund, funds
+from geo_offers.places.fences import FenceId, store_key
 from geo_offers.presence.states import TransitionType
 
 LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
@@ -104,6 +109,9 @@ class DecisionTurn:
             users = turn.people([part.user for part in asked]) if asked else {}
             looked = present if look else asked
             read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            counted = [part for part in asked if _counts(policies[part.request.workspace], part, users)]
+            if counted:
+                read = replace(read, stays=await turn.stays(*_past(counted, users)))
             numbered = _numbered(asked, policies) if speaks else {}
             if numbered:
                 read = replace(read, numbers=await turn.numbers(numbered))
@@ -191,6 +199,7 @@ class DecisionTurn:
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
                 interactions=user.interactions,
+                facts=facts(policies.needs, policies.journey, user.account, device.platform, self._stays(user, read)),
             ),
             policy=policies.policy,
             device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),
@@ -214,6 +223,14 @@ class DecisionTurn:
             tz_version=self.tz_version,
             holidays_version=self.holidays_version,
         )
+
+    def _stays(self, user: LockedUser, read: Read) -> Iterable[Stays]:
+        """The person's visits by store; a fence that is gone counts as its own."""
+        if user.id not in read.stays:
+            return ()
+        index = self.catalog.index(user.workspace)
+        found = ((stays, index.get(FenceId(stays.store))) for stays in read.stays[user.id])
+        return [stays if fence is None else structs.replace(stays, store=store_key(fence)) for stays, fence in found]
 
     def _able(self, device: DeviceRow, channels: Sequence[Channel]) -> tuple[str, ...]:
         """The lanes that can reach this device now, in the order of the person's channels.
@@ -290,6 +307,19 @@ def _wanted(
     }
     visits = [a.transition.visit for part in looked for a in part.arrivals if a.transition.visit is not None]
     return since, [part.device for part in asked], visits
+
+
+def _counts(policies: Policies, part: Part, users: Mapping[UUID, LockedUser]) -> bool:
+    """Whether a campaign that concerns the part asks for counters of visits, and the person lets them be known."""
+    return users[part.user].account.attributes is not None and any(
+        arrival.fence is not None and policies.needs.counting.any(arrival.transition, arrival.fence)
+        for arrival in part.arrivals
+    )
+
+
+def _past(counted: Sequence[Part], users: Mapping[UUID, LockedUser]) -> tuple[dict[UUID, int], list[UUID]]:
+    since = {part.user: min(users[part.user].now_us, part.arrivals[-1].transition.at_us) - SPAN_US for part in counted}
+    return since, [a.transition.visit for part in counted for a in part.arrivals if a.transition.visit is not None]
 
 
 def _news(part: Part, read: Read) -> Sequence[Arrival]:

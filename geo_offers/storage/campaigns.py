@@ -1,6 +1,7 @@
 """Campaigns: the JSON that was put, its version, and the state that its moves have led to."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from geo_offers.errors import Conflict, Invalid, NotFound
 from geo_offers.instants import EPOCH
 from geo_offers.offers import risk
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.people.audience import NO_AUDIENCES, Audiences
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
@@ -130,12 +132,13 @@ def _answer(row: Any) -> wire.Campaign:
 
 async def _assess(connection: Connection, caller: Caller, held: Any) -> wire.Assessment:
     """Weigh a campaign as it stands, for the key that hands it in."""
-    campaign = _campaign(held)
-    others = await read_campaigns(connection, caller.workspace)
+    campaign = _campaign(NO_AUDIENCES, held)
+    others = await read_campaigns(connection, caller.workspace, NO_AUDIENCES)
     body = _body.decode(held["body"])
     found = risk.assess(
         risk.Facts(
             by_owner=caller.may("owner"),
+            special=body.special,
             discount_percent=body.stakes.discount_percent,
             liability=body.stakes.liability,
             reach=await _reach(connection, caller.workspace, campaign.fences),
@@ -154,10 +157,11 @@ async def _reach(connection: Connection, workspace: UUID, fences: FenceSelector)
     return count
 
 
-async def read_campaigns(connection: Connection, workspace: UUID) -> list[Campaign]:
+async def read_campaigns(connection: Connection, workspace: UUID, audiences: Audiences) -> list[Campaign]:
     """Those that an arrival may concern, approved or paused, as decisions read them; none that cannot be read."""
-    return rows.each_readable("campaign", await connection.fetch(sql("campaigns_decided"), workspace), _campaign)
+    found = await connection.fetch(sql("campaigns_decided"), workspace)
+    return rows.each_readable("campaign", found, partial(_campaign, audiences))
 
 
-def _campaign(row: Any) -> Campaign:
-    return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]))
+def _campaign(audiences: Audiences, row: Any) -> Campaign:
+    return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]), audiences)

@@ -20,6 +20,7 @@ from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.choice import store_rules
 from geo_offers.storage import rows
+from geo_offers.storage.audience import read_audiences
 from geo_offers.storage.breakers import read_tripped
 from geo_offers.storage.campaigns import read_campaigns
 from geo_offers.storage.events import read_events
@@ -67,7 +68,8 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
     row = await connection.fetchrow(sql("workspace_read"), workspace)
     if row is None:
         raise NotFound("this workspace is gone")
-    campaigns = await read_campaigns(connection, workspace)
+    audiences = await read_audiences(connection, workspace, rows.settings(row["settings"], workspace))
+    campaigns = await read_campaigns(connection, workspace, audiences)
     stores = rows.each_readable("store", await connection.fetch(sql("stores_all"), workspace), _store)
     events, areas = await read_events(connection, workspace)
     policy = replace(
@@ -95,6 +97,7 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
             named=named,
             areas=areas,
         ),
+        journey=audiences.journey,
     )
 
 

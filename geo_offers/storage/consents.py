@@ -21,7 +21,7 @@ from geo_offers.storage.queries import sql
 SIGNAL: Final = "Sec-GPC"  # what a refusal by the header names for its text: there was none
 
 _GOES_WITH: Final[Mapping[Purpose, Sequence[str]]] = MappingProxyType(
-    {Purpose.LOCATE: ("devices_of_user_lock", "presence_wipe")}
+    {Purpose.LOCATE: ("devices_of_user_lock", "presence_wipe"), Purpose.PROFILE: ("profile_wipe",)}
 )
 """Statements by the person's id alone; devices are locked before anything else of theirs."""
 
@@ -39,11 +39,11 @@ async def say(
         if not one.granted:
             refused.setdefault(one.user, set()).add(one.purpose)
     for user, purposes in refused.items():
-        await _forget(connection, user, purposes, left[user], because)
+        await forget(connection, user, purposes, left[user], because)
     return await ledger.note(connection, workspace, held, said)
 
 
-async def _forget(
+async def forget(
     connection: Connection, user: UUID, refused: Collection[Purpose], left: Consents, because: str
 ) -> None:
     for purpose in (each for each in Purpose if each in refused):

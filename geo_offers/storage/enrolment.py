@@ -18,6 +18,7 @@ from geo_offers.errors import Forbidden, Unauthenticated, Unavailable
 from geo_offers.people.consent import BY_SIGNAL, NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_enrolments, refuse_unknown
+from geo_offers.pipeline.login import named_user
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Concerns, Issued, Manner
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
@@ -119,10 +120,9 @@ async def _newcomers(
 
 
 def _user(workspace: UUID, enrolment: wire.Enrolment, device: UUID) -> UUID:
-    """A named person's id follows from the name, so that two phones enrolling at once mean one person."""
     if enrolment.user is None:
         return uuid5(device, "user")
-    return uuid5(workspace, f"user {enrolment.user}")
+    return named_user(workspace, enrolment.user)
 
 
 def _told(newcomers: Sequence[_Newcomer]) -> dict[UUID, _Told]:
@@ -142,7 +142,12 @@ async def workspace(connection: Connection, ident: UUID) -> tuple[wire.Workspace
     return rows.settings(row["settings"], ident), secret
 
 
-def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment) -> bool:
+async def prove(connection: Connection, caller: Caller, said: wire.LogIn) -> bool:
+    """Whether a log-in proves whose the device is. Forbidden for a false proof, or none where there has to be one."""
+    return _proof(caller, *await workspace(connection, caller.workspace), said)
+
+
+def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment | wire.LogIn) -> bool:
     """Whether this device may act for all of the person; a server key vouches, and an unnamed person has one phone."""
     if enrolment.user is None or caller.kind == "server":
         return True

@@ -21,6 +21,7 @@ from geo_offers.pipeline.people import Exported
 from geo_offers.storage import ledger, rows
 from geo_offers.storage.decisions import decision_answer
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
+from geo_offers.storage.profiles import told
 from geo_offers.storage.queries import sql
 
 PAGE: Final = 100  # rows: some milliseconds of the event loop
@@ -57,6 +58,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         rhythm=rows.wire_rhythm(user["rhythm"]),
         age=user["age"],
         interactions=[] if caller.confined_to else _interactions(user),  # told of the person, not by this device
+        profile=told(user) if caller.confined_to is None else None,
         devices=[wire.ExportedDevice(**dict(row)) for row in devices],
         visits=[],
         offers=[],

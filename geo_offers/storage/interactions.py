@@ -1,6 +1,7 @@
 """What people did, kept with their rows for as long as it counts."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -75,6 +76,18 @@ async def forget_profile(connection: Connection, user: UUID) -> None:
     column = await connection.fetchval(sql("interactions_read"), user)
     if column is not None:
         await write(connection, user, without_profile(rows.interactions(column, user) or (), clock.now_us()))
+
+
+async def merge(connection: Connection, own: Any, brought: Any, *, whole: bool) -> None:
+    """What a phone brings to the person it becomes one of, both locked; not whole: what silences alone."""
+    if brought["interactions"] is None:
+        return
+    now_us = clock.now_us()
+    coming = rows.interactions(brought["interactions"], brought["id"]) or ()
+    kept = list(rows.interactions(own["interactions"], own["id"]) or ())
+    for one in coming if whole else without_profile(coming, now_us):
+        kept = with_interaction(kept, one, now_us)
+    await write(connection, own["id"], kept)
 
 
 async def forget_over(connection: Connection, most: int) -> int:

@@ -16,7 +16,7 @@ from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
 from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, Standing
-from geo_offers.storage import consents, cursors, enrolment, export, ledger, rows
+from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -66,6 +66,8 @@ class PostgresPeople:
             said = ledger.Said(user["id"], asked, change.granted, change.text_version, "device", now_us(), shown)
             because = f"consent for {asked} withdrawn"
             now = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
+            if change.granted and asked is Purpose.PROFILE:
+                await profiles.restage(connection, caller.workspace, user["id"])
             return _state(asked, now[user["id"]].said[asked])
 
     async def refuse(self, caller: Caller) -> None:

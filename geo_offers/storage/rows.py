@@ -5,7 +5,8 @@ of one row and stays with it. It is read as the strictest value there is (nothin
 out of a list, and the log names the row, not what it holds. Writing the value anew mends it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
@@ -23,6 +24,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.people.backoff import BackOff
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
+from geo_offers.people.profile import Account
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
 from geo_offers.people.whereabouts import ANYWHERE, UNKNOWN, Locate, Whereabouts
@@ -45,7 +47,9 @@ _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
 _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
-MUTED_CAMPAIGNS: Final = 500  # as `wire.Mutes` has it
+MUTED_STORES: Final = 200  # as `wire.Mutes` has them
+MUTED_CATEGORIES: Final = 100
+MUTED_CAMPAIGNS: Final = 500
 NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], special=wire.SpecialBudget(allow=False), locate="off")
 CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
@@ -133,6 +137,39 @@ def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
 
 
+class _Profile(msgspec.Struct):
+    """As it is kept; the stage is told again from the attributes wherever it decides."""
+
+    attributes: dict[str, wire.Value] = {}
+    stage: wire.Stage | None = None
+    reason: str | None = None
+    since: datetime | None = None
+
+
+_PROFILE = msgspec.json.Decoder(_Profile)
+
+
+def profile(column: bytes | None, of: UUID | None = None) -> _Profile | None:
+    """What is kept of a person; None where it cannot be read, and so is not known."""
+    return _Profile() if column is None else _read("profile", of, _PROFILE.decode, column, None)
+
+
+def profile_column(attributes: Mapping[str, wire.Value], stage: wire.Stage, reason: str, since: datetime) -> bytes:
+    return msgspec.json.encode(_Profile(dict(attributes), stage, reason, since))
+
+
+def account(row: Any, said: Consents) -> Account:
+    """What a decision knows of this row of a person; no profile unless they are of age and let it be."""
+    allowed = row["adult"] and said.granted(Purpose.PROFILE)
+    held = profile(row["profile"], row["id"]) if allowed else None
+    return Account(
+        attributes=None if held is None else held.attributes,
+        refused=tuple(row["refused"]),
+        named=row["named"],
+        created_us=to_us(row["created_at"]),
+    )
+
+
 def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rhythm, ZoneInfo | None]:
     """The rhythm and the zone it is kept in, None for the workspace's.
 
@@ -178,6 +215,24 @@ def rhythm_muting(column: bytes | None, campaign: UUID, of: UUID) -> bytes | Non
     mute = msgspec.structs.replace(held, campaigns=[*held.campaigns, campaign])
     said = {} if column is None else _read("rhythm", of, _said, column, msgspec.to_builtins(NO_OFFERS))
     return msgspec.json.encode(said | {"mute": mute})
+
+
+def rhythm_merged(own: bytes | None, brought: bytes | None, of: UUID) -> bytes | None:
+    """The rhythm of a person who takes on a phone with a life of its own: theirs if they set one, and both's mutes."""
+    if own is None or brought is None:
+        return brought if own is None else own
+    both = [wire_rhythm(column, of).mute for column in (own, brought)]
+    mute = wire.Mutes(
+        stores=_either(both[0].stores, both[1].stores)[:MUTED_STORES],
+        categories=_either(both[0].categories, both[1].categories)[:MUTED_CATEGORIES],
+        campaigns=_either(both[0].campaigns, both[1].campaigns)[:MUTED_CAMPAIGNS],
+    )
+    said = _read("rhythm", of, _said, own, msgspec.to_builtins(NO_OFFERS))
+    return msgspec.json.encode(said | {"mute": mute})
+
+
+def _either(one: Sequence[T], other: Sequence[T]) -> list[T]:
+    return list(dict.fromkeys([*one, *other]))
 
 
 def _said(column: bytes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from geo_offers.offers.decisions import offer_id
 from geo_offers.offers.experiment import Ghost
 from geo_offers.people.backoff import Became
 from geo_offers.people.consent import Purpose
+from geo_offers.people.counters import Stays
 from geo_offers.pipeline.catalog import Policies
 from geo_offers.pipeline.ports import (
     DecisionRow,
@@ -124,7 +125,9 @@ class PostgresTurn:
         inside: dict[UUID, list[FenceId]] = {}
         for row in await fetch(sql("turn_devices"), _array(users)):
             if row["id"] in own:
-                found[row["id"]] = DeviceRow(row["id"], row["replay"], row["push_lane"] if row["reachable"] else None)
+                found[row["id"]] = DeviceRow(
+                    row["id"], row["replay"], row["push_lane"] if row["reachable"] else None, row["platform"]
+                )
             else:
                 inside.setdefault(row["user_id"], []).extend(rows.inside(row["presence"], row["id"]))
         return Read(
@@ -148,6 +151,13 @@ class PostgresTurn:
 
     async def numbers(self, wanted: Mapping[UUID, Sequence[str]]) -> Mapping[UUID, Mapping[str, Number]]:
         return await numbers_of(self._connection, wanted)
+
+    async def stays(self, since_us: Mapping[UUID, int], visits: Collection[UUID]) -> Mapping[UUID, Sequence[Stays]]:
+        since = [from_us(instant) for instant in since_us.values()]
+        found: dict[UUID, list[Stays]] = {user: [] for user in since_us}
+        for row in await self._connection.fetch(sql("turn_stays"), list(since_us), since, list(visits)):
+            found[row["id"]].append(Stays(row["fence"], row["count"], to_us(row["last"]), row["dwelt"] or ()))
+        return found
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Three statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
@@ -280,15 +290,17 @@ def _locked(row: Any) -> LockedUser:
     """A person of whom it cannot be read what they bought or did is offered nothing."""
     rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
     interactions = rows.interactions(row["interactions"], row["id"])
+    consents = rows.consents(row["consents"], row["id"])
     return LockedUser(
         id=row["id"],
         workspace=row["workspace"],
-        consents=rows.consents(row["consents"], row["id"]),
+        consents=consents,
         rhythm=rhythm if interactions is not None else rows.NO_RHYTHM,
         locale=row["locale"],
         zone=zone,
         now_us=to_us(row["now"]),
         interactions=interactions or (),
+        account=rows.account(row, consents),
     )
 
 

@@ -10,6 +10,7 @@ from geo_offers.errors import Fault, Invalid, NotFound
 from geo_offers.offers import caps
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.audience import check_settings
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -47,6 +48,8 @@ class PostgresWorkspaces:
             if row is None:
                 raise NotFound("this workspace is gone")
             settings = msgspec.structs.replace(rows.settings(row["settings"], workspace), **given)
+            if "audience" in given:
+                await check_settings(connection, workspace, settings)
             await connection.execute(sql("workspace_change"), workspace, msgspec.json.encode(settings))
             if "caps" in given:
                 await check_caps(connection, workspace)

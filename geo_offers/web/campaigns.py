@@ -26,6 +26,7 @@ from geo_offers.web.checks import (
 async def create_campaign(services: Services, given: Given) -> Reply:
     await asyncio.to_thread(_check, given.body)  # what CLDR says of a language may have to be read from a file
     await known_events(services, given, given.body.when, "/when")
+    await services.segments.check(given.caller.workspace, given.body)
     return Reply(await services.campaigns.create(given.caller, given.key_id or uuid4(), given.body), 201)
 
 
@@ -34,6 +35,7 @@ async def replace_campaign(services: Services, given: Given) -> Reply:
     ident = path_id(given, "campaign")
     await asyncio.to_thread(_check, given.body)
     await known_events(services, given, given.body.when, "/when")
+    await services.segments.check(given.caller.workspace, given.body)
     return Reply(await services.campaigns.replace(given.caller, ident, given.body))
 
 

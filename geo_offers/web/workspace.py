@@ -29,6 +29,8 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
         refuse(cap_faults(patch.caps))
     if isinstance(patch.embargo, wire.Embargo):
         await known_events(services, given, patch.embargo, "/embargo")
+    if isinstance(patch.audience, wire.AudienceSettings):
+        refuse_unsafe(patch.audience)
     return Reply(await services.workspaces.change(given.caller.workspace, patch))
 
 

@@ -61,10 +61,11 @@ class StageIs(RuleForm, tag="stage", frozen=True, kw_only=True):
 
 
 class VisitsAre(RuleForm, tag="visits", frozen=True, kw_only=True):
-    """A counter of visits to the workspace's own stores, of the last 13 months, compared with a number.
+    """A counter of visits to the workspace's own stores, compared with a number.
 
-    `count` counts the visit of the moment too; `days_since` the last visit before it and `median_dwell_min`, minutes,
-    are not known of who never came. `at` is where: anywhere, here (the store of the moment), or the store named.
+    Counted are the newest 100 visits of the last 13 months. `count` counts the visit of the moment too; `days_since`
+    the last visit before it, and `median_dwell_min`, minutes, are not known of who never came. `at` is where: anywhere,
+    here (the store of the moment), or the store named.
     """
 
     counter: Literal["count", "days_since", "median_dwell_min"]

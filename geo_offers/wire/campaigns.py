@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from geo_offers.wire.audience import AttributeName, Audience
 from geo_offers.wire.base import LINK, Answer, Identifier, Locale, Name, Page, Request
 from geo_offers.wire.breakers import Breaker
 from geo_offers.wire.choice import Budget, CapRules, Share
@@ -78,6 +79,8 @@ class CampaignBody(Request, frozen=True, kw_only=True):
     data: Annotated[
         dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=500)]], Meta(max_length=16)
     ] = {}
+    audience: Audience | None = None
+    ask: AttributeName | None = None
 
 
 class Assessment(Answer, frozen=True, kw_only=True):

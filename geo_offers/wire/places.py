@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from geo_offers.wire.audience import AudienceSettings
 from geo_offers.wire.base import (
     Answer,
     Day,
@@ -64,6 +65,7 @@ class Workspace(Request, frozen=True, kw_only=True):
     back_off: BackOff = BackOff()
     breaker: BreakerRule = BreakerRule()
     embargo: Embargo = Embargo()
+    audience: AudienceSettings = AudienceSettings()
 
 
 class WorkspacePatch(Request, frozen=True, kw_only=True):
@@ -82,6 +84,7 @@ class WorkspacePatch(Request, frozen=True, kw_only=True):
     back_off: BackOff | UnsetType = UNSET
     breaker: BreakerRule | UnsetType = UNSET
     embargo: Embargo | UnsetType = UNSET
+    audience: AudienceSettings | UnsetType = UNSET
 
 
 class WorkspaceState(Workspace, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from geo_offers.wire.audience import Profile
 from geo_offers.wire.base import Answer
 from geo_offers.wire.consents import LedgerWord
 from geo_offers.wire.decisions import Decision
@@ -72,6 +73,7 @@ class Export(Answer, frozen=True, kw_only=True):
     rhythm: Rhythm
     age: str
     interactions: list[ExportedInteraction]
+    profile: Profile | None = None
     devices: list[ExportedDevice]
     visits: list[Visit]
     offers: list[ExportedOffer]

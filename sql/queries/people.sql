@@ -16,7 +16,8 @@ SELECT id, consents, age FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id F
 -- name: users_follow
 -- $1 users, $2 ages, $3 locales, $4 time zones; null leaves what is there.
 UPDATE app_user u SET age = COALESCE(q.age, u.age), locale = COALESCE(q.locale, u.locale),
-    time_zone = COALESCE(q.time_zone, u.time_zone)
+    time_zone = COALESCE(q.time_zone, u.time_zone),
+    profile = CASE WHEN COALESCE(q.age, u.age) = 'adult' THEN u.profile END  -- nobody else has one
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) q (id, age, locale, time_zone) WHERE u.id = q.id;
 
 -- name: users_set_consents
@@ -92,7 +93,8 @@ SELECT id, partition, external_id, consents, rhythm, age, locale, time_zone, cre
 FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
-SELECT id, partition, external_id, consents, rhythm, interactions, age, locale, time_zone, created_at
+SELECT id, partition, external_id, consents, rhythm, interactions, age, locale, time_zone, created_at, profile, refused,
+    age = 'adult' AS adult, external_id IS NOT NULL AS named
 FROM app_user WHERE id = $1;
 
 -- name: user_set_rhythm

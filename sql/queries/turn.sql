@@ -7,7 +7,8 @@ WITH held AS MATERIALIZED (
     SELECT p.id FROM partition p
     JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
     WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
-SELECT id, workspace, consents, rhythm, interactions, locale, time_zone, clock_timestamp() AS now
+SELECT id, workspace, consents, rhythm, interactions, locale, time_zone, clock_timestamp() AS now, profile, refused,
+    age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at
 FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
   AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
 ORDER BY id FOR NO KEY UPDATE;
@@ -41,8 +42,21 @@ WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_devices
 -- $1 users. All devices of theirs, the turn's own among them, and where each is; a turn of theirs waits for the user's lock.
-SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, presence FROM device
+SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, presence, platform FROM device
 WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
+
+-- name: turn_stays
+-- $1 users, $2 since when of each, $3 visits of this turn. How often and how long each was in which fence, as far as their
+-- newest 100 visits tell: only certain ones, and none that drove past.
+SELECT t.id, v.fence, count(*) AS count, max(v.entered_at) AS last,
+       array_agg(extract(epoch FROM v.left_at - v.entered_at)::float8) FILTER (WHERE v.left_at IS NOT NULL) AS dwelt
+FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
+CROSS JOIN LATERAL (
+    SELECT fence, entered_at, left_at FROM visit x
+    WHERE x.user_id = t.id AND x.entered_at > t.since AND x.id <> ALL ($3::uuid[])
+      AND (x.confirmed_at IS NOT NULL OR x.fixes IS NULL) AND x.label IS DISTINCT FROM 'drove_past'
+    ORDER BY x.entered_at DESC LIMIT 100) v
+GROUP BY t.id, v.fence;
 
 -- name: turn_write
 -- The function of migration 0004. Columns travel as arrays, most of them as array literals, and instants as microseconds since

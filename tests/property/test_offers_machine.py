@@ -118,7 +118,6 @@ class Model:
                 WORKSPACE,
                 self.consents[user],
                 self.rhythms[user],
-                frozenset(),
                 "en",
                 self.zones.get(user),
                 self.now_us,

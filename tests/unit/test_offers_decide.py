@@ -31,6 +31,7 @@ from geo_offers.offers.decide import (
 from geo_offers.offers.experiment import Experiment
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.texts import Field, Text
+from geo_offers.people.audience import Audience, Clause
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import quiet_rule
@@ -38,6 +39,7 @@ from geo_offers.people.rhythm import Rhythm, Rolling
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
+from geo_offers.wire import StageIs
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_US = to_us(datetime(2026, 6, 3, 12, 0, tzinfo=BERLIN))  # a Wednesday noon
@@ -187,6 +189,7 @@ SILENCES: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.AUDIENCE, {"campaigns": (campaign(fields=(NICKNAME,), texts={"en": Text("Hi {nickname}", "b")}),)}),
     (Reason.STALE, {"arrivals": (arrival(at_us=NOW_US - 120 * SECOND_US - 1),)}),
     (Reason.USER_INSIDE, {"others_inside": frozenset({BAKERY.id})}),
+    (Reason.AUDIENCE, {"campaigns": (campaign(audience=Audience((Clause("stages", "", StageIs(in_=["lead"])),))),)}),
     (Reason.MUTED, {"person": rhythm(mute=Mutes(campaigns=frozenset({UUID(int=1)})))}),
     (Reason.MUTED, {"person": rhythm(mute=Mutes(stores=frozenset({"baker-1"})))}),
     (Reason.MUTED, {"person": rhythm(mute=Mutes(categories=frozenset({"food"})))}),
@@ -216,7 +219,8 @@ def test_each_silence_has_its_reason(reason: Reason, changed: dict[str, Any]) ->
     found = decided(**changed)
     assert (found.outcome, found.reason, found.offer) == ("suppressed", reason, None)
     failed = [gate.gate for gate in found.gates if not gate.passed and gate.gate != "ranking"]
-    assert failed == [next((rule.gate for rule in GATES if rule.reason is reason), "experiment")]
+    reasons = {rule.gate: rule.reason for rule in GATES} | {"experiment": Reason.HOLDOUT}
+    assert [reasons[gate] for gate in failed] == [reason]
 
 
 def test_the_receipt_names_the_holidays_that_it_went_by() -> None:

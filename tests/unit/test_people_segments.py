@@ -5,7 +5,7 @@ import pytest
 
 from geo_offers import wire
 from geo_offers.people import audience, segments
-from geo_offers.people.counters import EVERYWHERE, PastVisit, Visits, counted
+from geo_offers.people.counters import EVERYWHERE, Stays, Visits, counted
 from geo_offers.people.segments import Facts, Moment
 
 DECLARED = {"size": wire.Attribute(type="number"), "city": wire.Attribute(type="text")}
@@ -118,8 +118,8 @@ def test_only_rules_over_more_than_device_language_and_account_ask_for_the_profi
 
 
 def test_visits_are_counted_by_store_and_over_all():
-    visits = [PastVisit("one", 10, 60.0), PastVisit("one", 30, None), PastVisit("two", 20, 120.0)]
-    assert counted(visits) == {
+    stays = [Stays("one", 1, 10, [60.0]), Stays("one", 1, 30, []), Stays("two", 1, 20, [120.0])]
+    assert counted(stays) == {
         "one": Visits(2, 30, 60.0),
         "two": Visits(1, 20, 120.0),
         EVERYWHERE: Visits(3, 30, 90.0),

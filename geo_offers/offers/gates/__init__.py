@@ -10,7 +10,7 @@ these and are `decide`'s.
 from typing import Final
 
 from geo_offers.offers.decisions import Reason
-from geo_offers.offers.gates import budget, caps, context, gaps, moment, rhythm, standing, words
+from geo_offers.offers.gates import audience, budget, caps, context, gaps, moment, rhythm, standing, words
 from geo_offers.offers.gates.rule import GateRule
 
 __all__ = ["GATES", "GateRule"]
@@ -25,6 +25,7 @@ GATES: Final = (
     GateRule("embargo", Reason.SCHEDULE, context.embargo),
     GateRule("stale", Reason.STALE, standing.stale),
     GateRule("user_inside", Reason.USER_INSIDE, standing.user_inside),
+    GateRule("audience", Reason.AUDIENCE, audience.audience),
     GateRule("words", Reason.AUDIENCE, words.words),
     GateRule("muted", Reason.MUTED, rhythm.muted),
     GateRule("quiet_hours", Reason.QUIET_HOURS, rhythm.quiet_hours, personal=True),

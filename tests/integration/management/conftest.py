@@ -21,6 +21,7 @@ from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
+from geo_offers.storage.audience import PostgresSegments
 from geo_offers.storage.breakers import PostgresBreakers
 from geo_offers.storage.campaigns import PostgresCampaigns
 from geo_offers.storage.decisions import PostgresDecisionLog
@@ -212,6 +213,9 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         offers=nothing,
         workspaces=PostgresWorkspaces(pool),
         stores=PostgresStores(pool),
+        segments=PostgresSegments(pool),
+        profiles=nothing,
+        log_ins=nothing,
         geofences=stored,
         fence_memory=fence_memory,
         private_places=private_places,

@@ -47,6 +47,20 @@ async def test_a_new_workspace_has_the_defaults(site):
         "back_off": {"after": 3, "most": 8},
         "breaker": {"per_1000": 100, "least": 200},
         "embargo": {"days": [], "events": []},
+        "audience": {
+            "attributes": {},
+            "stages": {
+                "lead": {"op": "answered", "is": "ge", "value": 1},
+                "customer": {"op": "attribute", "name": "purchases", "is": "ge", "value": 1},
+                "ambassador": {
+                    "op": "all",
+                    "of": [
+                        {"op": "attribute", "name": "purchases", "is": "ge", "value": 1},
+                        {"op": "attribute", "name": "referrals", "is": "ge", "value": 1},
+                    ],
+                },
+            },
+        },
     }
 
 

@@ -29,6 +29,7 @@ CAMPAIGN = {
     "schedule": {"from": "2026-01-01T00:00:00Z", "until": "2096-01-01T00:00:00Z"},
     "caps": [{"limit": 3, "window": {"n": 1, "unit": "day"}}],
     "data": {"sku": "7"},
+    "holdout": 0,
 }
 
 
@@ -145,6 +146,30 @@ def spoken(api, served):
     return call
 
 
+async def test_what_is_answered_of_profiles_segments_and_log_ins_is_as_the_document_says(api, spoken):
+    attributes = {"shoe_size": {"type": "number"}, "member": {"type": "flag", "by": "server"}}
+    await spoken("PATCH", "/v1/workspace", "owner", {"audience": {"attributes": attributes}})
+    big = {"op": "attribute", "name": "shoe_size", "is": "ge", "value": 43}
+    often = {"op": "visits", "counter": "count", "is": "ge", "value": 3, "at": "here"}
+    rule = {"op": "all", "of": [big, {"op": "not", "of": {"op": "any", "of": [often, {"op": "locale", "in": ["de"]}]}}]}
+    for _ in range(2):
+        await spoken("PUT", "/v1/segments/big", "editor", {"name": "Big feet", "rule": rule})
+    await spoken("GET", "/v1/segments/big", "viewer")
+    await spoken("GET", "/v1/segments", "viewer")
+    audience = {"segments": ["big"], "rule": {"op": "segment", "id": "big"}, "stages": ["lead"]}
+    made = await spoken("POST", "/v1/campaigns", "owner", CAMPAIGN | {"audience": audience, "ask": "shoe_size"})
+    await spoken("POST", f"/v1/campaigns/{made['id']}/end", "owner")
+    await spoken("DELETE", "/v1/segments/big", "editor")
+    consents = {"locate": "v1", "offers": "v1", "profile": "v1"}
+    phone = api.as_phone(await spoken("POST", "/v1/devices", "app", {"platform": "ios", "consents": consents}))
+    given = {"attributes": {"shoe_size": 42}, "refused": ["member"], "locale": "de", "time_zone": "Asia/Tokyo"}
+    await spoken("PATCH", "/v1/me/profile", phone.token, given)
+    await spoken("GET", "/v1/me/profile", phone.token)
+    told = await spoken("POST", "/v1/me/user", phone.token, {"user": "ann"})
+    await spoken("GET", "/v1/me/export", told["access_token"])
+    await spoken("PATCH", "/v1/users/ann/profile", "server", {"attributes": {"member": True, "shoe_size": None}})
+
+
 async def test_what_is_answered_on_the_way_from_a_key_to_an_offer_is_as_the_document_says(api, spoken):
     await spoken("PUT", "/v1/geofences/stores/main", "owner", POINT)
     await spoken("PUT", "/v1/geofences/stores/main", "owner", POINT)
@@ -152,7 +177,7 @@ async def test_what_is_answered_on_the_way_from_a_key_to_an_offer_is_as_the_docu
     await spoken("GET", "/v1/geofences?set=stores&bbox=8,53,9,54", "viewer")
     await spoken("PUT", "/v1/stores/s1", "owner", {"name": "Main Street", "time_zone": "Europe/Berlin"})
     await spoken("GET", "/v1/stores", "viewer")
-    await spoken("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0})
+    await spoken("PATCH", "/v1/workspace", "owner", {"place_gap_s": 0, "store_gap_s": 0, "holdout": 0})
     await spoken("GET", "/v1/workspace", "viewer")
     for name, event in EVENTS.items():
         await spoken("PUT", f"/v1/events/{name}", "owner", {"kind": name, "name": name} | event)

@@ -1,0 +1,117 @@
+"""A person's profile: read and changed under the person's lock, with the stage of their journey beside it."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from geo_offers import wire
+from geo_offers.clock import now_us
+from geo_offers.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from geo_offers.instants import from_us, to_us
+from geo_offers.people import profile
+from geo_offers.people.journey import Journey
+from geo_offers.pipeline.callers import Caller
+from geo_offers.storage import rows
+from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.queries import sql
+
+
+class PostgresProfiles:
+    """`pipeline.profiles.Profiles`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self, caller: Caller) -> wire.Profile:
+        if caller.confined_to is not None:
+            raise Forbidden("a device without proof of its person does not read their profile", "user_proof")
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            row = await connection.fetchrow(sql("profile_read"), caller.user)
+            if row is None:
+                raise Unauthenticated("this person's data was erased; enrol again")
+            return told(row)
+
+    async def patch(self, caller: Caller, user: UUID, patch: wire.ProfilePatch) -> wire.Profile:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            row = await connection.fetchrow(sql("profile_lock"), user)
+            if row is None:
+                raise NotFound("this person is not here any more")
+            journey = await read_journey(connection, caller.workspace)
+            faults = profile.faults(patch, journey.attributes, by_person=caller.kind == "device")
+            if faults:
+                raise Invalid(faults[0].detail, faults[:20])
+            held = rows.account(row, rows.consents(row["consents"], user)).attributes
+            if patch.attributes and held is None:
+                raise Forbidden("a profile is kept only of an adult who consents to `profile`", "consent_required")
+            gone = {name for name, value in patch.attributes.items() if value is not None}
+            refused = sorted({*row["refused"], *patch.refused} - gone)
+            dropped = dict.fromkeys(patch.refused)  # what is refused is not kept either
+            values = None if held is None else profile.changed(held, {**patch.attributes, **dropped})
+            await put(connection, row, journey, values, refused)
+            if patch.locale is not msgspec.UNSET or patch.time_zone is not msgspec.UNSET:
+                await connection.execute(sql("profile_speak"), user, patch.locale or None, patch.time_zone or None)
+            answer = told(await connection.fetchrow(sql("profile_read"), user))
+        return answer if caller.kind == "server" or caller.confined_to is None else _own(answer, patch)
+
+    async def named(self, workspace: UUID, user: str) -> UUID:
+        async with transaction(self._pool, [workspace]) as connection:
+            found: UUID | None = await connection.fetchval(sql("user_named"), workspace, user, _id(user))
+        if found is None:
+            raise NotFound("there is no such user")
+        return found
+
+
+async def read_journey(connection: Connection, workspace: UUID) -> Journey:
+    row = await connection.fetchrow(sql("workspace_read"), workspace)
+    if row is None:
+        raise NotFound("this workspace is gone")
+    return Journey(rows.settings(row["settings"], workspace).audience)
+
+
+async def put(
+    connection: Connection, row: Any, journey: Journey, values: dict[str, wire.Value] | None, refused: list[str]
+) -> None:
+    """Write a locked person's profile with the stage that follows from it; None: no profile is kept of them."""
+    column = None
+    if values is not None:
+        kept = profile.known(values, journey.attributes)
+        standing = journey.standing(kept, named=row["named"], created_us=to_us(row["created_at"]))
+        before = rows.profile(row["profile"], row["id"])
+        same = before is not None and before.stage == standing.stage and before.since is not None
+        since = before.since if same and before is not None and before.since else from_us(now_us())
+        column = rows.profile_column(kept, standing.stage, standing.reason, since)
+    await connection.execute(sql("profile_put"), row["id"], column, refused)
+
+
+async def restage(connection: Connection, workspace: UUID, user: UUID) -> None:
+    """Write a locked person's stage anew, or wipe their profile, as their consents and age now say."""
+    row = await connection.fetchrow(sql("profile_lock"), user)
+    assert row is not None  # whoever calls has locked it
+    held = rows.account(row, rows.consents(row["consents"], user)).attributes
+    values = None if held is None else dict(held)
+    await put(connection, row, await read_journey(connection, workspace), values, list(row["refused"]))
+
+
+def told(row: Any) -> wire.Profile:
+    """As the person may see it."""
+    allowed = rows.account(row, rows.consents(row["consents"], row["id"])).attributes is not None
+    held = rows.profile(row["profile"], row["id"]) if allowed else None
+    known = {} if held is None else msgspec.structs.asdict(held)
+    return wire.Profile(refused=list(row["refused"]), locale=row["locale"], time_zone=row["time_zone"], **known)
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _own(answer: wire.Profile, patch: wire.ProfilePatch) -> wire.Profile:
+    return wire.Profile(
+        attributes={name: value for name, value in answer.attributes.items() if name in patch.attributes},
+        refused=[name for name in answer.refused if name in patch.refused],
+        locale=answer.locale,
+        time_zone=answer.time_zone,
+    )
