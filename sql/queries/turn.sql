@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (
     WHERE x.user_id = t.id AND x.at > t.since AND x.state < 2 ORDER BY x.at DESC LIMIT 20000) r;
 
 -- name: turn_budgets
--- The function of migration 0005. $1 workspaces, $2 owners, $3 days.
+-- The function of migration 0009. $1 workspaces, $2 owners, $3 days.
 SELECT of_workspace, of_owner, on_day, total, today FROM turn_budgets($1::uuid[], $2::text[], $3::date[]);
 
 -- name: turn_known_visits
