@@ -28,7 +28,7 @@ from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import SPAN_US, Stays
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
-from geo_offers.pipeline.audience import facts
+from geo_offers.pipeline.audience import facts, words
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
@@ -198,6 +198,7 @@ class DecisionTurn:
                 rhythm=user.rhythm,
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
+                words=words(policies.needs, user.account),
                 interactions=user.interactions,
                 facts=facts(policies.needs, policies.journey, user.account, device.platform, self._stays(user, read)),
             ),

@@ -66,14 +66,25 @@ class PostgresSegments:
             await connection.execute(sql("workspace_catalog_raise"), workspace)
 
     async def check(self, workspace: UUID, body: wire.CampaignBody) -> None:
-        if body.audience is None and body.ask is None:
+        spoken = {name: field.attribute for name, field in body.fields.items() if field.attribute is not None}
+        if body.audience is None and body.ask is None and not spoken:
             return
         async with transaction(self._pool, [workspace]) as connection:
             row = await connection.fetchrow(sql("workspace_read"), workspace)
             if row is None:
                 raise NotFound("this workspace is gone")
             audiences = await read_audiences(connection, workspace, rows.settings(row["settings"], workspace))
-        _refuse(audience.faults(body.audience or wire.Audience(), body.ask, audiences))
+        _refuse(audience.faults(body.audience or wire.Audience(), body.ask, audiences) + _spoken(spoken, audiences))
+
+
+def _spoken(attributes: Mapping[str, str], audiences: Audiences) -> tuple[Fault, ...]:
+    """What texts would say of people that the workspace has not declared."""
+    detail = "The workspace declares no such attribute; declare it in its `audience` first."
+    return tuple(
+        Fault(f"/fields/{name}/attribute", "unknown", detail)
+        for name, attribute in attributes.items()
+        if attribute not in audiences.journey.attributes
+    )
 
 
 async def read_audiences(connection: Connection, workspace: UUID, settings: wire.Workspace) -> Audiences:

@@ -318,3 +318,26 @@ async def test_an_offer_asks_for_one_attribute_until_it_is_given_or_refused(api)
     nobody = await api.buyer()
     (offer,) = await arrive(nobody)
     assert offer["data"] == {"sku": "7"}
+
+
+async def test_a_text_says_an_attribute_of_who_has_it_and_its_fallback_of_who_has_not(api):
+    await declare(api)
+    city = {"type": "text", "from": "profile", "attribute": "city", "fallback": {"en": "you"}}
+    await api.shop(fields={"city": city}, texts={"en": {"title": "Warm rolls", "body": "Hello {city}"}})
+    known, other = await api.buyer(consents=ALL), await api.buyer()
+    await known.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
+    said = [(await phone.at(SHOP)).body["offers"][0]["body"] for phone in (known, other)]
+    assert said == ["Hello Emden", "Hello you"]
+
+
+async def test_a_text_says_only_attributes_that_are_declared(api):
+    await declare(api)
+    wrong = {"shoe": {"type": "text", "from": "profile", "attribute": "shoe", "fallback": {"en": "you"}}}
+    body = {
+        "name": "Rolls",
+        "objective": "visit",
+        "trigger": {"on": "enter", "fences": {"set": "stores"}},
+        "texts": {"en": {"title": "Warm rolls", "body": "Hello {shoe}"}},
+    }
+    answer = await api.call("POST", "/v1/campaigns", "editor", body | {"fields": wrong})
+    assert (answer.status, answer.pointers) == (422, ["/fields/shoe/attribute"])
