@@ -167,10 +167,10 @@ async def test_nothing_but_news_is_approved(site):
 async def test_numbers_count_in_the_order_in_which_they_were_measured(site):
     await site.call("PUT", "/v1/events/rain", rain())
 
-    async def feed(value, **ahead):
-        answer = await site.call(
-            "POST", "/v1/events/rain/value", {"value": value, "at": instant(**ahead)}, who="server"
-        )
+    at = {minute: instant(minutes=minute) for minute in range(-9, -5)}
+
+    async def feed(value, minutes):
+        answer = await site.call("POST", "/v1/events/rain/value", {"value": value, "at": at[minutes]}, who="server")
         assert answer.status == 200, answer.body
         return answer.body["value"], answer.body["on"]
 
