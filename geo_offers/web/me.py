@@ -13,6 +13,7 @@ from geo_offers.people.consent import BY_SIGNAL
 from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller, Kind
 from geo_offers.pipeline.consents import of_change, refuse_instants
+from geo_offers.pipeline.nearby import nearby
 from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
@@ -73,6 +74,10 @@ async def change_rhythm(services: Services, caller: Caller, rhythm: wire.Rhythm)
 
 async def inbox(services: Services, given: Given) -> Reply:
     return Reply(await services.offers.inbox(given.caller, given.query.cursor, given.query.limit))
+
+
+async def ask_nearby(services: Services, given: Given) -> Reply:
+    return Reply(await nearby(services.looks, services.catalog, given.caller, given.body))
 
 
 async def offer_event(services: Services, given: Given) -> Reply:
@@ -154,6 +159,17 @@ CALLS = (
         tag="me",
     ),
     Call("GET", "/v1/me/offers", "Inbox, newest first", inbox, _DEVICE, wire.OfferPage, query=wire.ListQuery, tag="me"),
+    Call(
+        "POST",
+        "/v1/me/nearby",
+        "What this person may have here now, because they ask",
+        ask_nearby,
+        _DEVICE,
+        wire.Nearby,
+        body=wire.NearbyAsked,
+        changes=False,
+        tag="me",
+    ),
     Call(
         "POST",
         "/v1/me/offers/{id}/events",
