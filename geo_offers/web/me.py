@@ -8,8 +8,7 @@ import msgspec
 import structlog
 
 from geo_offers import wire
-from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, NotFound
-from geo_offers.people.consent import BY_SIGNAL
+from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller, Kind
 from geo_offers.pipeline.consents import of_change, refuse_instants
@@ -39,10 +38,7 @@ async def set_consent(services: Services, given: Given) -> Reply:
         )
     refuse_unsafe(given.body)
     refuse_instants([of_change(purpose, given.body)])
-    if given.body.granted and purpose in BY_SIGNAL and signals.refuses(given.headers):
-        raise Forbidden(
-            f"this call says {signals.HEADER}: 1, which refuses {purpose}; grant it by a call without", "gpc"
-        )
+    signals.refuse_grant(given.headers, [purpose] if given.body.granted else ())
     return Reply(
         await people.change_consent(
             services.people,
