@@ -44,6 +44,7 @@ from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
 from geo_offers.storage.login import PostgresLogIns
+from geo_offers.storage.nearby import PostgresLooks
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.people import PostgresOffers, PostgresPeople
 from geo_offers.storage.pool import Pool, open_pool, transaction
@@ -199,6 +200,7 @@ class _Parts:
             streams=self.streams,
             people=PostgresPeople(pool),
             offers=PostgresOffers(pool),
+            looks=PostgresLooks(pool),
             workspaces=PostgresWorkspaces(pool),
             stores=PostgresStores(pool),
             segments=PostgresSegments(pool),

@@ -20,6 +20,8 @@ _MODULES: Final = {
     "replay": "replaying",
     "keys": "keys",
     "migrate": "migrating",
+    "pause": "switching",
+    "resume": "switching",
     "doctor": "doctor",
 }
 
@@ -28,8 +30,9 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The grammar of the wanted command, or of all: loading one takes a third of the time of loading all."""
     root = argparse.ArgumentParser(prog="geo-offers", description="Real-time proximity offers.")
     commands = root.add_subparsers(required=True, metavar="COMMAND")
-    for name in [wanted] if wanted in _MODULES else _MODULES:
-        import_module(f"geo_offers.cli.{_MODULES[name]}").add(commands)
+    modules = [_MODULES[wanted]] if wanted in _MODULES else dict.fromkeys(_MODULES.values())
+    for module in modules:
+        import_module(f"geo_offers.cli.{module}").add(commands)
     for command in commands.choices.values():
         command.set_defaults(command=command)
     return root

@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
 
 
 @asynccontextmanager
-async def _pool(settings: Settings) -> AsyncIterator[Pool]:
+async def opened(settings: Settings) -> AsyncIterator[Pool]:
     """A connection to the server that runs, or to one of ours that is started for this."""
     if settings.database_url is not None:
         async with open_pool(settings.database_url, size=2) as pool:
@@ -69,7 +69,7 @@ async def run_create(given: argparse.Namespace, settings: Settings) -> int:
         print(f"geo-offers keys create: {wrong}", file=sys.stderr)
         return 2
     role: Role | None = (given.role or "editor") if given.kind == "manager" else None
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         print(await keys.create_key(pool, given.workspace, given.kind, role, replay=given.replay))
     return 0
 
@@ -83,7 +83,7 @@ def _wrong(given: argparse.Namespace) -> str | None:
 
 
 async def run_list(given: argparse.Namespace, settings: Settings) -> int:
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         lines = await keys.list_keys(pool, given.workspace)
     for line in lines:
         print(line)
@@ -93,7 +93,7 @@ async def run_list(given: argparse.Namespace, settings: Settings) -> int:
 
 
 async def run_revoke(given: argparse.Namespace, settings: Settings) -> int:
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         ident = _id(given.key)
         if not await keys.revoke_key(pool, given.workspace, ident):
             raise NotFound(f"workspace {given.workspace!r} has no good key {ident!r}")
@@ -109,18 +109,18 @@ def _id(key: str) -> str:
 
 
 async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         await keys.PostgresServiceKeys(pool).rotate()
     return 0
 
 
 async def run_proof(given: argparse.Namespace, settings: Settings) -> int:
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         print(await keys.proof_secret(pool, given.workspace))
     return 0
 
 
 async def run_signing(given: argparse.Namespace, settings: Settings) -> int:
-    async with _pool(settings) as pool:
+    async with opened(settings) as pool:
         print(await keys.signing_secret(pool, given.workspace))
     return 0

@@ -117,6 +117,11 @@ class Device:
         async with self._sending:
             return await batches.send(self._caller, self._tokens, pings, wish)
 
+    async def nearby(self, lat: float, lon: float, accuracy_m: float = 0.0) -> list[wire.NearbyOffer]:
+        """Ask what the person may have here now, the nearest first; the position is kept nowhere."""
+        asked = wire.NearbyAsked(lat=lat, lon=lon, accuracy_m=accuracy_m)
+        return (await self._ask("POST", path("me", "nearby"), wire.Nearby, asked)).items
+
     async def inbox(self) -> list[wire.Offer]:
         """List the person's offers: silent copies of what was decided for them."""
         offers: list[wire.Offer] = []

@@ -38,6 +38,13 @@ class Manager:
     async def store(self, store: str) -> wire.Store:
         return await self._ask("GET", path("stores", store), wire.Store)
 
+    async def pause_store(self, store: str) -> wire.Store:
+        """Offer nothing there until `resume_store`; what is queued is not sent."""
+        return await self._ask("POST", path("stores", store, "pause"), wire.Store)
+
+    async def resume_store(self, store: str) -> wire.Store:
+        return await self._ask("POST", path("stores", store, "resume"), wire.Store)
+
     async def delete_store(self, store: str) -> None:
         await self._delete(path("stores", store))
 

@@ -138,9 +138,10 @@ class Concerned:
         """Whether `candidates` of the same campaigns would find one."""
         if transition.visit is None:
             return False
-        return any(self._on(trigger, fence) for trigger in transition.triggers)
+        return any(self.on(trigger, fence) for trigger in transition.triggers)
 
-    def _on(self, trigger: TransitionType, fence: Geofence) -> bool:
+    def on(self, trigger: TransitionType, fence: Geofence) -> bool:
+        """Whether any of the campaigns answers this trigger there."""
         if trigger in self.sets and split_fence_id(fence.id)[0] in self.sets[trigger]:
             return True
         if trigger not in self.ids:

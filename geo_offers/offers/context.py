@@ -14,16 +14,17 @@ for it and whoever keeps out of it.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from geo_offers.instants import to_us
 from geo_offers.offers.calendars import Calendar, PublicHolidays, Series
 from geo_offers.offers.hours import Opening, Told, opening
-from geo_offers.people.wall import DAY_US, first_instant_us, wall
+from geo_offers.people.wall import DAY_US, HOUR_US, first_instant_us, wall
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.geometry import Geometry
 from geo_offers.places.meeting import meet
@@ -167,6 +168,17 @@ class Embargo:
 
     days: frozenset[date] = frozenset()
     events: tuple[str, ...] = ()
+
+
+def touched(days: Iterable[date], from_us: int, until_us: int) -> bool:
+    """Whether it is one of these days, anywhere on Earth, at an instant from the first to the last of these."""
+    return any(from_us < end_us and start_us < until_us for start_us, end_us in map(_anywhere, days))
+
+
+def _anywhere(day: date) -> tuple[int, int]:
+    """From where the day comes first, 14 hours before UTC, to where it is over last, 12 hours after."""
+    midnight_us = to_us(datetime.combine(day, time.min, UTC))
+    return midnight_us - 14 * HOUR_US, midnight_us + DAY_US + 12 * HOUR_US
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,11 @@ def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
         del drawn[SCORED:]
     if counted > 1:
         drawn.sort(key=itemgetter(0))
-    return [Candidate(campaign, arrival, _wanted(campaign, arrival)) for _, campaign, arrival in drawn], counted
+    return [Candidate(campaign, arrival, wanted(campaign, arrival)) for _, campaign, arrival in drawn], counted
 
 
-def _wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
+def wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
+    """Name what caps, gaps and mutes count an offer of this campaign here as."""
     tags = frozenset(arrival.fence.tags)
     own = {category for category in (campaign.category, arrival.category) if category is not None}
     return Wanted(campaign.id, store_key(arrival.fence), tags, tags | own if own else tags)

@@ -45,8 +45,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class WorkspacePolicy:
-    """The workspace's own rules; they can only make a person's stricter. killed: everything of it is switched off.
+    """The workspace's own rules; they can only make a person's stricter.
 
+    killed: everything of it is switched off; killed_all: everything of the installation, whoever's it is.
+    paused_stores: by the name that gaps and caps count by.
     holdout: the share of its people who get no offer at all, so that the others' can be measured against them.
     """
 
@@ -56,6 +58,8 @@ class WorkspacePolicy:
     store_gap_s: float = 86_400
     quiet: tuple[QuietRule, ...] = ()
     killed: bool = False
+    killed_all: bool = False
+    paused_stores: frozenset[str] = frozenset()
     caps: tuple[CapRule, ...] = ()
     holdout: float = 0.0
     weights: Weights = EVEN

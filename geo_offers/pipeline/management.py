@@ -51,15 +51,19 @@ class Workspaces(Protocol):
 
 
 class Stores(Protocol):
-    async def put(self, workspace: UUID, store: str, body: wire.StoreBody) -> bool:
-        """True where the store is new. Conflict past the workspace's bound."""
+    async def put(self, caller: Caller, store: str, body: wire.StoreBody) -> tuple[wire.Store, bool]:
+        """The store, and whether it is new. Conflict past the workspace's bound."""
+        ...
+
+    async def pause(self, caller: Caller, store: str, *, paused: bool) -> wire.Store:
+        """Offers nothing there, or does again, from the next decision and the next send on."""
         ...
 
     async def get(self, workspace: UUID, store: str) -> wire.Store: ...
 
     async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.StorePage: ...
 
-    async def delete(self, workspace: UUID, store: str) -> None: ...
+    async def delete(self, caller: Caller, store: str) -> None: ...
 
 
 class Segments(Protocol):

@@ -11,7 +11,7 @@ it: the person in control comes first, and what may be withdrawn had to be grant
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import structlog
@@ -23,6 +23,9 @@ from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.rates import Buckets
 from geo_offers.pipeline.streams import DeviceStreams
+
+Surface = Literal["device", "page"]
+"""Where somebody says what they agree to, as the ledger has it: in the app, or on the preference page."""
 
 UNDER_WAY_S: Final = 5.0
 STOPS_SENDS: Final = frozenset[wire.PurposeName]({"locate", "offers"})
@@ -99,7 +102,7 @@ class People(Protocol):
     async def consents(self, caller: Caller) -> Sequence[wire.ConsentState]: ...
 
     async def set_consent(
-        self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange
+        self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange, surface: Surface
     ) -> wire.ConsentState:
         """Ledger, user row, cancelled sends and wiped state in one transaction.
 
@@ -223,6 +226,7 @@ async def change_consent(
     caller: Caller,
     purpose: wire.PurposeName,
     change: wire.ConsentChange,
+    surface: Surface = "device",
 ) -> wire.ConsentState:
     """In force before it returns: queued sends are cancelled, one under way is waited for (at most 5 s).
 
@@ -234,7 +238,7 @@ async def change_consent(
     stops_sends = not change.granted and purpose in STOPS_SENDS
     async with engine.exclusive(caller.user):
         try:
-            state = await people.set_consent(caller, purpose, change)
+            state = await people.set_consent(caller, purpose, change, surface)
         finally:
             if stops_sends:
                 streams.clear(caller.user)

@@ -42,8 +42,8 @@ class Standing:
     categories: AbstractSet[str]
     campaign_state: str | None  # absent: the campaign is gone
     fence_live: bool  # it is there and active
-    tripped: bool  # the breaker of its store or fence is open
-    paused: bool
+    tripped: bool  # the breaker of its store or fence is open, or the store is paused
+    paused: bool  # its workspace is, or the whole installation
     visit_known: bool
     left_us: int | None
     silenced: bool = False  # by hours, events, an embargo or a purchase

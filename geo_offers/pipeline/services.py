@@ -21,6 +21,7 @@ from geo_offers.pipeline.management import (
     Stores,
     Workspaces,
 )
+from geo_offers.pipeline.nearby import Looks
 from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.private import PrivateMemory, PrivatePlaces
 from geo_offers.pipeline.profiles import Profiles
@@ -41,6 +42,7 @@ class Services:
     streams: DeviceStreams
     people: People
     offers: Offers
+    looks: Looks
     workspaces: Workspaces
     stores: Stores
     segments: Segments

@@ -4,20 +4,31 @@ Any call of a device may carry it, pings too. It is taken once in a person's lif
 device, so that nothing is asked of the database again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import UUID
 
+from geo_offers.errors import Forbidden
+from geo_offers.people.consent import BY_SIGNAL
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.people import People
 
 HEADER: Final = "Sec-GPC"
+CODE: Final = "gpc"
 REMEMBERED: Final = 100_000
 
 
 def refuses(headers: Mapping[str, str]) -> bool:
     return headers.get(HEADER) == "1"
+
+
+def refuse_grant(headers: Mapping[str, str], purposes: Iterable[str]) -> None:
+    """Forbidden where what the call would grant is refused by the call itself."""
+    refused = [purpose for purpose in purposes if purpose in BY_SIGNAL]
+    if refused and refuses(headers):
+        told = " and ".join(refused)
+        raise Forbidden(f"this call says {HEADER}: 1, which refuses {told}; grant it by a call without", CODE)
 
 
 class Signals:

@@ -1,6 +1,7 @@
 """Campaigns: the JSON that was put, its version, and the state that its moves have led to."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import date, datetime
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -11,15 +12,17 @@ from geo_offers import clock, wire
 from geo_offers.errors import Conflict, Invalid, NotFound
 from geo_offers.instants import EPOCH
 from geo_offers.offers import risk
-from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.offers.campaigns import Campaign, CampaignState
+from geo_offers.offers.context import News, touched
 from geo_offers.people.audience import NO_AUDIENCES, Audiences
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
 from geo_offers.storage import breakers, cursors, rows
+from geo_offers.storage.events import read_events
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog
+from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog, read_rules
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 _assessment = msgspec.json.Decoder(wire.Assessment)
@@ -134,14 +137,19 @@ async def _assess(connection: Connection, caller: Caller, held: Any) -> wire.Ass
     """Weigh a campaign as it stands, for the key that hands it in."""
     campaign = _campaign(NO_AUDIENCES, held)
     others = await read_campaigns(connection, caller.workspace, NO_AUDIENCES)
-    body = _body.decode(held["body"])
+    body, rules = _body.decode(held["body"]), await read_rules(connection, caller.workspace)
     found = risk.assess(
         risk.Facts(
             by_owner=caller.may("owner"),
             special=body.special,
+            news=await _follows_news(connection, caller.workspace, campaign),
+            sensitive_place=await connection.fetchval(
+                sql("campaign_sensitive"), caller.workspace, *_selected(campaign)
+            ),
+            sensitive_date=_meets_embargo(campaign, rules.embargo.days, clock.now_us()),
             discount_percent=body.stakes.discount_percent,
             liability=body.stakes.liability,
-            reach=await _reach(connection, caller.workspace, campaign.fences),
+            reach=await _reach(connection, caller.workspace, campaign),
             overlaps=sum(campaign.fences.meets(other.fences) for other in others if other.id != campaign.id),
             author_days=await connection.fetchval(sql("key_age"), caller.workspace, caller.id),
         )
@@ -149,11 +157,35 @@ async def _assess(connection: Connection, caller: Caller, held: Any) -> wire.Ass
     return wire.Assessment(risk=found.score, reasons=list(found.reasons), approvers=found.approvers)
 
 
-async def _reach(connection: Connection, workspace: UUID, fences: FenceSelector) -> int:
-    if fences.ids:
-        return len(fences.ids)
-    tags = [msgspec.json.encode(tag).decode() for tag in fences.tags] or None
-    count: int = await connection.fetchval(sql("campaign_reach"), workspace, fences.set, tags, risk.WIDE_REACH)
+async def _follows_news(connection: Connection, workspace: UUID, campaign: Campaign) -> bool:
+    if not campaign.when.events:
+        return False
+    events, _ = await read_events(connection, workspace)
+    return any(isinstance(events.get(name), News) for name in campaign.when.events)
+
+
+def _meets_embargo(campaign: Campaign, days: Iterable[date], now_us: int) -> bool:
+    """Whether its schedule, from now on, touches a day that the workspace keeps free.
+
+    One without an end is not made for any day: the embargo alone sees to it.
+    """
+    if campaign.until_us is None:
+        return False
+    return touched(days, max(now_us, campaign.from_us or now_us), campaign.until_us)
+
+
+def _selected(campaign: Campaign) -> tuple[str | None, list[str] | None, list[str] | None]:
+    """Set, tags as they stand in a feature's bytes, and ids; None for the two that the campaign does not select by."""
+    fences = campaign.fences
+    tags = [msgspec.json.encode(tag).decode() for tag in fences.tags]
+    return fences.set, tags or None, list(fences.ids) or None
+
+
+async def _reach(connection: Connection, workspace: UUID, campaign: Campaign) -> int:
+    if campaign.fences.ids:
+        return len(campaign.fences.ids)
+    set_id, tags, _ = _selected(campaign)
+    count: int = await connection.fetchval(sql("campaign_reach"), workspace, set_id, tags, risk.WIDE_REACH)
     return count
 
 

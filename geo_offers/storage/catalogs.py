@@ -70,10 +70,14 @@ async def read_policies(connection: Connection, workspace: UUID) -> Policies:
         raise NotFound("this workspace is gone")
     audiences = await read_audiences(connection, workspace, rows.settings(row["settings"], workspace))
     campaigns = await read_campaigns(connection, workspace, audiences)
-    stores = rows.each_readable("store", await connection.fetch(sql("stores_all"), workspace), _store)
+    told = await connection.fetch(sql("stores_all"), workspace)
+    stores = rows.each_readable("store", told, _store)
     events, areas = await read_events(connection, workspace)
     policy = replace(
-        rows.policy(row["name"], row["settings"], workspace), tripped=await read_tripped(connection, workspace)
+        rows.policy(row["name"], row["settings"], workspace),
+        killed_all=row["all_paused"],
+        paused_stores=frozenset(store["id"] for store in told if store["paused"]),
+        tripped=await read_tripped(connection, workspace),
     )
     named = _named(campaigns)
     embargo = rows.settings(row["settings"], workspace).embargo

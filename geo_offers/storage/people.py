@@ -15,7 +15,7 @@ from geo_offers.people.backoff import became
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
-from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, Standing
+from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, Standing, Surface
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -49,7 +49,7 @@ class PostgresPeople:
             return rows.consent_states(rows.consents((await _user(connection, caller, "user_read"))["consents"]))
 
     async def set_consent(
-        self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange
+        self, caller: Caller, purpose: wire.PurposeName, change: wire.ConsentChange, surface: Surface
     ) -> wire.ConsentState:
         """A repeat of what is in force already answers the same and adds no row."""
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -63,7 +63,7 @@ class PostgresPeople:
                 refuse_unknown([of_change(purpose, change)], settings.consent_texts)
                 consents.refuse_age(user["age"], [asked])
             shown = ledger.shown(change)
-            said = ledger.Said(user["id"], asked, change.granted, change.text_version, "device", now_us(), shown)
+            said = ledger.Said(user["id"], asked, change.granted, change.text_version, surface, now_us(), shown)
             because = f"consent for {asked} withdrawn"
             now = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
             if change.granted and asked is Purpose.PROFILE:

@@ -93,7 +93,7 @@ class PostgresTurn:
 
     def people(self, users: Collection[UUID]) -> Mapping[UUID, LockedUser]:
         wanted = set(users)
-        return {row["id"]: _locked(row) for row in self._locked if row["id"] in wanted}
+        return {row["id"]: locked_user(row) for row in self._locked if row["id"] in wanted}
 
     async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
         found = await self._connection.fetch(sql("turn_catalog"), list(workspaces))
@@ -153,11 +153,7 @@ class PostgresTurn:
         return await numbers_of(self._connection, wanted)
 
     async def stays(self, since_us: Mapping[UUID, int], visits: Collection[UUID]) -> Mapping[UUID, Sequence[Stays]]:
-        since = [from_us(instant) for instant in since_us.values()]
-        found: dict[UUID, list[Stays]] = {user: [] for user in since_us}
-        for row in await self._connection.fetch(sql("turn_stays"), list(since_us), since, list(visits)):
-            found[row["id"]].append(Stays(row["fence"], row["count"], to_us(row["last"]), row["dwelt"] or ()))
-        return found
+        return await stays_of(self._connection, since_us, visits)
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
         """Three statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
@@ -220,6 +216,16 @@ class PostgresTurn:
                 _array([ghost.visit for _, ghost in ghosts]),
                 _array([ghost.special for _, ghost in ghosts]),
             )
+
+
+async def stays_of(
+    connection: Connection, since_us: Mapping[UUID, int], visits: Collection[UUID]
+) -> Mapping[UUID, Sequence[Stays]]:
+    since = [from_us(instant) for instant in since_us.values()]
+    found: dict[UUID, list[Stays]] = {user: [] for user in since_us}
+    for row in await connection.fetch(sql("turn_stays"), list(since_us), since, list(visits)):
+        found[row["id"]].append(Stays(row["fence"], row["count"], to_us(row["last"]), row["dwelt"] or ()))
+    return found
 
 
 async def _write_visits(connection: Connection, lock: Sequence[str | None], writes: Writes, *, looked: bool) -> bool:
@@ -286,7 +292,7 @@ def _day(day: date | None) -> str | None:
     return None if day is None else day.isoformat()
 
 
-def _locked(row: Any) -> LockedUser:
+def locked_user(row: Any) -> LockedUser:
     """A person of whom it cannot be read what they bought or did is offered nothing."""
     rhythm, zone = rows.rhythm_in_zone(row["rhythm"], row["time_zone"], row["id"])
     interactions = rows.interactions(row["interactions"], row["id"])

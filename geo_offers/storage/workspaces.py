@@ -70,6 +70,10 @@ async def check_category(connection: Connection, workspace: UUID, category: str 
         raise Invalid(detail, (Fault("/category", "category", detail),))
 
 
+async def read_rules(connection: Connection, workspace: UUID) -> wire.Workspace:
+    return rows.settings(await connection.fetchval(sql("workspace_read_settings"), workspace), workspace)
+
+
 async def raise_catalog(connection: Connection, workspace: UUID) -> None:
     """Tell every process that decides for this workspace to read it again; with the commit of what has changed."""
     await connection.execute(sql("workspace_catalog_raise"), workspace)

@@ -62,8 +62,14 @@ class Call:
     max_body: int = SMALL_BODY
     hot: bool = False  # a ping path: no Idempotency-Key, and it looks for doubled keys itself, at a price it can pay
     keeps_answer: bool = True  # false where the answer holds secrets
+    changes: bool = True  # false of a POST that only asks: no Idempotency-Key, since nothing of it is to be kept
     elsewhere: bool = False  # the call has its body read from `Given.raw`, as it may cost much; `body` is for documents
     tag: str = ""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.method != "GET" and bool(self.who) and self.changes and not self.hot
 
 
 class NoQuery(Struct, forbid_unknown_fields=True, frozen=True):

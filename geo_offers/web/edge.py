@@ -160,7 +160,7 @@ def respond(reply: Reply) -> web.Response:
 # ------------------------------------------------------------------------------------------------ idempotency
 def _idempotency_key(call: Call, request: web.Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is None or call.hot or not call.who or call.method == "GET":
+    if key is None or not call.keyed:
         return None
     if not (0 < len(key) <= KEY_LIMIT and key.isascii() and key.isprintable()):
         raise Malformed(f"an Idempotency-Key has 1 to {KEY_LIMIT} printable ASCII characters")

@@ -8,11 +8,11 @@ import msgspec
 import structlog
 
 from geo_offers import wire
-from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, NotFound
-from geo_offers.people.consent import BY_SIGNAL
+from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller, Kind
 from geo_offers.pipeline.consents import of_change, refuse_instants
+from geo_offers.pipeline.nearby import nearby
 from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
@@ -38,10 +38,7 @@ async def set_consent(services: Services, given: Given) -> Reply:
         )
     refuse_unsafe(given.body)
     refuse_instants([of_change(purpose, given.body)])
-    if given.body.granted and purpose in BY_SIGNAL and signals.refuses(given.headers):
-        raise Forbidden(
-            f"this call says {signals.HEADER}: 1, which refuses {purpose}; grant it by a call without", "gpc"
-        )
+    signals.refuse_grant(given.headers, [purpose] if given.body.granted else ())
     return Reply(
         await people.change_consent(
             services.people,
@@ -73,6 +70,10 @@ async def change_rhythm(services: Services, caller: Caller, rhythm: wire.Rhythm)
 
 async def inbox(services: Services, given: Given) -> Reply:
     return Reply(await services.offers.inbox(given.caller, given.query.cursor, given.query.limit))
+
+
+async def ask_nearby(services: Services, given: Given) -> Reply:
+    return Reply(await nearby(services.looks, services.catalog, given.caller, given.body))
 
 
 async def offer_event(services: Services, given: Given) -> Reply:
@@ -154,6 +155,17 @@ CALLS = (
         tag="me",
     ),
     Call("GET", "/v1/me/offers", "Inbox, newest first", inbox, _DEVICE, wire.OfferPage, query=wire.ListQuery, tag="me"),
+    Call(
+        "POST",
+        "/v1/me/nearby",
+        "What this person may have here now, because they ask",
+        ask_nearby,
+        _DEVICE,
+        wire.Nearby,
+        body=wire.NearbyAsked,
+        changes=False,
+        tag="me",
+    ),
     Call(
         "POST",
         "/v1/me/offers/{id}/events",

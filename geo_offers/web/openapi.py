@@ -107,7 +107,7 @@ def _parameters(call: Call, query: dict[str, Any], components: dict[str, Any]) -
         {"name": name, "in": "query", "required": name in struct.get("required", ()), "schema": schema}
         for name, schema in struct.get("properties", {}).items()
     ]
-    if call.method != "GET" and call.who and not call.hot:
+    if call.keyed:
         found.append(
             {
                 "name": "Idempotency-Key",

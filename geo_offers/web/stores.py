@@ -3,8 +3,6 @@
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-
 from geo_offers import wire
 from geo_offers.offers import budgets
 from geo_offers.offers.hours import StoreHours
@@ -22,8 +20,8 @@ async def put_store(services: Services, given: Given) -> Reply:
         check_zone(body.time_zone, "/time_zone")
     refuse(cap_faults(body.caps) + budgets.faults(budget(body.budget), "/budget"))
     _check_hours(body)
-    created = await services.stores.put(given.caller.workspace, store, body)
-    return Reply(wire.Store(id=store, **msgspec.structs.asdict(body)), 201 if created else 200)
+    put, created = await services.stores.put(given.caller, store, body)
+    return Reply(put, 201 if created else 200)
 
 
 def _check_hours(body: wire.StoreBody) -> None:
@@ -45,9 +43,18 @@ async def list_stores(services: Services, given: Given) -> Reply:
     return Reply(await services.stores.page(given.caller.workspace, given.query.cursor, page_limit(given)))
 
 
+async def pause_store(services: Services, given: Given) -> Reply:
+    """A kill switch: the next decision is silent there, and nothing that is queued is sent."""
+    return Reply(await services.stores.pause(given.caller, path_text(given, "id"), paused=True))
+
+
+async def resume_store(services: Services, given: Given) -> Reply:
+    return Reply(await services.stores.pause(given.caller, path_text(given, "id"), paused=False))
+
+
 async def delete_store(services: Services, given: Given) -> Reply:
     """Geofences that name the store stay, and go on counting by its id."""
-    await services.stores.delete(given.caller.workspace, path_text(given, "id"))
+    await services.stores.delete(given.caller, path_text(given, "id"))
     return Reply(status=204)
 
 
@@ -70,5 +77,7 @@ CALLS: Final[tuple[Call, ...]] = (
     ),
     Call("GET", _STORE, "One store", get_store, _WHO, wire.Store, tag="stores"),
     Call("DELETE", _STORE, "Delete a store", delete_store, _WHO, status=204, role="editor", tag="stores"),
+    Call("POST", f"{_STORE}/pause", "Offer nothing there", pause_store, _WHO, wire.Store, role="editor", tag="stores"),
+    Call("POST", f"{_STORE}/resume", "Offer there again", resume_store, _WHO, wire.Store, role="editor", tag="stores"),
     Call("GET", "/v1/stores", "Stores, by id", list_stores, _WHO, wire.StorePage, query=wire.ListQuery, tag="stores"),
 )

@@ -117,9 +117,10 @@ class StoreBody(Request, frozen=True, kw_only=True):
 
 
 class Store(StoreBody, frozen=True, kw_only=True):
-    """`breaker` stands there while too many opted out: then nothing is offered here."""
+    """While it is `paused`, or too many opted out (`breaker`), nothing is offered here."""
 
     id: str
+    paused: bool = False
     breaker: Breaker | UnsetType = UNSET
 
 

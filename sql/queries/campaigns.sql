@@ -66,6 +66,16 @@ SELECT count(*) FROM (
           SELECT FROM unnest($3::text[]) t (tag) WHERE position(convert_to(t.tag, 'UTF8') IN g.feature) > 0))
     LIMIT $4) reached;
 
+-- name: campaign_sensitive
+-- $1 workspace, and one of: $2 set, $3 tags as above, $4 geofences by their names. Whether one of these lies over a private
+-- place, approved or not.
+SELECT EXISTS (
+    SELECT FROM geofence g
+    WHERE workspace = $1 AND private_places IS NOT NULL AND ($2::text IS NULL OR set_id = $2)
+      AND ($3::text[] IS NULL OR EXISTS (
+          SELECT FROM unnest($3::text[]) t (tag) WHERE position(convert_to(t.tag, 'UTF8') IN g.feature) > 0))
+      AND ($4::text[] IS NULL OR set_id || '/' || external_id = ANY ($4::text[])));
+
 -- name: key_age
 -- $1 workspace, $2 key. In days.
 SELECT extract(epoch FROM clock_timestamp() - created_at)::float8 / 86400 FROM api_key WHERE workspace = $1 AND id = $2;

@@ -32,10 +32,12 @@ SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
        o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
-       d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings, v.id IS NOT NULL AS visit_known,
+       d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings,
+       (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known,
        v.left_at, EXISTS (
            SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
              AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
+       EXISTS (SELECT FROM store s WHERE s.workspace = b.workspace AND s.id = r.store AND s.paused) AS store_paused,
        coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
        clock_timestamp() AS now
 FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)

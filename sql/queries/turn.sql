@@ -145,3 +145,17 @@ SELECT id FROM app_user WHERE id IN (SELECT user_id FROM device WHERE id = ANY (
 SELECT d.id, d.user_id, d.workspace, u.partition, d.replay, d.proven, d.token_epoch, d.presence, u.consents, u.age,
     u.rhythm
 FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id FOR SHARE OF d;
+
+-- name: nearby_person
+-- $1 user, $2 device. As `turn_lock`, without a lock: nothing is decided by it that anybody has to wait for.
+SELECT u.id, u.workspace, u.consents, u.rhythm, u.interactions, u.locale, u.time_zone, clock_timestamp() AS now, u.profile,
+    u.refused, u.age = 'adult' AS adult, u.external_id IS NOT NULL AS named, u.created_at, d.platform, w.catalog_version
+FROM app_user u JOIN device d ON d.user_id = u.id JOIN workspace w ON w.id = u.workspace
+WHERE u.id = $1 AND d.id = $2;
+
+-- name: nearby_spent
+-- $1 workspace, $2 budgets, $3 their days. What each has given, without a lock; 0 where nobody has looked at it yet.
+SELECT q.owner, coalesce(t.used, 0) AS total, coalesce(b.used, 0) AS today
+FROM unnest($2::text[], $3::date[]) q (owner, day)
+LEFT JOIN budget t ON t.workspace = $1 AND t.owner = q.owner AND t.day = '-infinity'
+LEFT JOIN budget b ON b.workspace = $1 AND b.owner = q.owner AND b.day = q.day;

@@ -1,7 +1,8 @@
 -- The table has no policy: each statement names the workspace.
 
 -- name: workspace_read
-SELECT id, name, settings, catalog_version FROM workspace WHERE id = $1;
+-- With whether the whole installation is paused.
+SELECT id, name, settings, catalog_version, (SELECT paused FROM installation) AS all_paused FROM workspace WHERE id = $1;
 
 -- name: workspace_read_settings
 SELECT settings FROM workspace WHERE id = $1;
@@ -16,6 +17,19 @@ UPDATE workspace SET settings = $2, catalog_version = catalog_version + 1 WHERE 
 -- name: workspace_catalog_raise
 -- With every change of campaigns or stores, in its transaction and after it: the row is locked for the shortest time.
 UPDATE workspace SET catalog_version = catalog_version + 1 WHERE id = $1;
+
+-- name: installation_pause
+-- $1 whether. Each send reads it; turns read it with a newer catalog.
+UPDATE installation SET paused = $1 WHERE paused <> $1 RETURNING paused;
+
+-- name: workspaces_catalog_raise
+-- In the order of ids, as nobody else locks more than one.
+WITH found AS (SELECT id FROM workspace ORDER BY id FOR NO KEY UPDATE)
+UPDATE workspace w SET catalog_version = catalog_version + 1 FROM found WHERE w.id = found.id;
+
+-- name: audit_add_all
+-- $1 workspaces, $2 caller, $3 action, $4 subject.
+INSERT INTO audit (workspace, caller, action, subject) SELECT q.id, $2, $3, $4 FROM unnest($1::uuid[]) q (id);
 
 -- name: caps_in_force
 -- $1 workspace. The most rules that can hold for one decision: the workspace's, and the most of any store and of any campaign.

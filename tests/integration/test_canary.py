@@ -87,6 +87,22 @@ async def _send_http(made, key, ears, batches):
                 ears.answer(await response.json())
 
 
+def _askings():
+    """Good and bad, of what is nearby."""
+    good = {"lat": LAT, "lon": LON}
+    bad = [{"lat": LAT + 100}, {"lon": f"{LON}"}, {"accuracy_m": -LAT}, {f"{LAT}": LON}]
+    return [json.dumps(body) for body in (good, good | {"accuracy_m": 50}, *(good | more for more in bad), [LAT])]
+
+
+async def _ask_nearby(made, token, ears):
+    """With a key each, under which an answer or a mark of what was asked might be kept."""
+    for number, body in enumerate(_askings()):
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"nearby-{number}"}
+        for path in ("/v1/me/nearby", f"/v1/me/nearby?lat={LAT}"):
+            async with made.session.post(made._url() + path, data=body, headers=headers) as response:
+                ears.answer(await response.json())
+
+
 async def _send_stream(made, token, ears, frames):
     headers = {"Authorization": f"Bearer {token}"}
     async with made.session.ws_connect(f"{made._url()}/v1/stream", headers=headers) as line:
@@ -178,6 +194,8 @@ async def test_a_position_that_goes_in_comes_out_nowhere(database, postgres_root
         await _send_http(made, phone.token, ears, _batches())
         await _send_http(made, "server", ears, _batches(other.device))
         await _send_stream(made, third.token, ears, _batches())
+        await _ask_nearby(made, phone.token, ears)
+        assert await rows.fetchval("SELECT count(*) FROM idempotency WHERE key LIKE 'nearby-%'") == 0
         await _fail_in_the_database(made, rows, late, ears)
         await _fail_in_memory(made, late, ears)
         await until(lambda: len(push.attempts) >= 3, why="the offers' sends")
@@ -187,6 +205,7 @@ async def test_a_position_that_goes_in_comes_out_nowhere(database, postgres_root
         listening.cancel()
 
         told = "\n".join(ears.heard)
+        assert "There" in told  # what is nearby was answered
         assert '"type":"enter"' in told.replace(" ", "")  # it was taken, and told about without its place
         assert "event: decision" in told
         assert ears.marks() == {}

@@ -10,7 +10,10 @@ from geo_offers.presence.states import TransitionType
 
 
 def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
-    return not snapshot.policy.killed, {"workspace": snapshot.policy.killed}
+    policy = snapshot.policy
+    if policy.killed_all:
+        return False, {"workspace": policy.killed, "all": True}
+    return not policy.killed, {"workspace": policy.killed}
 
 
 def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -26,9 +29,11 @@ def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 
 def live(snapshot: Snapshot, candidate: Candidate) -> Verdict:
-    """Live is what is approved, and has no breaker of its own, its store or its fence open."""
+    """Live is what is approved, at a store that is not paused, with no breaker of its own, its store or fence open."""
     campaign = candidate.campaign
     detail: dict[str, Any] = {"state": campaign.state, "locales": len(campaign.texts)}
+    if candidate.wanted.store in snapshot.policy.paused_stores:
+        return False, detail | {"paused": "store"}
     by = snapshot.policy.tripped.by(campaign.id, candidate.wanted.store, candidate.arrival.fence.id)
     return (campaign.live, detail) if by is None else (False, detail | {"breaker": by})
 

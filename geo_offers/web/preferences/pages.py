@@ -14,7 +14,7 @@ from babel.dates import format_datetime
 
 from geo_offers import clock, wire
 from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed, TooManyRequests, Unauthenticated
-from geo_offers.pipeline import people
+from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Standing
 from geo_offers.pipeline.services import Services
@@ -31,7 +31,7 @@ from geo_offers.web.preferences.words import LANGUAGES, sentence
 ROOT: Final = "/me"
 MOST_FIELDS: Final = 2_000
 RECENT: Final = 20
-TEXT_VERSION: Final = "preference page 1"
+TEXT_VERSION: Final = "preference page 1"  # of who names no texts of their own
 _FOLDER: Final = Path(__file__).parent
 _HEADERS: Final = {
     # The address is the secret: it must not leave with a link that is followed, nor lie in a cache.
@@ -171,18 +171,26 @@ async def _change(request: web.Request, services: Services, caller: Caller) -> w
     try:
         match given.one("do"):
             case "consents":
-                await _consent(services, caller, standing, given)
+                await _consent(request, services, caller, standing, given)
             case "mute":
                 rhythm = _muting(standing.rhythm, given)
                 await me.change_rhythm(services, caller, rhythm)
             case _:
                 await me.change_rhythm(services, caller, forms.rhythm_of(given))
     except (Invalid, Forbidden, TooManyRequests) as error:
-        faults = error.faults if isinstance(error, Invalid) else (Fault("", "refused", str(error)),)
+        faults = error.faults if isinstance(error, Invalid) else (Fault("", "refused", _refused(error, standing)),)
+        standing = await services.people.standing(caller, RECENT)  # what is taken back is, whatever came after
         form = given if given.one("do") == "rhythm" else forms.filled(standing.rhythm)
         status = _STATUS[type(error)]
         return await _rendered(request, services, caller, standing, form, faults=faults, status=status)
     return web.Response(status=303, headers=_HEADERS | {"Location": f"{request.path}?saved#saved"})
+
+
+def _refused(error: GeoOffersError, standing: Standing) -> str:
+    """Why, in the person's language where it is about their browser."""
+    if isinstance(error, Forbidden) and error.code == signals.CODE:
+        return LANGUAGES[_language(standing.locale).language]["gpc"]
+    return str(error)
 
 
 def _parsed(data: bytes) -> Form:
@@ -192,22 +200,27 @@ def _parsed(data: bytes) -> Form:
         raise Malformed("this is no form of this page") from error
 
 
-async def _consent(services: Services, caller: Caller, standing: Standing, given: Form) -> None:
-    """Say what the ticks say, where that differs from what was said before."""
+async def _consent(request: web.Request, services: Services, caller: Caller, standing: Standing, given: Form) -> None:
+    """Say what the ticks say, where that differs from what was said before; what is taken back comes first."""
     held = {said.purpose: said.granted for said in standing.consents}
-    for purpose in _PURPOSES:
-        granted = given.has("consent", purpose)
-        if held.get(purpose, False) is not granted:
-            change = wire.ConsentChange(granted=granted, text_version=TEXT_VERSION)
-            await people.change_consent(
-                services.people,
-                services.engine,
-                services.streams,
-                services.changes,
-                caller=caller,
-                purpose=purpose,
-                change=change,
-            )
+    ticks = {purpose: given.has("consent", purpose) for purpose in _PURPOSES}
+    changed = [purpose for purpose in _PURPOSES if held.get(purpose, False) is not ticks[purpose]]
+    changed.sort(key=lambda purpose: ticks[purpose])
+    named = (await services.workspaces.read(caller.workspace)).consent_texts
+    for purpose in changed:
+        granted = ticks[purpose]
+        signals.refuse_grant(request.headers, [purpose] if granted else ())
+        change = wire.ConsentChange(granted=granted, text_version=named.get(purpose, [TEXT_VERSION])[-1])
+        await people.change_consent(
+            services.people,
+            services.engine,
+            services.streams,
+            services.changes,
+            caller=caller,
+            purpose=purpose,
+            change=change,
+            surface="page",
+        )
 
 
 _PURPOSES: Final[tuple[wire.PurposeName, ...]] = ("locate", "offers", "profile", "measure")

@@ -13,6 +13,10 @@ _EN: Final[Words] = {
     "save": "Save",
     "consents": "What you agree to",
     "consents_hint": "Each is yours to give or take back, on its own. Saying no costs you nothing else.",
+    "gpc": (
+        "Your browser says that it does not want you profiled or measured (Global Privacy Control)."
+        " To agree to either here, switch that off for this page first."
+    ),
     "locate": "Find out which of our stores I am at",
     "offers": "Send me offers",
     "profile": "Keep a profile of me, so that offers fit me",
@@ -99,6 +103,10 @@ _DE: Final[Words] = {
     "save": "Speichern",
     "consents": "Worin du einwilligst",
     "consents_hint": "Jede Einwilligung gibst und nimmst du einzeln. Ein Nein kostet dich sonst nichts.",
+    "gpc": (
+        "Dein Browser sagt, dass du weder ein Profil noch Messungen willst (Global Privacy Control)."
+        " Um hier in eines davon einzuwilligen, schalte das für diese Seite zuerst ab."
+    ),
     "locate": "Feststellen, in welchem unserer Läden ich bin",
     "offers": "Mir Angebote schicken",
     "profile": "Ein Profil von mir führen, damit Angebote passen",

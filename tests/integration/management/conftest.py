@@ -211,6 +211,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         streams=nothing,
         people=nothing,
         offers=nothing,
+        looks=nothing,
         workspaces=PostgresWorkspaces(pool),
         stores=PostgresStores(pool),
         segments=PostgresSegments(pool),

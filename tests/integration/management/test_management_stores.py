@@ -20,7 +20,7 @@ async def test_a_store_is_new_once_and_then_replaced(site):
     body = (await site.get("/v1/stores/market", who="viewer")).body
     assert body == again.body
     put = {"id": "market", "name": "Market Hall", "street": None, "hours": [], "holidays": None, "time_zone": None}
-    assert body == put | {"category": None, "caps": [], "budget": None}
+    assert body == put | {"category": None, "caps": [], "budget": None, "paused": False}
 
 
 async def test_an_id_may_hold_a_slash_and_a_percent_sign(site):

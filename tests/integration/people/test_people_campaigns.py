@@ -1,10 +1,11 @@
 """Which campaigns an arrival concerns: approved ones and paused ones, whose silence says so; no others."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 
-from tests.integration.people.conftest import SHOP
+from tests.integration.people.conftest import SHOP, before
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,3 +78,66 @@ async def test_a_draft_neither_outranks_an_approved_campaign_nor_speaks_for_its_
     newest, oldest = await decisions(api)
     assert [gate(one, "ranking")["detail"]["candidates"] for one in (newest, oldest)] == [1, 1]
     assert (newest["campaign"], newest["reason"]) == (shop, "user_inside")
+
+
+# ------------------------------------------------------------------------------------------------ what makes it a risk
+PLACE = "It speaks at a sensitive place."
+NEWS = "It follows breaking news."
+DAY = "It runs on a day that the workspace keeps free of offers."
+SELECTED = [{"set": "stores"}, {"ids": ["stores/main"]}, {"tags": ["food"]}]
+
+
+async def reasons(api, **changes):
+    """Why a campaign of an owner that speaks alone would need others."""
+    campaign = await another(api, **changes)
+    return (await api.good("POST", f"/v1/campaigns/{campaign}/submit", "owner"))["reasons"]
+
+
+def coming(**ahead):
+    return (before() + timedelta(**ahead)).isoformat()
+
+
+@pytest.mark.parametrize("fences", SELECTED, ids=["set", "ids", "tags"])
+async def test_a_campaign_at_a_fence_over_a_private_place_says_so(api, fences):
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [SHOP[1], SHOP[0]]},
+        "properties": {"name": "Main", "radius_m": 100, "tags": ["food"]},
+    }
+    await api.good("PUT", "/v1/geofences/stores/main", "owner", feature)
+    assert await reasons(api, trigger={"on": "enter", "fences": fences}) == []
+    clinic = feature | {"properties": {"radius_m": 50, "category": "health"}}
+    await api.good("PUT", "/v1/private-places/clinic", "owner", clinic)
+    assert PLACE in await reasons(api, trigger={"on": "enter", "fences": fences})
+    elsewhere = (
+        {"set": "town"} if "set" in fences else {"ids": ["stores/other"]} if "ids" in fences else {"tags": ["x"]}
+    )
+    assert await reasons(api, trigger={"on": "enter", "fences": elsewhere}) == []
+
+
+async def test_a_campaign_that_follows_news_says_so_and_one_that_keeps_out_of_news_does_not(api):
+    await api.good("PUT", "/v1/events/storm", "editor", {"kind": "news", "name": "Storm", "end": coming(hours=2)})
+    dated = {"kind": "corporate", "name": "Fair", "start": coming(hours=1), "end": coming(hours=2)}
+    await api.good("PUT", "/v1/events/fair", "editor", dated)
+    assert NEWS in await reasons(api, when={"events": ["fair", "storm"]})
+    assert await reasons(api, when={"events": ["fair"], "unless": ["storm"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "told"),
+    [
+        ({}, False),
+        ({"from": coming(days=1)}, False),  # without an end it is made for no day
+        ({"until": coming(days=30)}, True),
+        ({"from": coming(days=9), "until": coming(days=11)}, True),
+        ({"until": coming(days=5)}, False),
+        ({"from": coming(days=15), "until": coming(days=30)}, False),
+        ({"from": "2026-01-01T00:00:00Z", "until": coming(days=30)}, True),
+    ],
+)
+async def test_a_schedule_that_touches_a_day_kept_free_says_so(api, schedule, told):
+    days = [(before() + timedelta(days=ahead)).date().isoformat() for ahead in (-3, 10)]
+    await api.good("PATCH", "/v1/workspace", "owner", {"embargo": {"days": days}})
+    assert (DAY in await reasons(api, schedule=schedule)) == told
+    await api.good("PATCH", "/v1/workspace", "owner", {"embargo": {"days": days[:1]}})  # what is over counts no more
+    assert await reasons(api, schedule=schedule) == []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from types import MappingProxyType
 from urllib.parse import urlencode
 
 import msgspec
@@ -29,10 +30,10 @@ async def page(phone, path, status=200, **query):
     return answer.raw.decode()
 
 
-async def send(phone, path, fields):
+async def send(phone, path, fields, headers=MappingProxyType({})):
     data = urlencode([(name, value) for name, values in fields.items() for value in values]).encode()
     url = phone.api.service.url + path
-    async with phone.api.session.post(url, data=data, headers=FORM, allow_redirects=False) as response:
+    async with phone.api.session.post(url, data=data, headers=FORM | headers, allow_redirects=False) as response:
         return response.status, response.headers, (await response.read()).decode()
 
 
@@ -115,6 +116,37 @@ async def test_consents_are_given_and_taken_back_by_their_ticks(api):
     rows = await api.ledger()
     await send(phone, path, {"do": ["consents"], "consent": ["locate", "measure"]})
     assert await api.ledger() == rows
+
+
+async def test_a_tick_names_the_newest_text_of_the_workspace_and_the_ledger_says_that_it_was_the_page(api):
+    phone = await api.phone("server", user="ann")
+    texts = {"profile": ["p-1", "p-2"], "offers": ["o-9"]}
+    await api.good("PATCH", "/v1/workspace", "owner", {"consent_texts": texts})
+    path = await link(phone)
+    status, _, _ = await send(phone, path, {"do": ["consents"], "consent": ["locate", "profile", "measure"]})
+    assert status == 303
+    said = (await phone.good("GET", "/v1/me/export"))["ledger"]
+    assert [(word["purpose"], word["granted"], word["text_version"], word["surface"]) for word in said[2:]] == [
+        ("offers", False, "o-9", "page"),
+        ("profile", True, "p-2", "page"),
+        ("measure", True, "preference page 1", "page"),
+    ]
+
+
+@pytest.mark.parametrize(("locale", "language"), [("en", "en"), ("de-AT", "de")])
+async def test_a_browser_that_refuses_by_signal_is_told_why_in_plain_words_and_may_take_back_what_it_likes(
+    api, locale, language
+):
+    phone = await api.phone(locale=locale)
+    path = await link(phone)
+    asked = {"do": ["consents"], "consent": ["locate", "profile"]}
+    status, _, text = await send(phone, path, asked, {"Sec-GPC": "1"})
+    assert status == 403
+    assert LANGUAGES[language]["gpc"] in text
+    assert await phone.consents() == {"locate": True, "offers": False}
+    assert not re.search(r'name="consent" value="offers" checked', text)  # the page shows what holds now
+    assert (await send(phone, path, asked, {"Sec-GPC": "0"}))[0] == 303
+    assert await phone.consents() == {"locate": True, "offers": False, "profile": True}
 
 
 async def test_a_decision_is_told_in_plain_words_and_its_store_is_muted_from_there(api):

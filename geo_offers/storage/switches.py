@@ -1,0 +1,23 @@
+"""The switch of the whole installation."""
+
+from geo_offers.storage.pool import Pool, transaction
+from geo_offers.storage.queries import sql
+
+_CLI = "cli"  # who it was, in the audit
+
+
+async def pause_all(pool: Pool, *, paused: bool) -> bool:
+    """Nothing more is decided or sent for anybody, or is again; False where that was so already.
+
+    The switch comes first, by itself: sends read it, and need not wait for who holds a workspace's row just now.
+    Catalogs follow even where nothing changed: who was broken off between the two is helped by saying it again.
+    """
+    async with transaction(pool, []) as connection:
+        changed = await connection.fetchval(sql("installation_pause"), paused) is not None
+        workspaces = [row["id"] for row in await connection.fetch(sql("workspaces_all"))]
+    async with transaction(pool, workspaces) as connection:
+        await connection.execute(sql("workspaces_catalog_raise"))
+        if changed:
+            action = "installation.pause" if paused else "installation.resume"
+            await connection.execute(sql("audit_add_all"), workspaces, _CLI, action, "all")
+    return changed
