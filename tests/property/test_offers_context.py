@@ -48,7 +48,7 @@ def moments(draw):
 
 def open_by_the_wall(weekly, at_us, zone):
     shown = wall(at_us, zone)
-    return any(rule.covers(shown.weekday(), shown.hour * 60 + shown.minute) for rule in weekly)
+    return any(rule.covers(shown.date(), shown.hour * 60 + shown.minute) for rule in weekly)
 
 
 # ------------------------------------------------------------------------------------------------ hours
