@@ -1,4 +1,4 @@
-"""What one decision and its receipt cost: the common case, the worst, and what of it is words.
+"""What one decision costs, with its receipt and without: the common case, the worst, and what of it is words.
 
 The pure functions alone, on one core: rates by CPU time, which neighbours do not count in, and each call by the clock.
 Nobody is asked twice: every snapshot has its own person, instant and past. `offer`: nothing stands in the way, so that
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from bench.report import Report, Row, Tail, Value, Yardstick
-from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.offers.campaigns import Campaign, Campaigns, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Past, Scope, Use
 from geo_offers.offers.decide import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy, decide, receipt
 from geo_offers.offers.rendering import Facts, render
@@ -94,7 +94,8 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
     rows = []
     for case in CASES:
         people = snapshots(case, given.calls // case.share * given.repeats, given.seed)
-        rows.append(_row(case.name, _decided, [people[window :: given.repeats] for window in windows]))
+        asked = [people[window :: given.repeats] for window in windows]
+        rows += [_row(case.name, _decided, asked), _row(f"{case.name}, no receipt", decide, asked)]
     for name, texts in (("words, plain", PLAIN), ("words, a store's name", STORES), ("words, five fields", RICH)):
         fields = FIELDS if texts is RICH else ()
         facts = [_facts(number) for number in range(given.calls)]
@@ -128,7 +129,7 @@ def _decided(snapshot: Snapshot) -> bytes:
 def snapshots(case: Case, count: int, seed: int) -> list[Snapshot]:
     """People who enter the bakery. Their past is spread over four weeks and fills no rule, or the last one alone."""
     rng = np.random.default_rng(seed)
-    campaigns = tuple(_campaign(number, case) for number in range(case.candidates))
+    campaigns = Campaigns(_campaign(number, case) for number in range(case.candidates))
     return [_snapshot(number, campaigns, case, rng) for number in range(count)]
 
 

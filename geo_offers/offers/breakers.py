@@ -20,7 +20,7 @@ class Tripped:
 
     def by(self, campaign: UUID, store: str, fence: FenceId) -> Literal["campaign", "store", "fence"] | None:
         """Whose breaker keeps an offer of this campaign at this place from being made; None if none does."""
-        if campaign in self.campaigns:
+        if self.campaigns and campaign in self.campaigns:
             return "campaign"
         if store in self.stores:
             return "store"

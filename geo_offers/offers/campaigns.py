@@ -4,9 +4,10 @@ A campaign answers one kind of transition at the fences it selects. It is stored
 or ended; running is not stored but follows: approved and inside its schedule.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Final, Self
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from geo_offers.places.fences import FenceId, Geofence, split_fence_id
 from geo_offers.presence.states import Transition, TransitionType
 
 TRIGGERS: Final = frozenset({TransitionType.ENTER, TransitionType.DWELL, TransitionType.EXIT})
+
+FENCES_KEPT: Final = 20_000
 
 
 class CampaignState(StrEnum):
@@ -101,15 +104,33 @@ class Campaign:
         return self.live and self.scheduled(now_us)
 
 
-def candidates(campaigns: Iterable[Campaign], transition: Transition, fence: Geofence) -> list[Campaign]:
+class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
+    """A workspace's campaigns at one catalog version; which of them a fence has is found once."""
+
+    @cached_property
+    def _at(self) -> dict[tuple[FenceId, tuple[str, ...], tuple[TransitionType, ...]], Sequence[Campaign]]:
+        return {}
+
+    def at(self, fence: Geofence, on: tuple[TransitionType, ...]) -> Sequence[Campaign]:
+        """Those that any of these edges at the fence triggers."""
+        key = fence.id, fence.tags, on
+        known = self._at.get(key)
+        if known is None:
+            if len(self._at) >= FENCES_KEPT:
+                self._at.clear()
+            known = self._at[key] = [one for one in self if one.trigger_on in on and one.fences.matches(fence)]
+        return known
+
+
+def candidates(campaigns: Sequence[Campaign], transition: Transition, fence: Geofence) -> Sequence[Campaign]:
     """Find the campaigns that this transition concerns, whatever their state: why one stays silent is for the gates.
 
     A cross concerns none: nobody arrived. At a calibrated fence nothing does before the visit is confirmed.
     """
     if transition.visit is None:
-        return []
-    on = transition.triggers
-    return [found for found in campaigns if found.trigger_on in on and found.fences.matches(fence)]
+        return ()
+    held = campaigns if isinstance(campaigns, Campaigns) else Campaigns(campaigns)
+    return held.at(fence, transition.triggers)
 
 
 @dataclass(frozen=True, slots=True)

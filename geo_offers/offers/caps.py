@@ -7,6 +7,7 @@ and of n units take in the neighbours on either side, so that no n units in a ro
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from geo_offers.errors import Fault
 from geo_offers.instants import text
@@ -43,8 +46,7 @@ class Scope(StrEnum):
     USER_TAG = "user_tag"
 
 
-@dataclass(frozen=True, slots=True)
-class CapRule:
+class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
     """At most `limit` in `n` units. A rolling month is 31 days. `tag` is for the scope user_tag alone."""
 
     limit: int
@@ -53,6 +55,9 @@ class CapRule:
     mode: WindowMode = "rolling"
     scope: Scope = Scope.USER_CAMPAIGN
     tag: str | None = None
+
+
+_BY_CAMPAIGN: Final = Scope.USER_CAMPAIGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,7 @@ class Use:
     became: Became = Became.NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """The offer that someone would like to make: what of it the rules look at.
 
     categories: what a person may mute it by: the campaign's, the store's, and the fence's tags.
@@ -88,29 +92,42 @@ class Wanted:
 
 
 class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
-    """A person's uses, and their instants, ascending, by what is counted: found once for all rules and candidates."""
+    """A person's uses, and their instants, ascending, by what is counted: found once for all rules and candidates.
+
+    in_order: the uses, the oldest first. ordinary: instants of those that went past no budget. of_campaigns: by the
+    campaign's number, since a UUID is hashed and compared several times slower; so are the visits that were answered.
+    """
+
+    in_order: Sequence[Use]
+    instants: Sequence[int]
+    ordinary: Sequence[int]
+    of_stores: Mapping[str, Sequence[int]]
+    of_campaigns: Mapping[int, Sequence[int]]
+    visits: AbstractSet[int]
+
+    def __init__(self, _uses: Iterable[Use] = ()) -> None:
+        self._room: Room | None = None
+        self.in_order = sorted(self, key=_instant)
+        self.instants = [use.at_us for use in self.in_order]
+        self.ordinary = [use.at_us for use in self.in_order if not use.special]
+        self.of_stores = _grouped([(use.store, use.at_us) for use in self.in_order])
+        self.of_campaigns = _grouped([(use.campaign.int, use.at_us) for use in self.in_order])
+        self.visits = {use.visit.int for use in self if use.visit is not None}
 
     @cached_property
-    def instants(self) -> Sequence[int]:
-        return sorted(use.at_us for use in self)
-
-    @cached_property
-    def of_stores(self) -> Mapping[str, Sequence[int]]:
-        return _grouped((use.store, use.at_us) for use in self)
-
-    @cached_property
-    def of_campaigns(self) -> Mapping[int, Sequence[int]]:
-        """By the campaign's number: a UUID is hashed and compared several times slower."""
-        return _grouped((use.campaign.int, use.at_us) for use in self)
+    def of_both(self) -> Mapping[tuple[int, str], int]:
+        """How many there are, by the campaign's number and the store."""
+        return Counter([(use.campaign.int, use.store) for use in self])
 
     @cached_property
     def of_tags(self) -> Mapping[str, Sequence[int]]:
-        return _grouped((tag, use.at_us) for use in self for tag in use.tags)
+        return _grouped([(tag, use.at_us) for use in self.in_order for tag in use.tags])
 
-    @cached_property
-    def visits(self) -> AbstractSet[int]:
-        """Numbers of the visits that the uses answered."""
-        return {use.visit.int for use in self if use.visit is not None}
+    def room(self, now_us: int, zone: ZoneInfo) -> "Room":
+        """What of the rules is full at an instant for a person of this zone."""
+        if self._room is None or self._room.now_us != now_us or self._room.zone is not zone:
+            self._room = Room(self, now_us, zone)
+        return self._room
 
 
 def past_of(uses: Sequence[Use]) -> Past:
@@ -120,10 +137,15 @@ def past_of(uses: Sequence[Use]) -> Past:
 def _grouped(pairs: Iterable[tuple[K, int]]) -> Mapping[K, Sequence[int]]:
     groups: dict[K, list[int]] = {}
     for key, at_us in pairs:
-        groups.setdefault(key, []).append(at_us)
-    for instants in groups.values():
-        instants.sort()
+        if key in groups:
+            groups[key].append(at_us)
+        else:
+            groups[key] = [at_us]
     return groups
+
+
+def _instant(use: Use) -> int:
+    return use.at_us
 
 
 def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:
@@ -154,6 +176,40 @@ def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zon
     if rule.tag is not None:
         detail["tag"] = rule.tag
     return detail | {"until": text(free_at_us(counted, rule.limit, window, now_us, rolling=rule.mode == "rolling"))}
+
+
+class Room:
+    """Which rules are full at one instant. What does not depend on the campaign is found once for all candidates."""
+
+    def __init__(self, past: Past, now_us: int, zone: ZoneInfo) -> None:
+        self._past, self.now_us, self.zone = past, now_us, zone
+        self._known: dict[tuple[str, AbstractSet[str]], dict[CapRule, dict[str, Any] | None]] = {}
+
+    def first_full(self, rules: Sequence[CapRule], wanted: Wanted) -> tuple[int, dict[str, Any]] | None:
+        """Find the number of the first rule that is full, and what `over` says of it."""
+        held = len(self._past)
+        own = len(self._past.of_campaigns.get(wanted.campaign.int, ()))
+        place = wanted.store, wanted.tags
+        known = self._known.get(place)
+        if known is None:
+            known = self._known[place] = {}
+        for number, rule in enumerate(rules):
+            if rule.scope is _BY_CAMPAIGN:
+                if rule.limit > own:
+                    continue
+                full = self._over(rule, wanted)
+            elif rule.limit > held:
+                continue
+            elif rule in known:
+                full = known[rule]
+            else:
+                full = known[rule] = self._over(rule, wanted)
+            if full is not None:
+                return number, full
+        return None
+
+    def _over(self, rule: CapRule, wanted: Wanted) -> dict[str, Any] | None:
+        return over(rule, self._past, wanted, now_us=self.now_us, zone=self.zone)
 
 
 def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, *, rolling: bool) -> int:

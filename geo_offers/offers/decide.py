@@ -11,9 +11,9 @@ No clock, no randomness: the same snapshot makes the same decision.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
+from geo_offers.offers.answers import Answers
 from geo_offers.offers.asking import asked
 from geo_offers.offers.charging import charged
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
@@ -54,48 +54,24 @@ def decide(snapshot: Snapshot) -> Decision | None:
     candidates, counted = found(snapshot)
     if not candidates:
         return None
-    personal: dict[str, Gate] = {}
-    if not _ask_personal(snapshot, candidates[0], personal):
-        return _decision(snapshot, candidates, candidates[0], tuple(personal.values()))
+    answers = Answers(snapshot)
+    if not answers.agreed(candidates[0]):
+        return _decision(snapshot, candidates, candidates[0], answers.personal())
     placed = ranked(snapshot, candidates)
-    candidates = [one.candidate for one in placed]
-    gates = _ask_all(snapshot, candidates[0], personal)
-    reasons = [_reason(gates), *(_first_failure(snapshot, other, personal) for other in candidates[1:])]
+    reasons = [answers.first_failure(one.candidate) for one in placed]
     chosen = reasons.index(None) if None in reasons else 0
-    winner = candidates[chosen]
-    if chosen != 0:
-        gates = _ask_all(snapshot, winner, personal)
+    winner = placed[chosen].candidate
+    gates = answers.gates(winner)
     gates.append(_ranking(placed, counted, reasons, chosen))
     if reasons[chosen] is not None:
-        return _decision(snapshot, candidates, winner, tuple(gates))
+        return _decision(snapshot, candidates, winner, gates)
     arm = _arm(snapshot, winner)
     gates.append(_experiment(winner, arm))
     if arm.by is not None:
-        return replace(_decision(snapshot, candidates, winner, tuple(gates)), ghost=_ghost(snapshot, winner))
+        return _decision(snapshot, candidates, winner, gates, ghost=_ghost(snapshot, winner))
     offer, rendered = _offer(snapshot, winner, winner.campaign.texts if arm.texts is None else arm.texts)
-    return _decision(snapshot, candidates, winner, (*gates, rendered), offer)
-
-
-def _ask_personal(snapshot: Snapshot, candidate: Candidate, personal: dict[str, Gate]) -> bool:
-    """Ask the personal gates, once; False when a final one failed, and then nothing after it was read."""
-    for rule in GATES:
-        if rule.personal:
-            answer = personal[rule.gate] = rule.ask(snapshot, candidate)
-            if rule.final and not answer.passed:
-                return False
-    return True
-
-
-def _ask_all(snapshot: Snapshot, candidate: Candidate, personal: Mapping[str, Gate]) -> list[Gate]:
-    return [rule.known(personal, snapshot, candidate) or rule.ask(snapshot, candidate) for rule in GATES]
-
-
-def _first_failure(snapshot: Snapshot, candidate: Candidate, personal: Mapping[str, Gate]) -> Reason | None:
-    for rule in GATES:
-        answer = rule.known(personal, snapshot, candidate)
-        if not (answer.passed if answer is not None else rule.judge(snapshot, candidate)[0]):
-            return rule.reason
-    return None
+    gates.append(rendered)
+    return _decision(snapshot, candidates, winner, gates, offer)
 
 
 def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | None], chosen: int) -> Gate:
@@ -187,8 +163,10 @@ def _decision(
     snapshot: Snapshot,
     candidates: Sequence[Candidate],
     about: Candidate,
-    gates: tuple[Gate, ...],
+    gates: Sequence[Gate],
     offer: OfferDraft | None = None,
+    *,
+    ghost: Ghost | None = None,
 ) -> Decision:
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
@@ -201,8 +179,9 @@ def _decision(
         campaign=about.campaign.id,
         primary=primary,
         transitions=tuple(arrival.transition for arrival in snapshot.arrivals if id(arrival) in concerned),
-        gates=gates,
+        gates=tuple(gates),
         offer=offer,
+        ghost=ghost,
         versions={
             "catalog": snapshot.catalog_version,
             "campaign": about.campaign.version,

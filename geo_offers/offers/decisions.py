@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
@@ -49,8 +48,7 @@ class Gate(msgspec.Struct, frozen=True):
     detail: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class OfferDraft:
+class OfferDraft(msgspec.Struct, frozen=True):
     """An offer as decided. store and tags are what gaps and caps will count it by, categories what it may be muted by.
 
     special: it goes past the person's ordinary budget, out of the special one.
@@ -73,8 +71,7 @@ class OfferDraft:
     charged: Charged = UNCHARGED
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """One decision of one turn.
 
     primary: the transition it answers; transitions: all of the turn that any campaign concerned.

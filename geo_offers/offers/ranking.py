@@ -8,16 +8,15 @@ order never depends on how the candidates were found.
 At most `SCORED` candidates are scored and asked: of more, those that are running now, by priority and nearest border.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
 from typing import Final
-from uuid import UUID
+
+import msgspec
 
 from geo_offers.offers.campaigns import Campaign, candidates
-from geo_offers.offers.caps import Wanted
+from geo_offers.offers.caps import Wanted, past_of
 from geo_offers.offers.scoring import Terms, score, terms
 from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.places.fences import store_key
@@ -25,8 +24,7 @@ from geo_offers.places.fences import store_key
 SCORED: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """One campaign for one arrival."""
 
     campaign: Campaign
@@ -34,8 +32,7 @@ class Candidate:
     wanted: Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """A candidate, and what put it in its place."""
 
     candidate: Candidate
@@ -65,8 +62,10 @@ def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
 def wanted(campaign: Campaign, arrival: Arrival) -> Wanted:
     """Name what caps, gaps and mutes count an offer of this campaign here as."""
     tags = frozenset(arrival.fence.tags)
-    own = {category for category in (campaign.category, arrival.category) if category is not None}
-    return Wanted(campaign.id, store_key(arrival.fence), tags, tags | own if own else tags)
+    categories = tags
+    if campaign.category is not None or arrival.category is not None:
+        categories = tags | {category for category in (campaign.category, arrival.category) if category is not None}
+    return Wanted(campaign.id, store_key(arrival.fence), tags, categories)
 
 
 def ranked(snapshot: Snapshot, candidates: Sequence[Candidate]) -> list[Placed]:
@@ -89,15 +88,16 @@ class _Told:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._now_us, self._weights = snapshot.now_us, snapshot.policy.weights
-        self._campaigns = Counter([use.campaign for use in snapshot.uses])
-        self._stores = Counter([use.store for use in snapshot.uses])
-        self._both = Counter([(use.campaign, use.store) for use in snapshot.uses])
+        self._past = past_of(snapshot.uses)
 
-    def offers(self, campaign: UUID, store: str) -> float:
-        """Each of the campaign's as one, each other of the store as a half."""
-        if not self._campaigns:
+    def offers(self, campaign: int, store: str) -> float:
+        """Each of the campaign's as one, each other of the store as a half. campaign: its number."""
+        past = self._past
+        if not past:
             return 0.0
-        return self._campaigns[campaign] + (self._stores[store] - self._both[campaign, store]) / 2
+        own, stores = len(past.of_campaigns.get(campaign, ())), len(past.of_stores.get(store, ()))
+        both = past.of_both.get((campaign, store), 0) if own and stores else 0
+        return own + (stores - both) / 2
 
     def placed(self, candidate: Candidate) -> Placed:
         campaign, transition = candidate.campaign, candidate.arrival.transition
@@ -106,6 +106,6 @@ class _Told:
             confidence=transition.confidence,
             distance_m=transition.distance_m,
             left_us=None if campaign.until_us is None else campaign.until_us - self._now_us,
-            told=self.offers(campaign.id, candidate.wanted.store),
+            told=self.offers(campaign.id.int, candidate.wanted.store),
         )
         return Placed(candidate, of, score(self._weights, of))

@@ -18,6 +18,8 @@ Scores are kept to six decimals: what differs less is a tie.
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from geo_offers.people.wall import DAY_US
 
 HALF_VALUE: Final = 10.0
@@ -50,8 +52,7 @@ NO_WORTH: Final = Worth()
 EVEN: Final = Weights()
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     value: float
     margin: float
     fit: float

@@ -57,6 +57,7 @@ class BackOff:
 
 
 USUAL: Final = BackOff()
+_NOTHING, _SHOWN = Became.NOTHING, Became.SHOWN
 
 
 def became(event: str, reason: str | None) -> Became:
@@ -71,10 +72,12 @@ def step(told: Iterable[Became], rule: BackOff) -> int:
     highest = rule.most.bit_length() - 1
     reached = silent = 0
     for one in told:
-        if one is Became.SHOWN:
+        if one is _NOTHING:
+            continue
+        if one is _SHOWN:
             silent += 1
             if silent == rule.after:
                 reached, silent = min(reached + 1, highest), 0
-        elif one is not Became.NOTHING:
+        else:
             reached, silent = max(0, min(reached + _STEPS[one], highest)), 0
     return reached

@@ -18,7 +18,7 @@ class Mutes:
         self, campaign: UUID, store: str, categories: AbstractSet[str]
     ) -> Literal["campaign", "store", "category"] | None:
         """Which of the three silences an offer of this campaign, at this store, of these categories; None if none."""
-        if campaign in self.campaigns:
+        if self.campaigns and campaign in self.campaigns:
             return "campaign"
         if store in self.stores:
             return "store"

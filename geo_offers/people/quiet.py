@@ -16,7 +16,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from geo_offers.people.public_days import is_public_holiday, is_region
-from geo_offers.people.wall import DAY_MINUTES, DAY_US, MINUTE_US, minute_of_day, offset_change_us, wall
+from geo_offers.people.wall import DAY_MINUTES, DAY_US, MINUTE_US, minute_of_day, offset_change_us, shown_at, wall
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Days of the week repeat weekly: what they keep quiet for longer than this is quiet for ever, and the search for its
@@ -76,20 +76,18 @@ def quiet_until(rules: Sequence[QuietRule], now_us: int, zone: ZoneInfo) -> int 
     """When the quiet that holds now ends, or None when it is not quiet. At most 8 days ahead."""
     if not rules:
         return None
-    shown = wall(now_us, zone)
-    if not _quiet(rules, shown):
+    if not _quiet(rules, *shown_at(now_us // 1_000_000, zone)):
         return None
-    at_us = now_us
+    at_us, shown = now_us, wall(now_us, zone)
     while at_us < now_us + HORIZON_US:
         at_us = _next_change_us(rules, at_us, shown, zone)
         shown = wall(at_us, zone)
-        if not _quiet(rules, shown):
+        if not _quiet(rules, shown.date(), minute_of_day(shown)):
             return at_us
     return now_us + HORIZON_US
 
 
-def _quiet(rules: Sequence[QuietRule], shown: datetime) -> bool:
-    day, minute = shown.date(), minute_of_day(shown)
+def _quiet(rules: Sequence[QuietRule], day: date, minute: int) -> bool:
     return any(rule.covers(day, minute) for rule in rules)
 
 

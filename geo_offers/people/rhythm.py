@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from geo_offers.people.mutes import NOTHING_MUTED, Mutes
 from geo_offers.people.quiet import QuietRule
-from geo_offers.people.wall import HOUR_US, first_instant_us, wall
+from geo_offers.people.wall import HOUR_US, first_instant_us, shown_at
 
 CalendarUnit = Literal["day", "week", "month"]
 
@@ -94,7 +94,7 @@ def rolling_window(length_us: int, now_us: int) -> Window:
 
 def calendar_window(unit: CalendarUnit, n: int, now_us: int, zone: ZoneInfo) -> Window:
     """Take the running calendar unit of the zone and its n - 1 neighbours on either side (n = 1: it alone)."""
-    return _window_of_day(unit, n, wall(now_us, zone).date(), zone)
+    return _window_of_day(unit, n, shown_at(now_us // 1_000_000, zone)[0], zone)
 
 
 @lru_cache(maxsize=4096)  # every decision of a day and zone asks for the same few

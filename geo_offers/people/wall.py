@@ -3,7 +3,8 @@
 A clock put forward leaves out wall times (a gap); put back it shows some twice (a fold). Both may happen at midnight.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,13 @@ MINUTE_US: Final = 60 * 1_000_000
 def wall(instant_us: int, zone: ZoneInfo) -> datetime:
     """Tell what the clock shows at an instant; carries the zone and, in a fold, which of the two passes it is."""
     return from_us(instant_us).astimezone(zone)
+
+
+@lru_cache(maxsize=4096)  # every decision of a second and zone asks for the same
+def shown_at(second: int, zone: ZoneInfo) -> tuple[date, int]:
+    """Tell the day and the minute of the day that the clock shows in this second of the epoch."""
+    shown = wall(second * 1_000_000, zone)
+    return shown.date(), minute_of_day(shown)
 
 
 def first_instant_us(shown: datetime, zone: ZoneInfo) -> int:

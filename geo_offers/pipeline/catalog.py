@@ -12,7 +12,7 @@ from types import MappingProxyType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from geo_offers.offers.campaigns import Campaign, Concerned
+from geo_offers.offers.campaigns import Campaign, Campaigns, Concerned
 from geo_offers.offers.context import Surroundings
 from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
@@ -43,6 +43,7 @@ class Policies:
     budgeted: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "campaigns", Campaigns(self.campaigns))
         object.__setattr__(self, "concerned", Concerned.by(self.campaigns))
         object.__setattr__(self, "needs", Needs.by(self.campaigns))
         limits = [campaign.budget for campaign in self.campaigns] + [rule.budget for rule in self.store_rules.values()]

@@ -217,7 +217,7 @@ class DecisionTurn:
                 for arrival in seen
                 if arrival.fence is not None
             ),
-            campaigns=tuple(policies.campaigns),
+            campaigns=policies.campaigns,
             uses=Past(read.uses.get(user.id, ())),
             others_inside=frozenset(read.inside.get(user.id, ())),
             catalog_version=policies.version,

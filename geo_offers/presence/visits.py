@@ -5,9 +5,13 @@ are SHA-256 over everything the thing is. After a crash the same pings give the 
 """
 
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 from geo_offers.places.fences import FenceId
+
+_SHORT: Final = 64
+_LENGTHS: Final = [size.to_bytes(4, "big") for size in range(_SHORT)]
 
 
 def time_first_id(at_us: int, *parts: bytes) -> UUID:
@@ -15,9 +19,14 @@ def time_first_id(at_us: int, *parts: bytes) -> UUID:
 
     The parts are hashed with their lengths, so that moving a byte from one to the next gives another id.
     """
-    named = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "big"), part)])
+    named = b"".join([_length(part) + part for part in parts])
     hashed = int.from_bytes(sha256(named).digest()[:10], "big")
     return UUID(int=(at_us // 1000) << 80 | hashed)
+
+
+def _length(part: bytes) -> bytes:
+    size = len(part)
+    return _LENGTHS[size] if size < _SHORT else size.to_bytes(4, "big")
 
 
 def visit_id(workspace: UUID, device: UUID, fence: FenceId, entered_us: int) -> UUID:

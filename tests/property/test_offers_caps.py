@@ -65,3 +65,24 @@ def test_a_rule_is_full_where_as_many_uses_of_its_kind_stand_in_its_window(
 def test_a_gap_holds_from_the_newest_use_that_is_nearer_than_it(uses: Sequence[Use], gap_us: int) -> None:
     near = [use.at_us for use in uses if abs(NOW_US - use.at_us) < gap_us]
     assert gap_until_us(uses, NOW_US, gap_us) == (max(near) + gap_us if near else None)
+
+
+@given(USES, st.lists(rules(), max_size=6), st.lists(WANTED, min_size=1, max_size=5))
+def test_of_several_rules_the_first_full_one_is_found_whoever_was_asked_before(
+    uses: Sequence[Use], several: list[CapRule], candidates: list[Wanted]
+) -> None:
+    room = Past(uses).room(NOW_US, ZONE)
+    for wanted in candidates:
+        each = [over(rule, uses, wanted, now_us=NOW_US, zone=ZONE) for rule in several]
+        first = next(((number, full) for number, full in enumerate(each) if full is not None), None)
+        assert room.first_full(several, wanted) == first
+
+
+@given(USES, rules(), WANTED, st.integers(-48, 48))
+def test_room_is_looked_at_anew_at_another_instant(
+    uses: Sequence[Use], rule: CapRule, wanted: Wanted, away: int
+) -> None:
+    past, later_us = Past(uses), NOW_US + away * HOUR_US
+    past.room(NOW_US, ZONE).first_full([rule], wanted)
+    found = past.room(later_us, ZONE).first_full([rule], wanted)
+    assert (None if found is None else found[1]) == over(rule, uses, wanted, now_us=later_us, zone=ZONE)

@@ -16,8 +16,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geo_offers.offers import ranking
+from geo_offers.offers.answers import Answers
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
-from geo_offers.offers.caps import CapRule, Scope, Use
+from geo_offers.offers.caps import CapRule, Past, Scope, Use
 from geo_offers.offers.decide import (
     Arrival,
     Decision,
@@ -29,6 +31,7 @@ from geo_offers.offers.decide import (
     decide,
     receipt,
 )
+from geo_offers.offers.gates import GATES
 from geo_offers.offers.rendering import Text
 from geo_offers.people.consent import Consent, Consents, Purpose
 from geo_offers.people.quiet import QuietRule
@@ -338,6 +341,30 @@ def test_whatever_is_not_offered_has_a_failing_gate_and_whatever_is_has_none(
     for found in played(person, policy, drawn, track).decisions:
         failed = [gate.gate for gate in found.gates if not gate.passed]
         assert (found.outcome == "offer") == (found.reason is None) == (not failed) == (found.offer is not None)
+
+
+@given(people(), specials, policies, campaigns(), tracks())
+@settings(max_examples=30, deadline=None)
+def test_each_candidate_is_told_the_reason_of_its_own_first_failing_gate_whoever_was_asked_before(
+    person: Person, special: Special, policy: WorkspacePolicy, drawn: tuple[Campaign, ...], track: Walk
+) -> None:
+    drawn = tuple(replace(campaign, special=number % 2 == 1) for number, campaign in enumerate(drawn))
+    person = replace(person, rhythm=replace(person.rhythm, special=special))
+    uses = Past(played(person, policy, drawn, track).uses)
+    reasons = {rule.gate: rule.reason for rule in GATES}
+    for now_us, near in track:
+        arrivals = tuple(
+            Arrival(edge(FENCES[number], TransitionType.ENTER, now_us, now_us), FENCES[number], person.zone)
+            for number in sorted(near)
+        )
+        snapshot = Snapshot(now_us, person, policy, DeviceView(DEVICE), arrivals, drawn, uses)
+        answers, (candidates, _) = Answers(snapshot), ranking.found(snapshot)
+        assert answers.agreed(candidates[0])
+        for candidate in candidates:
+            alone = Answers(snapshot)
+            assert alone.agreed(candidate)
+            failed = [reasons[gate.gate] for gate in alone.gates(candidate) if not gate.passed]
+            assert answers.first_failure(candidate) == (failed[0] if failed else None)
 
 
 @given(campaigns(max_caps=0), st.sets(st.integers(0, 4), min_size=1), st.permutations(range(5)), st.data())

@@ -3,8 +3,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
-from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector, candidates, faults
+from geo_offers.offers.campaigns import Campaign, Campaigns, CampaignState, FenceSelector, candidates, faults
 from geo_offers.offers.caps import CapRule
 from geo_offers.offers.rendering import Text
 from geo_offers.places.fences import Detect, FenceId, Geofence
@@ -108,3 +109,12 @@ def test_a_sound_campaign_has_no_faults() -> None:
 )
 def test_each_fault_of_a_campaign_is_told_at_its_place(changed: dict[str, Any], pointer: str) -> None:
     assert [fault.pointer for fault in faults(replace(SPRING, **changed))] == [pointer]
+
+
+def test_a_fence_that_changes_its_tags_has_the_campaigns_of_its_new_ones() -> None:
+    books = replace(SPRING, fences=FenceSelector(tags=frozenset({"books"})))
+    food = replace(SPRING, fences=FenceSelector(tags=frozenset({"food"})))
+    held = Campaigns([books, food])
+    for tags, found in (("food",), [food]), (("books",), [books]), ((), []), (("food", "books"), [books, food]):
+        assert candidates(held, edge(TransitionType.ENTER), structs.replace(BAKERY, tags=tags)) == found
+    assert candidates(held, edge(TransitionType.EXIT), structs.replace(BAKERY, tags=("food",))) == []

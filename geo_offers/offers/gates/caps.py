@@ -2,23 +2,30 @@
 
 from typing import Any
 
-from geo_offers.offers.caps import over
+from geo_offers.offers.caps import past_of
 from geo_offers.offers.gates.rule import Verdict
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
 
 
 def cap(snapshot: Snapshot, candidate: Candidate) -> Verdict:
-    """Ask every rule in force; the detail names the level and the number of the first that is full."""
-    levels = (
+    """Ask every rule in force."""
+    return not snapshot.uses or _full(snapshot, candidate) is None, {}
+
+
+def told_cap(snapshot: Snapshot, candidate: Candidate) -> dict[str, Any]:
+    """Count the rules, and name the level and the number of the first that is full."""
+    counted = len(snapshot.policy.caps) + len(candidate.arrival.rules.caps) + len(candidate.campaign.caps)
+    return {"rules": counted} | (_full(snapshot, candidate) or {})
+
+
+def _full(snapshot: Snapshot, candidate: Candidate) -> dict[str, Any] | None:
+    room = past_of(snapshot.uses).room(snapshot.now_us, snapshot.person.zone)
+    for level, rules in (
         ("workspace", snapshot.policy.caps),
         ("store", candidate.arrival.rules.caps),
         ("campaign", candidate.campaign.caps),
-    )
-    detail: dict[str, Any] = {"rules": sum(len(rules) for _, rules in levels)}
-    for level, rules in levels:
-        for number, rule in enumerate(rules):
-            full = over(rule, snapshot.uses, candidate.wanted, now_us=snapshot.now_us, zone=snapshot.person.zone)
-            if full is not None:
-                return False, detail | {"level": level, "rule": number} | full
-    return True, detail
+    ):
+        if rules and (full := room.first_full(rules, candidate.wanted)):
+            return {"level": level, "rule": full[0]} | full[1]
+    return None

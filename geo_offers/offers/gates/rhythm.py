@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from geo_offers.offers.campaigns import Campaign
-from geo_offers.offers.caps import WINDOW_DAYS, Use, free_at_us
+from geo_offers.offers.caps import WINDOW_DAYS, free_at_us, past_of
 from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
@@ -48,7 +48,7 @@ def quiet_hours(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def rhythm_max(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     rhythm = snapshot.person.rhythm
-    return _room(snapshot, rhythm.max, rhythm.per, (use.at_us for use in snapshot.uses if not use.special))
+    return _room(snapshot, rhythm.max, rhythm.per, past_of(snapshot.uses).ordinary)
 
 
 def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -59,14 +59,9 @@ def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def _gap(snapshot: Snapshot) -> tuple[int, int | None]:
     """The person's step of back-off, and when the gap that it makes is over; None when it is."""
-    told = [use.became for use in sorted(snapshot.uses, key=_instant)]
-    on = step(told, snapshot.policy.back_off)
+    on = step([use.became for use in past_of(snapshot.uses).in_order], snapshot.policy.back_off)
     gap_us = min(snapshot.person.rhythm.min_gap_us << on, LONGEST_GAP_US)
     return on, gap_until_us(snapshot.uses, snapshot.now_us, gap_us)
-
-
-def _instant(use: Use) -> int:
-    return use.at_us
 
 
 def special(snapshot: Snapshot, candidate: Candidate) -> Verdict | None:
@@ -84,8 +79,7 @@ def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
     if not campaign.special:
         return False
     rhythm = snapshot.person.rhythm
-    ordinary = (use.at_us for use in snapshot.uses if not use.special)
-    room, _ = _room(snapshot, rhythm.max, rhythm.per, ordinary)
+    room, _ = _room(snapshot, rhythm.max, rhythm.per, past_of(snapshot.uses).ordinary)
     return not room or _gap(snapshot)[1] is not None
 
 

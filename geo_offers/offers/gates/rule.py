@@ -1,45 +1,37 @@
 """What a gate is, and the words that gates share."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from geo_offers.instants import text
 from geo_offers.offers.caps import Use, past_of
-from geo_offers.offers.decisions import Gate, Reason
+from geo_offers.offers.decisions import Reason
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
 
 Verdict = tuple[bool, dict[str, Any]]
+Of = Literal["person", "arrival", "candidate"]
 
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
     """One row of the table: the gate's name, the silence that its failure means, and how it judges.
 
-    excuse: whether a candidate may pass though a personal gate has failed, and what is to be added to its detail;
-    None for a candidate that has no excuse.
+    of: what it looks at; what looks at no campaign is asked once for the person, or once for each arrival.
+    excuse: whether a special campaign may pass though a gate of the person has failed, and what is to be added to its
+    detail; None where there is no excuse. It looks at the person, and at whether the campaign is special.
+    tell: the detail, where that costs more than the answer: of most candidates the answer alone is wanted.
     """
 
     gate: str
     reason: Reason
     judge: Callable[[Snapshot, Candidate], Verdict]
-    personal: bool = False
+    of: Of = "candidate"
     final: bool = False
     excuse: Callable[[Snapshot, Candidate], Verdict | None] | None = None
-
-    def known(self, personal: Mapping[str, Gate], snapshot: Snapshot, candidate: Candidate) -> Gate | None:
-        """What was answered once for all candidates, as it holds for this one; None where each is asked itself."""
-        answer = personal.get(self.gate)
-        if answer is None or answer.passed or self.excuse is None:
-            return answer
-        excused = self.excuse(snapshot, candidate)
-        return answer if excused is None else Gate(self.gate, excused[0], {**answer.detail, **excused[1]})
-
-    def ask(self, snapshot: Snapshot, candidate: Candidate) -> Gate:
-        passed, detail = self.judge(snapshot, candidate)
-        return Gate(self.gate, passed, detail)
+    tell: Callable[[Snapshot, Candidate], dict[str, Any]] | None = None
 
 
 def gap_until_us(uses: Sequence[Use], now_us: int, gap_us: int) -> int | None:

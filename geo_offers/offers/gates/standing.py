@@ -1,12 +1,15 @@
 """Whether anything may be said at all: kill switches, consent, a live campaign, a fresh arrival."""
 
-from typing import Any
+from typing import Any, Final
 
+from geo_offers.offers.breakers import NONE_TRIPPED
 from geo_offers.offers.gates.rule import Verdict
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.consent import Purpose
 from geo_offers.presence.states import TransitionType
+
+_ASKED: Final = [(purpose, f"{purpose}_text", f"{purpose}_seq") for purpose in (Purpose.LOCATE, Purpose.OFFERS)]
 
 
 def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -18,24 +21,38 @@ def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     """Name the ledger's rows that allow it, or do not."""
-    consents = snapshot.person.consents
+    said = snapshot.person.consents.said
     detail: dict[str, Any] = {}
-    for purpose in (Purpose.LOCATE, Purpose.OFFERS):
-        said = consents.said.get(purpose)
-        detail[purpose] = consents.granted(purpose)
-        detail[f"{purpose}_text"] = None if said is None else said.text_version
-        detail[f"{purpose}_seq"] = None if said is None else said.seq
+    for purpose, text, seq in _ASKED:
+        word = said.get(purpose)
+        detail[purpose] = word is not None and word.granted
+        detail[text] = None if word is None else word.text_version
+        detail[seq] = None if word is None else word.seq
     return detail[Purpose.LOCATE] and detail[Purpose.OFFERS], detail
 
 
 def live(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Live is what is approved, at a store that is not paused, with no breaker of its own, its store or fence open."""
-    campaign = candidate.campaign
+    return candidate.campaign.live and not _paused(snapshot, candidate) and _breaker(snapshot, candidate) is None, {}
+
+
+def told_live(snapshot: Snapshot, candidate: Candidate) -> dict[str, Any]:
+    campaign, by = candidate.campaign, _breaker(snapshot, candidate)
     detail: dict[str, Any] = {"state": campaign.state, "locales": len(campaign.texts)}
-    if candidate.wanted.store in snapshot.policy.paused_stores:
-        return False, detail | {"paused": "store"}
-    by = snapshot.policy.tripped.by(campaign.id, candidate.wanted.store, candidate.arrival.fence.id)
-    return (campaign.live, detail) if by is None else (False, detail | {"breaker": by})
+    if _paused(snapshot, candidate):
+        return detail | {"paused": "store"}
+    return detail if by is None else detail | {"breaker": by}
+
+
+def _paused(snapshot: Snapshot, candidate: Candidate) -> bool:
+    return candidate.wanted.store in snapshot.policy.paused_stores
+
+
+def _breaker(snapshot: Snapshot, candidate: Candidate) -> str | None:
+    tripped = snapshot.policy.tripped
+    if tripped is NONE_TRIPPED:
+        return None
+    return tripped.by(candidate.campaign.id, candidate.wanted.store, candidate.arrival.fence.id)
 
 
 def stale(snapshot: Snapshot, candidate: Candidate) -> Verdict:
