@@ -23,6 +23,7 @@ from bench.report import Report, Row, Tail, Value, Yardstick
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Past, Scope, Use
 from geo_offers.offers.decide import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy, decide, receipt
+from geo_offers.offers.packing import packed
 from geo_offers.offers.rendering import Facts, render
 from geo_offers.offers.texts import Field, Text
 from geo_offers.people.consent import Consent, Consents, Purpose
@@ -122,7 +123,7 @@ def _row(name: str, call: Callable[[Any], object], windows: Sequence[Sequence[An
 def _decided(snapshot: Snapshot) -> bytes:
     decision = decide(snapshot)
     assert decision is not None
-    return receipt(decision, STAGES)
+    return packed(receipt(decision, STAGES))
 
 
 def snapshots(case: Case, count: int, seed: int) -> list[Snapshot]:

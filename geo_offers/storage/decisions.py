@@ -8,6 +8,7 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.errors import Forbidden, NotFound
+from geo_offers.offers.packing import unpacked
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import UserNames, sees_users
 from geo_offers.storage import cursors
@@ -99,7 +100,7 @@ async def _users_named(connection: Connection, workspace: UUID, name: str) -> li
 
 def decision_answer(row: Any, user: str) -> wire.Decision:
     """A decision's row as it is told; `user` is how the caller may know the person."""
-    kept = _receipt.decode(row["receipt"])
+    kept = _receipt.decode(unpacked(row["receipt"]))
     return wire.Decision(
         id=row["id"],
         user=user,
