@@ -45,6 +45,10 @@ class NotFound(GeoOffersError):
     """There is nothing here for this caller."""
 
 
+class Gone(GeoOffersError):
+    """There may have been something here; what was is not kept any more."""
+
+
 class Conflict(GeoOffersError):
     """The thing's present state does not allow it."""
 

@@ -18,6 +18,7 @@ _MODULES: Final = {
     "demo": "demo",
     "import": "importing",
     "replay": "replaying",
+    "explain": "explaining",
     "keys": "keys",
     "migrate": "migrating",
     "pause": "switching",

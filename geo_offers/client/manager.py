@@ -195,6 +195,10 @@ class Manager:
     async def decision(self, decision: UUID) -> wire.Decision:
         return await self._ask("GET", path("decisions", decision), wire.Decision)
 
+    async def replay(self, decision: UUID) -> wire.Replayed:
+        """Have a decision made again, of what it was made of then; ApiError 410 where that is not kept any more."""
+        return await self._ask("GET", path("decisions", decision, "replay"), wire.Replayed)
+
     def live(
         self, types: Sequence[str] = (), *, last_event_id: str = "", patience: Patience = LIVE_PATIENCE
     ) -> AsyncIterator[LiveEvent]:

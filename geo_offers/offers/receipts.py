@@ -1,5 +1,7 @@
 """The receipt: a decision as JSON, with all that explains it and nothing that locates anybody.
 
+The words of an offer, which may hold what the person told of themselves, stand with the offer alone.
+
 Distance to a border and accuracy stand in it for the transition that the decision answers, in whole metres. They
 stand for no other: three distances to known borders would be a position.
 """
@@ -58,8 +60,5 @@ def _offered(offer: OfferDraft) -> dict[str, Any]:
         "visit": offer.visit,
         "trigger": offer.trigger,
         "lane": offer.lane,
-        "title": offer.title,
-        "body": offer.body,
-        "link": offer.link,
         "expires_at": from_us(offer.expires_us),
     }

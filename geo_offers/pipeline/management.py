@@ -314,6 +314,14 @@ class DecisionLog(Protocol):
 
     async def get(self, caller: Caller, ident: UUID) -> wire.Decision: ...
 
+    async def replay(self, caller: Caller, ident: UUID) -> wire.Replayed:
+        """Make a decision again; written to the audit.
+
+        Forbidden for those who do not see users. Gone where what it was made of is not kept any more: it was erased,
+        or is too old; or there never was such a decision, which is not told apart. Conflict where it cannot be read.
+        """
+        ...
+
     async def outcomes(self, workspace: UUID, campaign: UUID, since: datetime, until: datetime) -> wire.Outcomes:
         """Of the decisions about the campaign at `since` <= at < `until`: how many offers, how many of each silence."""
         ...

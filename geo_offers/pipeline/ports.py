@@ -152,6 +152,7 @@ class DecisionRow:
     outcome: str
     reason: str | None
     receipt: bytes
+    snapshot: bytes
     offer: OfferRow | None
     ghost: Ghost | None = None
 

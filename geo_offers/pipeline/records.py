@@ -9,6 +9,8 @@ import msgspec
 
 from geo_offers import instants
 from geo_offers.offers.decide import Decision, OfferDraft, offer_id, receipt
+from geo_offers.offers.keeping import kept
+from geo_offers.offers.packing import packed
 from geo_offers.offers.snapshot import Snapshot
 from geo_offers.pipeline.ports import DecisionRow, LockedUser, OfferRow, SeenRow, VisitRow, Writes
 from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
@@ -91,7 +93,8 @@ def decision_row(
         at_us=decision.at_us,
         outcome=decision.outcome,
         reason=decision.reason,
-        receipt=receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()}),
+        receipt=packed(receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()})),
+        snapshot=kept(snapshot),
         offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
         ghost=decision.ghost,
     )

@@ -3,6 +3,7 @@
 Gone with a refusal is, of
 - locate: where the devices are now, open visits, and past ones too unless `measure` is granted;
 - measure: the past visits, where they stayed for it alone;
+- profile: attributes and interactions, and the snapshots of decisions, which may hold them;
 - locate or offers: what is queued. Reservations stay, so that whoever opts in again finds the caps as they were.
 """
 
@@ -21,7 +22,7 @@ from geo_offers.storage.queries import sql
 SIGNAL: Final = "Sec-GPC"  # what a refusal by the header names for its text: there was none
 
 _GOES_WITH: Final[Mapping[Purpose, Sequence[str]]] = MappingProxyType(
-    {Purpose.LOCATE: ("devices_of_user_lock", "presence_wipe"), Purpose.PROFILE: ("profile_wipe",)}
+    {Purpose.LOCATE: ("devices_of_user_lock", "presence_wipe"), Purpose.PROFILE: ("profile_wipe", "snapshots_forget")}
 )
 """Statements by the person's id alone; devices are locked before anything else of theirs."""
 

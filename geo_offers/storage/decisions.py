@@ -1,18 +1,25 @@
 """Decisions as they were made: rows with their receipts, read for managers and for the person's export."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from geo_offers import wire
-from geo_offers.errors import Forbidden, NotFound
+from geo_offers.errors import Conflict, Forbidden, Gone, NotFound
+from geo_offers.offers.decide import decide, receipt
+from geo_offers.offers.keeping import again
+from geo_offers.offers.packing import unpacked
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import UserNames, sees_users
 from geo_offers.storage import cursors
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.retention import KEPT
 from geo_offers.storage.workspaces import audit
 
 _NEWEST = UUID(int=2**128 - 1)
@@ -28,6 +35,7 @@ class _Receipt(msgspec.Struct):
 
 
 _receipt = msgspec.json.Decoder(_Receipt)
+_outcome = msgspec.json.Decoder(wire.Outcome)
 
 
 class PostgresDecisionLog:
@@ -61,6 +69,25 @@ class PostgresDecisionLog:
             raise NotFound("there is no such decision")
         return decision_answer(row, names.of(row["user_id"]))
 
+    async def replay(self, caller: Caller, ident: UUID) -> wire.Replayed:
+        if not sees_users(caller):
+            raise Forbidden("what a decision was made of is for a server key or a manager key of role 'owner'", "role")
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            row = await connection.fetchrow(sql("decision_snapshot"), caller.workspace, ident, KEPT["decisions"])
+            if row is not None:
+                await audit(connection, caller, "decisions.replay", str(ident))
+        if row is None or row["snapshot"] is None:
+            raise Gone("what this decision was made of is not kept: it was erased, is too old, or never was")
+        try:
+            found = await asyncio.to_thread(_made_again, row["snapshot"])
+        except (ValueError, LookupError, OSError) as error:
+            raise Conflict("this release cannot read what that decision was made of") from error
+        then, now = _outcome.decode(unpacked(row["receipt"])), _outcome.decode(found)
+        differs = first_difference(then.gates, now.gates)
+        return wire.Replayed(
+            id=ident, same=differs is None and _result(then) == _result(now), differs=differs, then=then, now=now
+        )
+
     async def outcomes(self, workspace: UUID, campaign: UUID, since: datetime, until: datetime) -> wire.Outcomes:
         async with transaction(self._pool, [workspace]) as connection:
             if await connection.fetchrow(sql("campaign_get"), workspace, campaign) is None:
@@ -78,6 +105,28 @@ class PostgresDecisionLog:
     async def names(self, caller: Caller) -> UserNames:
         async with transaction(self._pool, [caller.workspace]) as connection:
             return await _names(connection, caller)
+
+
+def _made_again(snapshot: bytes) -> bytes:
+    """The receipt of today's decision. Beside the loop: a region's holidays may be met for the first time."""
+    decision = decide(again(snapshot))
+    if decision is None:
+        raise ValueError("no campaign of it is a candidate any more")
+    return receipt(decision)
+
+
+def first_difference(then: Sequence[wire.Gate], now: Sequence[wire.Gate]) -> str | None:
+    """Name the first gate that is answered otherwise, or that one of the two does not have."""
+    for one, other in zip_longest(then, now):
+        if one is None or other is None:
+            return (one or other).gate
+        if (one.gate, one.passed) != (other.gate, other.passed):
+            return one.gate
+    return None
+
+
+def _result(of: wire.Outcome) -> tuple[object, ...]:
+    return of.outcome, of.reason, of.campaign, of.offer
 
 
 async def _names(connection: Connection, caller: Caller) -> UserNames:
@@ -99,7 +148,7 @@ async def _users_named(connection: Connection, workspace: UUID, name: str) -> li
 
 def decision_answer(row: Any, user: str) -> wire.Decision:
     """A decision's row as it is told; `user` is how the caller may know the person."""
-    kept = _receipt.decode(row["receipt"])
+    kept = _receipt.decode(unpacked(row["receipt"]))
     return wire.Decision(
         id=row["id"],
         user=user,

@@ -196,6 +196,7 @@ class PostgresTurn:
             _array([offer.special for _, offer in offers]),
             _array([_day(offer.charged.campaign) for _, offer in offers]),
             _array([_day(offer.charged.store) for _, offer in offers]),
+            [decision.snapshot for decision in decisions],
         )
         assert done is not None  # it counts
         if (done["decided"], done["due"]) != (len(decisions), len(offers)):

@@ -39,6 +39,10 @@ async def get_decision(services: Services, given: Given) -> Reply:
     return Reply(await services.decisions.get(given.caller, path_id(given, "decision")))
 
 
+async def replay_decision(services: Services, given: Given) -> Reply:
+    return Reply(await services.decisions.replay(given.caller, path_id(given, "decision")))
+
+
 async def count_outcomes(services: Services, given: Given) -> Reply:
     query: wire.OutcomesQuery = given.query
     until = _instant(query.until, "until") or from_us(clock.now_us())
@@ -74,5 +78,14 @@ CALLS: Final[tuple[Call, ...]] = (
     ),
     Call(
         "GET", "/v1/decisions/{id}", "One decision with its receipt", get_decision, _WHO, wire.Decision, tag="decisions"
+    ),
+    Call(
+        "GET",
+        "/v1/decisions/{id}/replay",
+        "One decision made again by today's code",
+        replay_decision,
+        _WHO,
+        wire.Replayed,
+        tag="decisions",
     ),
 )

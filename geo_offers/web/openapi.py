@@ -16,6 +16,7 @@ _PROBLEM_STATUSES = {
     403: "Not allowed",
     404: "Nothing here",
     409: "Not in this state, or the first request under this key still runs",
+    410: "Not kept any more",
     413: "Over a bound",
     415: "An encoding of the body that is not read here",
     422: "A field is wrong",

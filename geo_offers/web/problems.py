@@ -16,6 +16,7 @@ STATUS: Final[Mapping[type[errors.GeoOffersError], tuple[int, str, str]]] = {
     errors.Unauthenticated: (401, "unauthenticated", "No good key or token"),
     errors.Forbidden: (403, "forbidden", "Not allowed"),
     errors.NotFound: (404, "not_found", "Nothing here"),
+    errors.Gone: (410, "gone", "Not kept any more"),
     errors.Conflict: (409, "conflict", "Not in this state"),
     errors.Crowded: (409, "crowded", "Too many at one spot"),
     errors.TooLarge: (413, "too_large", "Over a bound"),

@@ -38,6 +38,29 @@ class Decision(Answer, frozen=True, kw_only=True):
     ms: dict[str, float]
 
 
+class Outcome(Answer, omit_defaults=False, frozen=True, kw_only=True):
+    """What a decision came to, with every gate that was asked, in order; of an offer where and how, not its words."""
+
+    outcome: Literal["offer", "suppressed"]
+    reason: str | None
+    campaign: UUID | None
+    gates: list[Gate]
+    offer: dict[str, Any] | None
+
+
+class Replayed(Answer, omit_defaults=False, frozen=True, kw_only=True):
+    """A decision made again, by today's code, of what it was made of then.
+
+    same: it comes to the same. differs: the first gate that is answered otherwise; None where none is.
+    """
+
+    id: UUID
+    same: bool
+    differs: str | None
+    then: Outcome
+    now: Outcome
+
+
 class DecisionPage(Page, frozen=True, kw_only=True):
     items: list[Decision]
 

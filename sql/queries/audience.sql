@@ -42,6 +42,10 @@ UPDATE app_user SET locale = COALESCE($2, locale), time_zone = COALESCE($3, time
 -- name: profile_wipe
 UPDATE app_user SET profile = NULL WHERE id = $1;
 
+-- name: snapshots_forget
+-- Receipts stay and say what was decided; what they were made of holds more of the person.
+UPDATE decision SET snapshot = NULL WHERE user_id = $1 AND snapshot IS NOT NULL;
+
 -- name: user_named
 -- $1 workspace, $2 the app's own name for the person, $3 our id of them or null. A name that looks like an id is a name.
 SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id = $3)

@@ -25,3 +25,8 @@ SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision 
 -- name: decisions_users_named
 -- $1 workspace, $2 the app's own name, $3 our id or null.
 SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id = $3::uuid);
+
+-- name: decision_snapshot
+-- $1 workspace, $2 id, $3 for how long decisions are kept.
+SELECT user_id, snapshot, receipt FROM decision
+WHERE workspace = $1 AND id = $2 AND created_at >= statement_timestamp() - $3::text::interval;

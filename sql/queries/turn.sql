@@ -76,11 +76,12 @@ SELECT turn_write(
 -- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as
 -- above.
 WITH decided AS (
-    INSERT INTO decision (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt)
-    SELECT id, workspace, user_id, campaign, 'epoch'::timestamptz + at * interval '1 us', outcome, reason, offer, receipt
+    INSERT INTO decision (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot)
+    SELECT id, workspace, user_id, campaign, 'epoch'::timestamptz + at * interval '1 us', outcome, reason, offer, receipt,
+           snapshot
     FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::bigint[], $6::text::text[],
-                $7::text::text[], $8::text::uuid[], $9::bytea[])
-        q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt) RETURNING 1),
+                $7::text::text[], $8::text::uuid[], $9::bytea[], $31::bytea[])
+        q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot) RETURNING 1),
 made AS MATERIALIZED (
     SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
            decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,

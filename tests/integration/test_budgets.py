@@ -9,6 +9,7 @@ import pytest
 
 from geo_offers.clock import now_us
 from geo_offers.offers.experiment import place
+from geo_offers.offers.packing import unpacked
 from geo_offers.storage.pool import transaction
 from geo_offers.storage.queries import sql
 from tests.integration.test_turns import CONSENTS, OWNER, SHOP, Town, town  # noqa: F401 - a fixture
@@ -67,7 +68,7 @@ async def test_of_many_turns_at_once_a_budget_gives_exactly_what_it_has(town, cr
     (total, today) = await spent(town, CAMPAIGN)
     assert (total, today[1]) == (("-infinity", 7), 7)
     receipt = msgspec.json.decode(
-        await town.rows.fetchval("SELECT receipt FROM decision WHERE reason = 'budget' LIMIT 1")
+        unpacked(await town.rows.fetchval("SELECT receipt FROM decision WHERE reason = 'budget' LIMIT 1"))
     )
     (told,) = [gate for gate in receipt["gates"] if gate["gate"] == "budget"]
     assert (told["passed"], told["detail"]["level"], told["detail"]["campaign"]["used"]) == (False, "campaign", 7)

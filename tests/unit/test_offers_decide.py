@@ -475,7 +475,9 @@ def test_the_receipt_says_all_and_locates_nobody() -> None:
     assert (told["outcome"], told["reason"], told["at"]) == ("offer", None, text(NOW_US))
     assert [gate["gate"] for gate in told["gates"]] == [gate.gate for gate in found.gates]
     assert told["versions"] == {"catalog": 17, "campaign": 2, "fence": 4, "tzdata": "2026a", "holidays": "0.109"}
-    assert told["offer"]["title"] == "Old Bakery"
+    assert found.offer is not None
+    assert found.offer.title == "Old Bakery"
+    assert told["offer"].keys().isdisjoint({"title", "body", "link", "data"})  # those stand with the offer
     primary, other = told["transitions"]
     assert (primary["accuracy_m"], primary["distance_m"], primary["confidence"]) == (8, -12, 1.0)
     assert primary["primary"]

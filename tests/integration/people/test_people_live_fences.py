@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from geo_offers.offers.packing import unpacked
 from tests.integration.people.conftest import SHOP, before
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -354,7 +355,7 @@ async def receipts(api, seen):
     """By kind of edge: the version that the visit entered, and the one that the decision saw."""
     rows = await api.rows.fetch("SELECT receipt FROM decision WHERE user_id = $1", seen.phone.user)
     found = {}
-    for receipt in (json.loads(row["receipt"]) for row in rows):
+    for receipt in (json.loads(unpacked(row["receipt"])) for row in rows):
         for edge in receipt["transitions"]:
             found[edge["type"]] = (edge["fence_version"], receipt["versions"]["fence"])
     return found

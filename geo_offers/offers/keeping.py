@@ -1,0 +1,157 @@
+"""A snapshot as it is stored beside its receipt: what `decide` read, so that the decision can be made again.
+
+Left out is what it does not look at: where the fences lie, and campaigns that were no candidates; what is known of the
+person, where no candidate asks for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from geo_offers.offers.budgets import Spent
+from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.caps import Past, Use
+from geo_offers.offers.context import Moment
+from geo_offers.offers.packing import packed, unpacked
+from geo_offers.offers.ranking import found
+from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
+from geo_offers.offers.stores import StoreRules
+from geo_offers.people.segments import NOTHING_KNOWN
+from geo_offers.places.fences import Detect, FenceId, Geofence
+from geo_offers.places.geometry import Circle
+from geo_offers.presence.states import Transition
+
+_UNPLACED: Final = Circle(0.0, 0.0, 1.0)
+_UNASKED: Final = Detect("raw")
+
+
+class _Fence(msgspec.Struct, frozen=True):
+    id: FenceId
+    version: int
+    name: str
+    store: str | None
+    tags: tuple[str, ...]
+
+
+class _Arrival(msgspec.Struct, frozen=True):
+    transition: Transition
+    fence: _Fence
+    zone: ZoneInfo
+    store_name: str | None
+    category: str | None
+    rules: StoreRules
+    moment: Moment
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    now_us: int
+    person: Person
+    policy: WorkspacePolicy
+    device: DeviceView
+    uses: Sequence[Use]
+    others_inside: AbstractSet[FenceId]
+    catalog_version: int
+    tz_version: str
+    holidays_version: str
+    stale_after_s: float
+    spent: Mapping[str, Spent]
+    arrivals: Sequence[_Arrival]
+    campaigns: Sequence[Campaign]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, ZoneInfo):
+        return value.key
+    raise NotImplementedError(type(value).__name__)
+
+
+def _read(kind: type, told: Any) -> Any:
+    if kind is ZoneInfo:
+        return ZoneInfo(told)
+    raise NotImplementedError(kind.__name__)
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_written).encode
+_decode: Final = msgspec.json.Decoder(_Kept, dec_hook=_read).decode
+
+
+def kept(snapshot: Snapshot) -> bytes:
+    """Write down what a decision was made of. It has at least one candidate."""
+    candidates, _ = found(snapshot)
+    campaigns = list({candidate.campaign.id: candidate.campaign for candidate in candidates}.values())
+    return packed(
+        _encode(
+            _Kept(
+                snapshot.now_us,
+                _asked_for(snapshot.person, campaigns),
+                snapshot.policy,
+                snapshot.device,
+                snapshot.uses,
+                snapshot.others_inside,
+                snapshot.catalog_version,
+                snapshot.tz_version,
+                snapshot.holidays_version,
+                snapshot.stale_after_s,
+                snapshot.spent,
+                [_arrival(arrival) for arrival in snapshot.arrivals],
+                campaigns,
+            )
+        )
+    )
+
+
+def again(column: bytes) -> Snapshot:
+    """Read what `kept` wrote; raises ValueError where this release cannot, KeyError for a zone that is gone."""
+    read = _decode(unpacked(column))
+    return Snapshot(
+        now_us=read.now_us,
+        person=read.person,
+        policy=read.policy,
+        device=read.device,
+        arrivals=tuple(_arrived(arrival) for arrival in read.arrivals),
+        campaigns=tuple(read.campaigns),
+        uses=Past(read.uses),
+        others_inside=read.others_inside,
+        catalog_version=read.catalog_version,
+        tz_version=read.tz_version,
+        holidays_version=read.holidays_version,
+        stale_after_s=read.stale_after_s,
+        spent=read.spent,
+    )
+
+
+def _asked_for(person: Person, campaigns: Sequence[Campaign]) -> Person:
+    asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
+    if person.facts is NOTHING_KNOWN or asks:
+        return person
+    return replace(person, facts=NOTHING_KNOWN)
+
+
+def _arrival(arrival: Arrival) -> _Arrival:
+    fence = arrival.fence
+    return _Arrival(
+        arrival.transition,
+        _Fence(fence.id, fence.version, fence.name, fence.store, fence.tags),
+        arrival.zone,
+        arrival.store_name,
+        arrival.category,
+        arrival.rules,
+        arrival.moment,
+    )
+
+
+def _arrived(read: _Arrival) -> Arrival:
+    fence = read.fence
+    return Arrival(
+        read.transition,
+        Geofence(fence.id, fence.version, fence.name, _UNPLACED, fence.store, fence.tags, active=True, detect=_UNASKED),
+        read.zone,
+        read.store_name,
+        read.category,
+        read.rules,
+        read.moment,
+    )

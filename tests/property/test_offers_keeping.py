@@ -1,0 +1,213 @@
+"""Snapshots as they are stored: read again, they decide the same, and they hold no place and nobody unasked for."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geo_offers import wire
+from geo_offers.offers.breakers import Tripped
+from geo_offers.offers.budgets import Budget, Spent, of_campaign, of_store
+from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
+from geo_offers.offers.caps import Past, Use
+from geo_offers.offers.context import Interaction, Moment, State, When
+from geo_offers.offers.decide import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy, decide
+from geo_offers.offers.experiment import Experiment, Variant
+from geo_offers.offers.hours import Opening
+from geo_offers.offers.keeping import again, kept
+from geo_offers.offers.packing import packed, unpacked
+from geo_offers.offers.scoring import Worth
+from geo_offers.offers.stores import StoreRules
+from geo_offers.offers.texts import Field, Form, Plural, Text
+from geo_offers.people.audience import Audience, Clause
+from geo_offers.people.backoff import Became
+from geo_offers.people.consent import Consent, Consents, Purpose
+from geo_offers.people.counters import Visits
+from geo_offers.people.mutes import Mutes
+from geo_offers.people.rhythm import Rhythm
+from geo_offers.people.segments import Facts
+from geo_offers.places.geometry import Circle
+from geo_offers.presence.states import Course, TransitionType
+from tests.property.test_offers_decide import (
+    AGREED,
+    DEVICE,
+    FENCES,
+    ZONES,
+    cap_rules,
+    edge,
+    people,
+    policies,
+    quiet_rules,
+)
+
+NOW_US = 1_780_480_800_000_000
+RULES = (
+    wire.StageIs(in_=["lead", "customer"]),
+    wire.AttributeIs(name="age", is_="ge", value=18),
+)
+AUDIENCES = st.sampled_from([(), *((Clause("rule", "", rule),) for rule in RULES), (Clause("segment", "s", None),)])
+TEXTS = {
+    "en": Text("{name}: {off}", "At {store}", "https://a.example", plural=Plural("n", (Form("one", "One"),))),
+    "ar": Text("خصم", "{store}", image="https://a.example/i.png"),
+}
+FIELDS = (
+    Field("off", "percent", 20),
+    Field("n", "number", 1),
+    Field("name", "text", source="profile", attribute="first", fallback=(("en", "You"), ("ar", "أنت"))),
+)
+states = st.sampled_from([State(on=True), State(on=False, why="over"), State(None, "unknown", NOW_US + 5)])
+moments = st.builds(
+    Moment,
+    opening=st.none() | st.builds(Opening, st.booleans(), st.none() | st.just(NOW_US + 10**9)),
+    events=st.dictionaries(st.sampled_from(["sale", "rain"]), states),
+    embargo=states,
+)
+uses = st.builds(
+    Use,
+    at_us=st.integers(NOW_US - 32 * 86_400_000_000, NOW_US + 10**9),
+    campaign=st.integers(1, 3).map(lambda number: UUID(int=number)),
+    store=st.sampled_from(["s0", "s1"]),
+    place=st.sampled_from([fence.id for fence in FENCES]),
+    tags=st.frozensets(st.sampled_from(["food", "hot"])),
+    visit=st.none() | st.uuids(),
+    special=st.booleans(),
+    ghost=st.booleans(),
+    became=st.sampled_from(Became),
+)
+rules = st.builds(
+    StoreRules, caps=st.lists(cap_rules, max_size=1).map(tuple), budget=st.none() | st.just(Budget(per_day=3))
+)
+facts = st.builds(
+    Facts,
+    profiled=st.booleans(),
+    attributes=st.fixed_dictionaries(
+        {}, optional={"age": st.sampled_from([17, 18.5]), "likes": st.just(["tea", "cake"]), "vip": st.booleans()}
+    ),
+    refused=st.sampled_from([(), ("size",)]),
+    stage=st.sampled_from(["anonymous", "lead", "customer"]),
+    visits=st.dictionaries(st.sampled_from(["s0", "*"]), st.builds(Visits)),
+)
+
+
+@st.composite
+def campaigns(draw: st.DrawFn, number: int) -> Campaign:
+    ident = UUID(int=number)
+    variants = (Variant("a", 0.5), Variant("b", 0.5, TEXTS)) if draw(st.booleans()) else ()
+    return Campaign(
+        ident,
+        f"c{number}",
+        number,
+        draw(st.sampled_from([CampaignState.APPROVED] * 4 + [CampaignState.PAUSED])),
+        TransitionType.ENTER,
+        draw(st.sampled_from([FenceSelector(set="town"), FenceSelector(tags=frozenset({"food"}))])),
+        TEXTS,
+        until_us=draw(st.sampled_from([None, NOW_US - 1, NOW_US + 10**10])),
+        priority=draw(st.integers(0, 1)),
+        caps=tuple(draw(st.lists(cap_rules, max_size=2))),
+        data=draw(st.sampled_from([{}, {"k": "v"}])),
+        category=draw(st.sampled_from([None, "bakery"])),
+        special=draw(st.booleans()),
+        fields=FIELDS,
+        worth=Worth(draw(st.sampled_from([0.0, 3.5])), 0.25),
+        experiment=Experiment(draw(st.sampled_from([0.0, 0.5])), variants),
+        budget=draw(st.sampled_from([None, Budget(total=5)])),
+        hours=tuple(draw(st.lists(quiet_rules, max_size=1))),
+        when=draw(st.sampled_from([When()] * 2 + [When(("sale",), ("rain",))])),
+        audience=Audience(draw(AUDIENCES)),
+        ask=draw(st.sampled_from([None, "size"])),
+    )
+
+
+@st.composite
+def persons(draw: st.DrawFn) -> Person:
+    person = draw(people())
+    said = {purpose: Consent(draw(st.booleans()), "v1", 1, draw(st.none() | st.integers(1, 9))) for purpose in Purpose}
+    bought = Interaction(id="i", type="purchase", at_us=NOW_US - 5, until_us=NOW_US + 5, campaign=UUID(int=1))
+    return replace(
+        person,
+        id=draw(st.uuids()),
+        consents=draw(st.sampled_from([AGREED] * 4 + [Consents(said)])),
+        locale=draw(st.sampled_from(["en-GB", "ar", ""])),
+        words=draw(st.sampled_from([{}, {"first": "Ada"}])),
+        interactions=draw(st.sampled_from([(), (bought,)])),
+        facts=draw(facts),
+        rhythm=replace(person.rhythm, mute=draw(st.sampled_from([Mutes(), Mutes(stores=frozenset({"s0"}))]))),
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    course = draw(st.none() | st.just(Course(confirmed=True, confidence=0.9, fixes=3)))
+    arrivals = tuple(
+        Arrival(
+            msgspec.structs.replace(edge(FENCES[number], TransitionType.ENTER, NOW_US - 10**6, NOW_US), course=course),
+            FENCES[number],
+            draw(st.sampled_from(ZONES)),
+            draw(st.sampled_from([None, "Old Bakery"])),
+            draw(st.sampled_from([None, "food"])),
+            draw(rules),
+            draw(moments),
+        )
+        for number in sorted(draw(st.sets(st.integers(0, 4), min_size=1)))
+    )
+    return Snapshot(
+        NOW_US,
+        draw(persons()),
+        replace(
+            draw(policies),
+            holdout=draw(st.sampled_from([0.0, 0.5])),
+            tripped=draw(st.sampled_from([Tripped(), Tripped(stores=frozenset({"s1"}))])),
+        ),
+        DeviceView(DEVICE, draw(st.booleans()), draw(st.sampled_from([(), ("webhook", "inapp")]))),
+        arrivals,
+        tuple(draw(campaigns(number)) for number in range(1, draw(st.integers(1, 3)) + 1)),
+        Past(draw(st.lists(uses, max_size=4))),
+        draw(st.frozensets(st.sampled_from([fence.id for fence in FENCES]), max_size=1)),
+        catalog_version=7,
+        tz_version="2026a",
+        holidays_version="0.1",
+        spent=draw(st.sampled_from([{}, {of_campaign(UUID(int=1)): Spent(1, 1), of_store("s0"): Spent(3, 3)}])),
+    )
+
+
+@given(snapshots())
+@settings(max_examples=300, deadline=None)
+def test_a_snapshot_that_was_stored_decides_the_same(snapshot: Snapshot) -> None:
+    decided = decide(snapshot)
+    if decided is not None:
+        assert decide(again(kept(snapshot))) == decided
+
+
+@given(snapshots(), st.floats(10.1, 89).filter(lambda degrees: len(repr(degrees)) > 8))
+@settings(max_examples=50, deadline=None)
+def test_where_the_fences_lie_is_not_stored(snapshot: Snapshot, degrees: float) -> None:
+    placed = tuple(
+        replace(arrival, fence=msgspec.structs.replace(arrival.fence, outline=Circle(degrees, degrees, 60.0)))
+        for arrival in snapshot.arrivals
+    )
+    assert repr(degrees).encode() not in unpacked(kept(replace(snapshot, arrivals=placed)))
+
+
+def test_of_a_person_nothing_is_stored_that_no_candidate_asks_for() -> None:
+    known = Facts(profiled=True, attributes={"shoe": "secret"})
+    person = Person(UUID(int=3), AGREED, Rhythm(), ZONES[0], "en", facts=known)
+    arrival = Arrival(edge(FENCES[0], TransitionType.ENTER, NOW_US, NOW_US), FENCES[0], ZONES[0])
+    plain = Campaign(
+        UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"), TEXTS
+    )
+    other = replace(plain, id=UUID(int=2), fences=FenceSelector(set="elsewhere"), ask="size", name="unasked")
+    snapshot = Snapshot(NOW_US, person, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), (arrival,), (plain, other))
+    told = unpacked(kept(snapshot))
+    assert b"secret" not in told
+    assert b"unasked" not in told
+    asking = replace(snapshot, campaigns=(replace(plain, ask="size"),))
+    assert b"secret" in unpacked(kept(asking))
+
+
+@pytest.mark.parametrize("column", [b"{}", packed(b"[]"), b"\x01x"])
+def test_what_cannot_be_read_is_refused(column: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        again(column)
