@@ -18,6 +18,7 @@ _MODULES: Final = {
     "demo": "demo",
     "import": "importing",
     "replay": "replaying",
+    "preview": "previewing",
     "keys": "keys",
     "migrate": "migrating",
     "doctor": "doctor",
