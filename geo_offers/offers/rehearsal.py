@@ -1,7 +1,7 @@
 """A rehearsal: what a campaign would do, told from visits that were, by the very function that decides.
 
-Each person's visits are decided in the order of time, twice: once among the campaigns that run, and once with the
-rehearsed one among them. What is offered in it, and what is held out, takes its place in the person's time and counts
+Each person's visits are decided in the order of time, twice: among the campaigns that run, and with the rehearsed one
+among them. What is offered in it, and what is held out, takes its place in the person's time and counts
 for all that follows; nothing is written. A turn is all that arrives at one instant, and an entry is a turn of which the
 rehearsed campaign is a candidate.
 
@@ -25,6 +25,7 @@ from geo_offers.offers.caps import USES_SPAN_US, Past, Use
 from geo_offers.offers.charging import Purse, asked, charges
 from geo_offers.offers.decide import decide
 from geo_offers.offers.decisions import Decision, OfferDraft, Reason
+from geo_offers.offers.experiment import Ghost
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 
 FEW: Final = 10
@@ -96,23 +97,42 @@ class _Purses:
 
 
 @dataclass(slots=True)
-class _Pass:
-    """One pass over one person. met: campaigns that decisions named, won: offers by campaign."""
+class _Life:
+    """A person's time among some campaigns. uses: oldest first. met: campaigns that decisions named, won: offers."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
+    campaigns: tuple[Campaign, ...]
+    purses: _Purses
+    uses: deque[Use]
     met: set[UUID] = field(default_factory=set)
     won: Counter[UUID] = field(default_factory=Counter)
+
+    def take(self, decision: Decision | None) -> None:
+        if decision is None:
+            return
+        self.met |= {decision.campaign, *(_others(decision) or ())}
+        self.uses.extend(_place(decision))
+        if decision.offer is not None:
+            self.won[decision.campaign] += 1
+            self.purses.take(decision.offer)
 
 
 class Rehearsal:
     """One campaign among the others, and what was found so far."""
 
-    def __init__(self, campaign: Campaign, others: Sequence[Campaign], policy: WorkspacePolicy, days: int) -> None:
+    def __init__(
+        self,
+        campaign: Campaign,
+        others: Sequence[Campaign],
+        policy: WorkspacePolicy,
+        days: int,
+        *,
+        stores_budgeted: bool = False,
+    ) -> None:
         self._campaign, self._policy, self._weeks = campaign, policy, days / WEEK_DAYS
         self._without = tuple(others)
         self._with = (*others, campaign)
         self._budgets = (_Purses(), _Purses())
-        self._budgeted = any(one.budget is not None for one in self._with)
+        self._budgeted = stores_budgeted or any(one.budget is not None for one in self._with)
         self._entries: Counter[str] = Counter()
         self._had: Counter[str] = Counter()
         self._shared: Counter[UUID] = Counter()
@@ -123,13 +143,25 @@ class Rehearsal:
         self.people = 0
 
     def play(self, walker: Walker) -> Iterator[None]:
-        """Take a person's visits; goes on decision by decision, so that who plays may let others have their turn."""
-        before, after = _Pass(), _Pass()
-        yield from self._pass(walker, self._with, self._budgets[1], after)
-        if not after.outcomes:
-            return
-        yield from self._pass(walker, self._without, self._budgets[0], before)
-        self._note(before, after)
+        """Take a person's visits; goes on turn by turn, so that who plays may let others have their turn.
+
+        As long as the campaign has taken no place in the person's time, all goes as without it.
+        """
+        uses = sorted(walker.uses, key=_instant)
+        before = _Life(self._without, self._budgets[0], deque(uses))
+        after = _Life(self._with, self._budgets[1], deque(uses))
+        alike, outcomes = not self._budgeted, Counter[str]()
+        for at_us, arriving in groupby(walker.arrivals, key=_arrived):
+            arrivals = tuple(arriving)
+            decision = self._decide(walker, arrivals, at_us, after)
+            alike = alike and (decision is None or decision.campaign != self._campaign.id or not _takes(decision))
+            after.take(decision)
+            before.take(decision if alike else self._decide(walker, arrivals, at_us, before))
+            if decision is not None:
+                outcomes.update(self._outcome(decision, arrivals))
+            yield
+        if outcomes:
+            self._note(outcomes, before, after)
 
     def findings(self) -> Findings:
         told = self._told()
@@ -159,39 +191,27 @@ class Rehearsal:
             hidden = 2
         return {outcome: self._entries[outcome] for outcome in rising[hidden:]}
 
-    def _pass(self, walker: Walker, campaigns: tuple[Campaign, ...], purses: _Purses, found: _Pass) -> Iterator[None]:
-        uses = deque(sorted(walker.uses, key=_instant))
-        for at_us, arriving in groupby(walker.arrivals, key=_arrived):
-            arrivals = tuple(arriving)
-            while uses and uses[0].at_us <= at_us - USES_SPAN_US:
-                uses.popleft()
-            snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, campaigns, Past(uses))
-            if self._budgeted or any(arrival.rules.budget is not None for arrival in arrivals):
-                snapshot = replace(snapshot, spent=purses.spent(snapshot))
-            decision = decide(snapshot)
-            if decision is not None:
-                self._heard(decision, arrivals, found)
-                if decision.offer is not None:
-                    purses.take(decision.offer)
-                uses.extend(_place(decision))
-            yield
+    def _decide(self, walker: Walker, arrivals: tuple[Arrival, ...], at_us: int, life: _Life) -> Decision | None:
+        while life.uses and life.uses[0].at_us <= at_us - USES_SPAN_US:
+            life.uses.popleft()
+        past = Past(life.uses)
+        snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
+        return decide(replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot)
 
-    def _heard(self, decision: Decision, arrivals: Iterable[Arrival], found: _Pass) -> None:
+    def _outcome(self, decision: Decision, arrivals: Iterable[Arrival]) -> Iterator[str]:
+        """What became of the campaign, where it was a candidate."""
         own, others = self._campaign, _others(decision)
-        found.met |= {decision.campaign, *(others or ())}
-        if decision.offer is not None:
-            found.won[decision.campaign] += 1
         if decision.campaign == own.id:
-            found.outcomes[decision.reason or OFFER] += 1
+            yield decision.reason or OFFER
         elif others is not None and own.id in others:
-            found.outcomes[others[own.id]] += 1
+            yield others[own.id]
         elif any(candidates((own,), arrival.transition, arrival.fence) for arrival in arrivals):
-            found.outcomes[Reason.OUTRANKED if others is not None else decision.reason or OFFER] += 1
+            yield Reason.OUTRANKED if others is not None else decision.reason or OFFER
 
-    def _note(self, before: _Pass, after: _Pass) -> None:
+    def _note(self, outcomes: Counter[str], before: _Life, after: _Life) -> None:
         self.people += 1
-        self._entries.update(after.outcomes)
-        self._had.update(after.outcomes.keys())
+        self._entries.update(outcomes)
+        self._had.update(outcomes.keys())
         own = self._campaign.id
         self._shared.update((before.met | after.met) - {own})
         for other in (before.won.keys() | after.won.keys()) - {own}:
@@ -225,9 +245,13 @@ def _others(decision: Decision) -> dict[UUID, str] | None:
     return None
 
 
+def _takes(decision: Decision) -> OfferDraft | Ghost | None:
+    return decision.offer or decision.ghost
+
+
 def _place(decision: Decision) -> Iterator[Use]:
     """What a decision takes of the person's time, if anything; nothing is told of it any more."""
-    taken = decision.offer or decision.ghost
+    taken = _takes(decision)
     if taken is not None:
         yield Use(
             decision.at_us,

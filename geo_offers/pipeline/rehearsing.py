@@ -143,7 +143,13 @@ class _Play:
         self._campaign = _running(found.pop(campaign), now_us)
         policy = self._policies.policy
         tripped = replace(policy.tripped, campaigns=policy.tripped.campaigns - {campaign})
-        self.rehearsal = Rehearsal(self._campaign, tuple(found.values()), replace(policy, tripped=tripped), days)
+        self.rehearsal = Rehearsal(
+            self._campaign,
+            tuple(found.values()),
+            replace(policy, tripped=tripped),
+            days,
+            stores_budgeted=any(rules.budget is not None for rules in self._policies.store_rules.values()),
+        )
 
     async def kept(self, passers: _Passers) -> bool:
         """Kept visits; True where there were more people than may be looked at."""
