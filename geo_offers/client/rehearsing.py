@@ -7,16 +7,28 @@ import msgspec
 
 from geo_offers import wire
 from geo_offers.client.api import Client
-from geo_offers.client.terminal import Say, printable, to_stdout
+from geo_offers.client.errors import ClientError
+from geo_offers.client.terminal import Say, printable, to_stderr, to_stdout
 
 
 async def run_preview(
-    campaign: UUID, days: int, *, url: str, key: str, as_json: bool = False, say: Say = to_stdout
+    campaign: UUID,
+    days: int,
+    *,
+    url: str,
+    key: str,
+    as_json: bool = False,
+    say: Say = to_stdout,
+    err: Say = to_stderr,
 ) -> int:
-    """0 once it is said. Raises ApiError, ConnectionFailed."""
-    async with Client(url, key) as client:
-        await client.knock()
-        found = await client.manager.preview(campaign, days=days)
+    """0 once it is said; 1 where the server said no or gave no answer, with the reason in one line on `err`."""
+    try:
+        async with Client(url, key) as client:
+            await client.knock()
+            found = await client.manager.preview(campaign, days=days)
+    except ClientError as error:
+        err(printable(str(error)))
+        return 1
     for line in [msgspec.json.encode(found).decode()] if as_json else summary(found):
         say(printable(line))
     return 0
