@@ -25,6 +25,7 @@ from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.private import PrivateMemory
+from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.pipeline.tokens import AccessTokens
@@ -51,6 +52,7 @@ from geo_offers.storage.pool import Pool, open_pool, transaction
 from geo_offers.storage.private import PostgresPrivatePlaces, load_private
 from geo_offers.storage.profiles import PostgresProfiles
 from geo_offers.storage.proofs import log_heads
+from geo_offers.storage.rehearsals import PostgresArchive
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
@@ -213,6 +215,7 @@ class _Parts:
             imports=PostgresImports(pool, self.ownership.owner),
             reader=reader,
             campaigns=PostgresCampaigns(pool),
+            rehearsals=Rehearsals(PostgresArchive(pool), catalog),
             decisions=PostgresDecisionLog(pool),
             public_url=(settings.public_url or "").rstrip("/"),
             breakers=PostgresBreakers(pool),

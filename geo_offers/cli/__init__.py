@@ -19,6 +19,7 @@ _MODULES: Final = {
     "import": "importing",
     "replay": "replaying",
     "explain": "explaining",
+    "preview": "previewing",
     "keys": "keys",
     "migrate": "migrating",
     "pause": "switching",

@@ -16,6 +16,7 @@ from geo_offers.client.retry import Patience
 T = TypeVar("T")
 P = TypeVar("P", bound=wire.Page)
 IMPORT_TIMEOUT_S = 300.0  # ten thousand fences are checked within one request
+PREVIEW_TIMEOUT_S = 300.0
 
 
 class Manager:
@@ -152,6 +153,12 @@ class Manager:
         async for page in self._pages(path("campaigns"), {}, wire.CampaignPage):
             for campaign in page.items:
                 yield campaign
+
+    async def preview(self, campaign: UUID, *, days: int = 28) -> wire.CampaignPreview:
+        """What it would have done in the last days, with no effect; a long history takes a minute."""
+        where, body = path("campaigns", campaign, "preview"), msgspec.json.encode(wire.PreviewAsked(days=days))
+        call = Call("POST", where, body, idempotency_key=_key(), timeout_s=PREVIEW_TIMEOUT_S)
+        return await self._caller.ask(call, self._bearer, wire.CampaignPreview)
 
     async def submit(self, campaign: UUID) -> wire.Submitted:
         """Hand a campaign in; one of text alone by an owner is approved at once, else the reasons are named."""

@@ -26,6 +26,7 @@ from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.private import PrivateMemory, PrivatePlaces
 from geo_offers.pipeline.profiles import Profiles
 from geo_offers.pipeline.rates import Buckets, call_rates
+from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.signals import Signals
 from geo_offers.pipeline.streams import DeviceStreams
 from geo_offers.pipeline.tokens import AccessTokens
@@ -55,6 +56,7 @@ class Services:
     imports: Imports
     reader: Reader
     campaigns: Campaigns
+    rehearsals: Rehearsals
     decisions: DecisionLog
     breakers: Breakers
     events: Events

@@ -195,5 +195,10 @@ async def read_campaigns(connection: Connection, workspace: UUID, audiences: Aud
     return rows.each_readable("campaign", found, partial(_campaign, audiences))
 
 
+async def read_campaign(connection: Connection, workspace: UUID, audiences: Audiences, ident: UUID) -> Campaign:
+    """One, whatever its state, as decisions would read it. NotFound where it is not there."""
+    return _campaign(audiences, await _one(connection, "campaign_get", workspace, ident))
+
+
 def _campaign(audiences: Audiences, row: Any) -> Campaign:
     return campaign_of(row["id"], row["version"], row["state"], _body.decode(row["body"]), audiences)

@@ -22,7 +22,7 @@ from geo_offers.pipeline.choice import store_rules
 from geo_offers.storage import rows
 from geo_offers.storage.audience import read_audiences
 from geo_offers.storage.breakers import read_tripped
-from geo_offers.storage.campaigns import read_campaigns
+from geo_offers.storage.campaigns import read_campaign, read_campaigns
 from geo_offers.storage.events import read_events
 from geo_offers.storage.geofences import load_fences
 from geo_offers.storage.pool import Connection
@@ -60,16 +60,20 @@ class _Store(NamedTuple):
     country: str | None
 
 
-async def read_policies(connection: Connection, workspace: UUID) -> Policies:
+async def read_policies(connection: Connection, workspace: UUID, rehearsed: UUID | None = None) -> Policies:
     """For a turn, in its transaction. The version comes first: what is committed after it is read again, not missed.
 
     Rules that cannot be read pause the workspace; a campaign, store or event that cannot be read is left out.
+    rehearsed: a campaign that is taken in whatever its state, for a preview.
     """
     row = await connection.fetchrow(sql("workspace_read"), workspace)
     if row is None:
         raise NotFound("this workspace is gone")
     audiences = await read_audiences(connection, workspace, rows.settings(row["settings"], workspace))
     campaigns = await read_campaigns(connection, workspace, audiences)
+    if rehearsed is not None:
+        campaigns = [campaign for campaign in campaigns if campaign.id != rehearsed]
+        campaigns.append(await read_campaign(connection, workspace, audiences, rehearsed))
     told = await connection.fetch(sql("stores_all"), workspace)
     stores = rows.each_readable("store", told, _store)
     events, areas = await read_events(connection, workspace)

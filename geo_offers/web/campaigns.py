@@ -81,6 +81,14 @@ async def preview_texts(services: Services, given: Given) -> Reply:
     return Reply(await asyncio.to_thread(wording.preview, campaign, workspace, asked, clock.now_us()))
 
 
+async def preview_campaign(services: Services, given: Given) -> Reply:
+    """What it would have done of late; nothing is written and nobody is told."""
+    asked: wire.PreviewAsked = given.body
+    workspace = given.caller.workspace
+    campaign = await services.campaigns.get(workspace, path_id(given, "campaign"))
+    return Reply(await services.rehearsals.preview(workspace, campaign, asked.days, clock.now_us()))
+
+
 async def submit_campaign(services: Services, given: Given) -> Reply:
     """200 where that approved it, 202 with the reasons where somebody else has to."""
     campaign = await _move(services, given, "submit")
@@ -163,6 +171,17 @@ CALLS: Final[tuple[Call, ...]] = (
         _WHO,
         wire.TextsPreview,
         body=wire.TextsAsked,
+        tag="campaigns",
+    ),
+    Call(
+        "POST",
+        f"{_ONE}/preview",
+        "What a campaign would have done of late",
+        preview_campaign,
+        _WHO,
+        wire.CampaignPreview,
+        body=wire.PreviewAsked,
+        role="editor",
         tag="campaigns",
     ),
     Call(

@@ -18,6 +18,7 @@ from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.private import PrivateMemory
+from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.sandbox.reader import ChildReader
@@ -33,6 +34,7 @@ from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.private import PostgresPrivatePlaces
+from geo_offers.storage.rehearsals import PostgresArchive
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web import (
@@ -224,6 +226,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         imports=PostgresImports(pool),
         reader=reader,
         campaigns=PostgresCampaigns(pool),
+        rehearsals=Rehearsals(PostgresArchive(pool), catalog),
         decisions=PostgresDecisionLog(pool),
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
