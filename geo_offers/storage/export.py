@@ -12,10 +12,12 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
 from geo_offers import wire
 from geo_offers.errors import Unauthenticated
 from geo_offers.instants import from_us
+from geo_offers.offers.packing import unpacked
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Exported
 from geo_offers.storage import ledger, rows
@@ -121,6 +123,22 @@ async def decisions(connection: Connection, caller: Caller, page: Sequence[Any])
     return [one for one in told if any(edge["visit"] in own for edge in one.transitions)]
 
 
+async def _decisions(connection: Connection, caller: Caller, page: Sequence[Any]) -> list[wire.Decision]:
+    """With what they were made of, which holds more of the person than one device without proof is told."""
+    told = await decisions(connection, caller, page)
+    if caller.confined_to is not None:
+        return told
+    return [structs.replace(one, snapshot=_snapshot(row)) for one, row in zip(told, page, strict=True)]
+
+
+def _snapshot(row: Any) -> dict[str, Any] | None:
+    """What of it is the person's; campaigns and settings are the company's."""
+    if row["snapshot"] is None:
+        return None
+    held = msgspec.json.decode(unpacked(row["snapshot"]), type=dict[str, Any])
+    return {part: held[part] for part in ("person", "device", "uses", "others_inside")}
+
+
 async def _reservations(
     _connection: Connection, _caller: Caller, page: Sequence[Any]
 ) -> list[wire.ExportedReservation]:
@@ -150,7 +168,7 @@ _LISTS: Final[Mapping[str, _List]] = MappingProxyType(
     {
         "visits": _List("export_visits", "entered_at", _visits),
         "offers": _List("export_offers", "created_at", _offers),
-        "decisions": _List("export_decisions", "at", decisions, of_device=False),
+        "decisions": _List("export_decisions", "at", _decisions, of_device=False),
         "reservations": _List("export_reservations", "at", _reservations),
     }
 )

@@ -23,7 +23,10 @@ class DecidedTransition(Answer, frozen=True, kw_only=True):
 
 
 class Decision(Answer, frozen=True, kw_only=True):
-    """An offer or a silence, with every gate that was asked, in order."""
+    """An offer or a silence, with every gate that was asked, in order.
+
+    snapshot: what of the person it was made of, in their own export alone.
+    """
 
     id: UUID
     user: str
@@ -36,6 +39,7 @@ class Decision(Answer, frozen=True, kw_only=True):
     offer: UUID | None = None
     versions: dict[str, Any]
     ms: dict[str, float]
+    snapshot: dict[str, Any] | None = None
 
 
 class Outcome(Answer, omit_defaults=False, frozen=True, kw_only=True):

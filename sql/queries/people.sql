@@ -202,7 +202,7 @@ ORDER BY created_at, id LIMIT $4;
 
 -- name: export_decisions
 -- Without a device: which one a decision is of is known by the visits that its receipt names.
-SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision
+SELECT id, user_id, campaign, at, outcome, reason, offer, receipt, snapshot FROM decision
 WHERE user_id = $1 AND (at, id) > ($2::timestamptz, $3::uuid) ORDER BY at, id LIMIT $4;
 
 -- name: export_reservations

@@ -106,6 +106,14 @@ async def test_after_erasure_or_ninety_days_or_without_the_profile_consent_it_is
     assert ended.err.startswith("geo-offers: gone: ")
 
 
+async def test_the_persons_export_has_what_their_decisions_were_made_of(api):
+    phone, decision = await decided(api)
+    (told,) = (await phone.good("GET", "/v1/me/export"))["decisions"]
+    assert (told["id"], told["snapshot"]["person"]["id"]) == (decision, phone.user)
+    assert told["snapshot"].keys() == {"person", "device", "uses", "others_inside"}
+    assert "snapshot" not in await api.good("GET", f"/v1/decisions/{decision}", "owner")
+
+
 async def test_what_this_release_cannot_read_is_a_conflict(api):
     _, decision = await decided(api)
     other = packed(msgspec.json.encode({"now_us": "soon"}))
