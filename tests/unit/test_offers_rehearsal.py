@@ -82,6 +82,9 @@ def test_what_was_offered_before_the_first_visit_counts():
     earlier = (Use(NOON_US - HOUR_US, UUID(int=9), "b", FenceId("town/b")),)
     found = rehearsed(replace(walker(number), uses=earlier) for number in range(10))
     assert (found.offers, found.silences) == (0, {"rhythm_gap": 10})
+    budgeted = campaign(2, budget=Budget(total=99))  # with one, both lives are decided from the first visit on
+    found = rehearsed((replace(walker(number), uses=earlier) for number in range(10)), campaign(), budgeted)
+    assert found.before == Spread(0, 0, 0)
 
 
 def test_another_campaign_s_offers_are_taken_and_the_people_shared():
