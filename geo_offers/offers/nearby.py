@@ -26,7 +26,7 @@ from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.presence.states import TransitionType
 
 SHOWN: Final = 20
-LOOKED: Final = 200  # candidates; of more, the nearest
+LOOKED: Final = 100  # candidates; of more, the nearest
 STEP_M: Final = 50
 TRIGGERS: Final = (TransitionType.ENTER, TransitionType.DWELL)
 

@@ -42,7 +42,7 @@ class Events(Protocol):
         """By id, without the text of calendars' files."""
         ...
 
-    async def delete(self, workspace: UUID, ident: str) -> None:
+    async def delete(self, caller: Caller, ident: str) -> None:
         """Conflict where a campaign that has not ended names it, or the embargo."""
         ...
 

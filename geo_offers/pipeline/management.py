@@ -43,7 +43,7 @@ CAMPAIGNS: Final = 1_000
 class Workspaces(Protocol):
     async def read(self, workspace: UUID) -> wire.WorkspaceState: ...
 
-    async def change(self, workspace: UUID, patch: wire.WorkspacePatch) -> wire.WorkspaceState: ...
+    async def change(self, caller: Caller, patch: wire.WorkspacePatch) -> wire.WorkspaceState: ...
 
     async def audit(self, workspace: UUID, cursor: str | None, limit: int) -> wire.DeedPage:
         """Newest first."""
@@ -67,7 +67,7 @@ class Stores(Protocol):
 
 
 class Segments(Protocol):
-    async def put(self, workspace: UUID, segment: str, body: wire.SegmentBody) -> bool:
+    async def put(self, caller: Caller, segment: str, body: wire.SegmentBody) -> bool:
         """True where the segment is new. Invalid where its rule does not stand; Conflict past the workspace's bound."""
         ...
 
@@ -75,7 +75,7 @@ class Segments(Protocol):
 
     async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.SegmentPage: ...
 
-    async def delete(self, workspace: UUID, segment: str) -> None:
+    async def delete(self, caller: Caller, segment: str) -> None:
         """Conflict where another segment or a campaign that has not ended names it."""
         ...
 
@@ -134,7 +134,7 @@ class Geofences(Protocol):
         """By set and external id; of one set or all, and of those whose box meets `box` (west may be > east)."""
         ...
 
-    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> SetChange[None]: ...
+    async def delete(self, workspace: UUID, set_id: str, external_id: str, author: str) -> SetChange[None]: ...
 
     async def versions(self, workspace: UUID, set_id: str) -> Mapping[FenceId, int]:
         """All that the set holds, after any commit to it that is still under way."""

@@ -15,8 +15,10 @@ from geo_offers.people import audience, journey
 from geo_offers.people.audience import Audiences
 from geo_offers.people.journey import Journey
 from geo_offers.people.segments import book, leaves
+from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import SEGMENTS
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -30,7 +32,8 @@ class PostgresSegments:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def put(self, workspace: UUID, segment: str, body: wire.SegmentBody) -> bool:
+    async def put(self, caller: Caller, segment: str, body: wire.SegmentBody) -> bool:
+        workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             settings = await _lock(connection, workspace)
             held = await _rules(connection, workspace)
@@ -38,6 +41,7 @@ class PostgresSegments:
                 raise Conflict(f"a workspace has at most {SEGMENTS} segments; delete some first")
             _refuse(_put_faults(held, segment, body.rule, Journey(settings.audience)))
             created = bool(await connection.fetchval(sql("segment_put"), workspace, segment, msgspec.json.encode(body)))
+            await audit(connection, caller, "segment.put", segment)
             await connection.execute(sql("workspace_catalog_raise"), workspace)
         return created
 
@@ -55,7 +59,8 @@ class PostgresSegments:
         more = cursors.encode((found[limit - 1]["id"],)) if len(found) > limit else None
         return wire.SegmentPage(items=[_segment(row) for row in found[:limit]], next=more)
 
-    async def delete(self, workspace: UUID, segment: str) -> None:
+    async def delete(self, caller: Caller, segment: str) -> None:
+        workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             await _lock(connection, workspace)
             user = await _named_by(connection, workspace, segment)
@@ -63,6 +68,7 @@ class PostgresSegments:
                 raise Conflict(f"{user} names this segment; change that first")
             if await connection.fetchval(sql("segment_delete"), workspace, segment) is None:
                 raise NotFound("there is no such segment")
+            await audit(connection, caller, "segment.delete", segment)
             await connection.execute(sql("workspace_catalog_raise"), workspace)
 
     async def check(self, workspace: UUID, body: wire.CampaignBody) -> None:

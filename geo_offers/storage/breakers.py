@@ -12,9 +12,10 @@ from geo_offers.offers.breakers import Tripped
 from geo_offers.pipeline.callers import Caller
 from geo_offers.places.fences import FenceId
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.auditing import audit, note
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, raise_catalog
+from geo_offers.storage.workspaces import raise_catalog
 
 DAYS: Final = 7  # so far back offers and opt-outs count
 _KINDS: Final = ("campaign", "store", "fence")
@@ -64,7 +65,7 @@ async def _trip(connection: Connection, workspace: UUID) -> None:
     found = await connection.fetch(sql("breaker_suspects"), workspace, DAYS, rule.per_1000, rule.least)
     tripped = [one for one in found if await _silence(connection, workspace, one, rule.per_1000)]
     for one in tripped:
-        await connection.execute(sql("audit_add"), workspace, _SWEEP, f"{one['kind']}.pause", one["subject"])
+        await note(connection, workspace, _SWEEP, f"{one['kind']}.pause", one["subject"])
         counts = {name: one[name] for name in ("kind", "subject", "offers", "opt_outs")}
         _log.warning("a breaker has tripped", workspace=str(workspace), **counts)
     if tripped:

@@ -19,10 +19,11 @@ from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.choice import running_test_faults
 from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
 from geo_offers.storage import breakers, cursors, rows
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.events import read_events
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog, read_rules
+from geo_offers.storage.workspaces import check_caps, check_category, raise_catalog, read_rules
 
 _body = msgspec.json.Decoder(wire.CampaignBody)
 _assessment = msgspec.json.Decoder(wire.Assessment)

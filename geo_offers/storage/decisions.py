@@ -17,10 +17,10 @@ from geo_offers.offers.packing import unpacked
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import UserNames, sees_users
 from geo_offers.storage import cursors
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.retention import KEPT
-from geo_offers.storage.workspaces import audit
 
 _NEWEST = UUID(int=2**128 - 1)
 

@@ -15,10 +15,11 @@ from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.events import EVENTS
 from geo_offers.places.geometry import Geometry
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.features import fence_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, raise_catalog
+from geo_offers.storage.workspaces import raise_catalog
 
 _body: Final = msgspec.json.Decoder(wire.EventBody)
 _rule: Final = msgspec.json.Decoder(Event)
@@ -55,13 +56,15 @@ class PostgresEvents:
         more = cursors.encode((found[limit - 1]["id"],)) if len(found) > limit else None
         return wire.EventPage(items=[_short(_answer(row)) for row in found[:limit]], next=more)
 
-    async def delete(self, workspace: UUID, ident: str) -> None:
+    async def delete(self, caller: Caller, ident: str) -> None:
+        workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             await _one(connection, "event_lock", workspace, ident)
             user = await _named_by(connection, workspace, ident)
             if user is not None:
                 raise Conflict(f"{user} names this event; change that first")
             await connection.execute(sql("event_delete"), workspace, ident)
+            await audit(connection, caller, "event.delete", ident)
             await raise_catalog(connection, workspace)
 
     async def approve(self, caller: Caller, ident: str) -> wire.Event:

@@ -22,10 +22,10 @@ from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
 from geo_offers.places.importing.rows import feature_of
 from geo_offers.storage import cursors, private
+from geo_offers.storage.auditing import audit, note
 from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit
 
 _NO_BOX = (None, None, None, None)
 _START_PAGE = 2_000
@@ -66,6 +66,7 @@ class PostgresGeofences:
             (row,) = await write(connection, workspace, set_id, [writing], author)
             if row["created"] and await connection.fetchval(sql("geofences_count"), workspace, set_id) > SET_FENCES:
                 raise full(set_id)
+            await note(connection, workspace, author, "geofence.put", fence.id)
         state = wire.GeofenceState(
             fence=fence.id,
             version=row["version"],
@@ -117,11 +118,12 @@ class PostgresGeofences:
         more = None if last is None else cursors.encode((last["set_id"], last["external_id"]))
         return wire.GeofencePage(items=[_state(row) for row in found[:limit]], next=more)
 
-    async def delete(self, workspace: UUID, set_id: str, external_id: str) -> SetChange[None]:
+    async def delete(self, workspace: UUID, set_id: str, external_id: str, author: str) -> SetChange[None]:
         async with transaction(self._pool, [workspace]) as connection:
             await open_set(connection, workspace, set_id, self._owner)
             if not await connection.fetch(sql("geofences_delete"), workspace, set_id, [external_id]):
                 raise NotFound("there is no such geofence")
+            await note(connection, workspace, author, "geofence.delete", fence_id(set_id, external_id))
         return SetChange(None, dropped=[fence_id(set_id, external_id)])
 
     async def versions(self, workspace: UUID, set_id: str) -> Mapping[FenceId, int]:

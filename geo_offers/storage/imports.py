@@ -21,6 +21,7 @@ from geo_offers.pipeline.slices import batches
 from geo_offers.places.fences import Geofence, fence_id
 from geo_offers.places.importing.rows import ReadRow
 from geo_offers.storage import private
+from geo_offers.storage.auditing import note
 from geo_offers.storage.features import box_of, fence_of
 from geo_offers.storage.geofences import Writing, full, open_set, read_versions, write
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
@@ -106,6 +107,7 @@ class PostgresImports:
             held = await _held(connection, "import_lock", workspace, ident)
             await open_set(connection, workspace, held["set_id"], self._owner)
             versions, off = await self._write(connection, workspace, held, kept, fences, author=author)
+            await note(connection, workspace, author, "import.apply", str(ident))
             report = await _report_of(connection, workspace, ident)
         return SetChange(report, put=await _versioned(fences, versions, off))
 
@@ -188,6 +190,7 @@ class PostgresImports:
                 left = [(row["row"], _left(row["report"])) for row in page]
                 await connection.execute(sql("import_rows_report"), ident, *columns(left, 2))
             await _set_state(connection, workspace, ident, "undone", _counts.decode(held["counts"]))
+            await note(connection, workspace, author, "import.undo", str(ident))
             report = await _report_of(connection, workspace, ident)
         return SetChange(report, await _versioned(fences, versions, off), dropped)
 

@@ -8,6 +8,7 @@ from geo_offers.errors import Invalid
 from geo_offers.instants import to_us
 from geo_offers.pipeline.callers import Caller, Kind, Role
 from geo_offers.pipeline.tokens import PREFIXES, RETIRED_GOOD_S, KeyText, ServiceKey, digest, new_secret, workspace_id
+from geo_offers.storage.auditing import CLI, note
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -64,6 +65,7 @@ async def create_key(pool: Pool, workspace: str, kind: Kind, role: Role | None, 
     async with transaction(pool, [key.workspace]) as connection:
         await _open_workspace(connection, key.workspace, workspace)
         await connection.execute(sql("api_key_add"), key.id, key.workspace, kind, role, replay, digest(key.secret))
+        await note(connection, key.workspace, CLI, "key.create", key.id)
     return str(key)
 
 
@@ -76,7 +78,10 @@ async def revoke_key(pool: Pool, workspace: str, key: str) -> bool:
     """False where there is no such good key."""
     owner = workspace_id(workspace)
     async with transaction(pool, [owner]) as connection:
-        return await connection.fetchval(sql("api_key_revoke"), owner, key) is not None
+        revoked = await connection.fetchval(sql("api_key_revoke"), owner, key) is not None
+        if revoked:
+            await note(connection, owner, CLI, "key.revoke", key)
+        return revoked
 
 
 async def list_keys(pool: Pool, workspace: str) -> list[str]:

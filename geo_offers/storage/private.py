@@ -23,10 +23,10 @@ from geo_offers.places.importing.private import PrivateDraft
 from geo_offers.places.outline import outline_of
 from geo_offers.places.private import APPROVERS, meet, private_place
 from geo_offers.storage import cursors
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.features import box_of, box_outline, fence_of, place_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit
 
 MOST: Final = 64
 """Private places whose boxes a geofence's meets; of one with more nothing else is asked: it lies over them."""

@@ -10,10 +10,11 @@ from geo_offers.errors import Conflict, NotFound
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import STORES
 from geo_offers.storage import cursors
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.breakers import breaker_of
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.workspaces import audit, check_caps, check_category, raise_catalog
+from geo_offers.storage.workspaces import check_caps, check_category, raise_catalog
 
 _body = msgspec.json.Decoder(wire.StoreBody)
 

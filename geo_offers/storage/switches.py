@@ -1,9 +1,8 @@
 """The switch of the whole installation."""
 
+from geo_offers.storage.auditing import CLI
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
-
-_CLI = "cli"  # who it was, in the audit
 
 
 async def pause_all(pool: Pool, *, paused: bool) -> bool:
@@ -19,5 +18,5 @@ async def pause_all(pool: Pool, *, paused: bool) -> bool:
         await connection.execute(sql("workspaces_catalog_raise"))
         if changed:
             action = "installation.pause" if paused else "installation.resume"
-            await connection.execute(sql("audit_add_all"), workspaces, _CLI, action, "all")
+            await connection.execute(sql("audit_add_all"), workspaces, CLI, action, "all")
     return changed

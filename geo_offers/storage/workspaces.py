@@ -11,6 +11,7 @@ from geo_offers.offers import caps
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.audience import check_settings
+from geo_offers.storage.auditing import audit
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -41,7 +42,8 @@ class PostgresWorkspaces:
         ]
         return wire.DeedPage(items=items, next=more)
 
-    async def change(self, workspace: UUID, patch: wire.WorkspacePatch) -> wire.WorkspaceState:
+    async def change(self, caller: Caller, patch: wire.WorkspacePatch) -> wire.WorkspaceState:
+        workspace = caller.workspace
         given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
         async with transaction(self._pool, [workspace]) as connection:
             row = await connection.fetchrow(sql("workspace_lock"), workspace)
@@ -53,6 +55,7 @@ class PostgresWorkspaces:
             await connection.execute(sql("workspace_change"), workspace, msgspec.json.encode(settings))
             if "caps" in given:
                 await check_caps(connection, workspace)
+            await audit(connection, caller, "workspace.change", ",".join(sorted(given)))
         return _state(row["id"], row["name"], settings)
 
 
@@ -90,7 +93,3 @@ async def check_caps(connection: Connection, workspace: UUID) -> None:
         told = f"the workspace has {found['workspace']}, a store {found['store']}, a campaign {found['campaign']}"
         detail = f"At most {caps.MAX_RULES} rules can hold for one decision: {told}; drop some."
         raise Invalid(detail, (Fault("/caps", "too_many", detail),))
-
-
-async def audit(connection: Connection, caller: Caller, action: str, subject: str) -> None:
-    await connection.execute(sql("audit_add"), caller.workspace, caller.id, action, subject)

@@ -41,7 +41,7 @@ async def list_events(services: Services, given: Given) -> Reply:
 
 
 async def delete_event(services: Services, given: Given) -> Reply:
-    await services.events.delete(given.caller.workspace, path_text(given, "id"))
+    await services.events.delete(given.caller, path_text(given, "id"))
     return Reply(status=204)
 
 

@@ -68,7 +68,7 @@ async def delete_geofence(services: Services, given: Given) -> Reply:
     """Who is inside leaves with their next fix."""
     workspace, set_id, external_id = given.caller.workspace, set_name(path_text(given, "set")), _external_id(given)
     await services.fence_memory.change(
-        workspace, set_id, lambda _: services.geofences.delete(workspace, set_id, external_id)
+        workspace, set_id, lambda _: services.geofences.delete(workspace, set_id, external_id, given.caller.id)
     )
     return Reply(status=204)
 

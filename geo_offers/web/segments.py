@@ -14,7 +14,7 @@ async def put_segment(services: Services, given: Given) -> Reply:
     """The next decision follows it."""
     segment = path_text(given, "id")
     refuse_unsafe(given.body)
-    created = await services.segments.put(given.caller.workspace, segment, given.body)
+    created = await services.segments.put(given.caller, segment, given.body)
     return Reply(wire.Segment(id=segment, **msgspec.structs.asdict(given.body)), 201 if created else 200)
 
 
@@ -27,7 +27,7 @@ async def list_segments(services: Services, given: Given) -> Reply:
 
 
 async def delete_segment(services: Services, given: Given) -> Reply:
-    await services.segments.delete(given.caller.workspace, path_text(given, "id"))
+    await services.segments.delete(given.caller, path_text(given, "id"))
     return Reply(status=204)
 
 

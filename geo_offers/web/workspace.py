@@ -31,7 +31,7 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
         await known_events(services, given, patch.embargo, "/embargo")
     if isinstance(patch.audience, wire.AudienceSettings):
         refuse_unsafe(patch.audience)
-    return Reply(await services.workspaces.change(given.caller.workspace, patch))
+    return Reply(await services.workspaces.change(given.caller, patch))
 
 
 async def list_deeds(services: Services, given: Given) -> Reply:

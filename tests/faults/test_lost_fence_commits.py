@@ -162,8 +162,8 @@ async def test_a_deposed_owner_changes_no_geofences_that_its_successor_has_loade
     with pytest.raises(Unavailable, match="another process owns"):
         await old.put(NAMED, "grid", draft, "author", admitted)
     with pytest.raises(Unavailable, match="another process owns"):
-        await old.delete(NAMED, "grid", "a")
+        await old.delete(NAMED, "grid", "a", "author")
     with pytest.raises(Unavailable, match="another process owns"):
         await imports.apply(NAMED, ident, "author", admitted)
     assert await load_fences(pool) == before
-    await new.delete(NAMED, "grid", "a")
+    await new.delete(NAMED, "grid", "a", "author")
