@@ -2,8 +2,11 @@
 
 Each part holds one transition, enters and exits in turn for each phone, as the common load has them. One line without
 campaigns, one where a tenth of the fences has them, one where all have. Half of the people wish no offers, so that of
-what is decided half becomes an offer. Parts are made before a window is timed; nobody dispatches the offers and nobody
-listens to the live feed.
+what is decided half becomes an offer. Parts are made before a window is timed, and nobody listens to the live feed.
+
+Nobody dispatches the offers but in the line that says so: there a dispatcher claims, looks again and finishes them on
+the same server meanwhile, and the window ends when none is left. Its gateway takes everything at once. The last lines
+are a turn of one person, and the bare write of outbox rows, a thousand a transaction.
 """
 
 import argparse
@@ -14,7 +17,7 @@ import statistics
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter, process_time
 from typing import Any, Final
@@ -31,7 +34,9 @@ from geo_offers import clock, wire
 from geo_offers.instants import from_us
 from geo_offers.offers.campaigns import CampaignState
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.lanes import Accepted, Message
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.partitions import Ownership, partition_of
 from geo_offers.pipeline.requests import Arrival, Part, Request
@@ -42,6 +47,7 @@ from geo_offers.presence.states import PresenceState, Stay, Transition, Transiti
 from geo_offers.presence.visits import visit_id
 from geo_offers.storage import embedded
 from geo_offers.storage.keys import create_key
+from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import Pool, columns, open_pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.turns import PostgresPartitions, PostgresTurns
@@ -58,6 +64,15 @@ PAST: Final = (
     " SELECT q.id, $1, q.user_id, q.device, $2, 1, q.entered_at, q.entered_at + interval '5 min', 'exit'"
     " FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[]) q (id, user_id, device, entered_at)"
 )
+FENCES: Final = (
+    "INSERT INTO geofence (workspace, set_id, external_id, feature, min_lat, min_lon, max_lat, max_lon)"
+    " SELECT $1, $2, external_id, '{}', 0, 0, 0, 0 FROM unnest($3::text[]) external_id"
+)
+OUTBOX: Final = (
+    "INSERT INTO outbox (offer, workspace, partition, lane, due)"
+    " SELECT offer, $1, 0, 'nobody', now() FROM unnest($2::text::uuid[]) offer"
+)
+OUTBOX_ROWS: Final = 1_000
 CAMPAIGN: Final = "INSERT INTO campaign (id, workspace, body, state, author) VALUES ($1, $2, $3, $4, 'bench')"
 
 SHORT: Final = ("--past", "20000", "--repeats", "3")
@@ -161,6 +176,7 @@ class Stand:
     turn: DecisionTurn
     phones: Phones
     postgres_s: Callable[[], float]
+    dispatching: bool = False
 
     async def window(self, turns: int) -> Window:
         due = self.phones.turns(turns, self.options.turn)
@@ -168,6 +184,7 @@ class Stand:
         gc.collect()
         began = perf_counter(), process_time(), self.postgres_s()
         await asyncio.gather(*(self._commit(due, took) for _ in range(self.options.commits)))
+        await self._sent()
         ended = perf_counter(), process_time(), self.postgres_s()
         wall_s, server_s, postgres_s = (end - begin for begin, end in zip(began, ended, strict=True))
         return Window(len(took) * self.options.turn, wall_s, server_s, postgres_s, took)
@@ -181,6 +198,28 @@ class Stand:
             if refused:
                 raise RuntimeError(f"{len(refused)} people were refused")
 
+    async def _sent(self) -> None:
+        """Wait until no offer is left, where somebody sends them."""
+        left = self.dispatching
+        while left:
+            await asyncio.sleep(0.005)
+            async with transaction(self.pool, [OWNER]) as connection:
+                left = await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)")
+
+    @asynccontextmanager
+    async def dispatched(self) -> AsyncIterator[None]:
+        """Let a dispatcher send what this makes; what is left of before is dropped."""
+        async with transaction(self.pool, [OWNER]) as connection:
+            await connection.execute("DELETE FROM outbox")
+        dispatcher = Dispatcher(PostgresOutbox(self.pool, self.turn.catalog), [_Gateway()], _Nobody())
+        before, self.turn.wake, self.dispatching = self.turn.wake, dispatcher.wake, True
+        dispatcher.start()
+        try:
+            yield
+        finally:
+            await dispatcher.stop()
+            self.turn.wake, self.dispatching = before, False
+
     async def campaigns(self, share: float) -> None:
         """Make that share of the fences have campaigns, and no other."""
         chosen = [fence.id for fence in self.phones.fences][: round(share * len(self.phones.fences))]
@@ -190,6 +229,27 @@ class Stand:
                 body = _campaign(event, chosen)
                 await connection.execute(CAMPAIGN, uuid4(), OWNER, body, CampaignState.APPROVED.value)
             await raise_catalog(connection, OWNER)
+
+
+class _Gateway:
+    """Takes every message at once."""
+
+    name: Final = "inapp"
+    concurrency: Final = 200
+    repeats: Final = False
+
+    async def send(self, _message: Message) -> Accepted:
+        return Accepted()
+
+
+class _Nobody:
+    """Hears of every delivery, and tells nobody."""
+
+    def counted(self, lane: str, outcome: str) -> None: ...
+
+    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None: ...
+
+    def oldest_due(self, lane: str, age_s: float) -> None: ...
 
 
 def _campaign(event: str, fences: Sequence[str]) -> bytes:
@@ -211,6 +271,7 @@ async def run(options: Options) -> Report:
             await stand.campaigns(share)
             await stand.window(max(options.turns // 2, 10))
             rows.append(await _measure(stand, name))
+        rows += [await _measure_dispatched(stand), await _measure_one(stand), await _measure_outbox(stand)]
         load: dict[str, Value] = {
             "people": options.users,
             "past_visits": options.past,
@@ -240,13 +301,40 @@ async def _measure(stand: Stand, name: str) -> Row:
     )
 
 
+async def _measure_dispatched(stand: Stand) -> Row:
+    """Turns of 100 on two connections, all of which decide, with the offers sent meanwhile."""
+    two = replace(stand, options=replace(stand.options, turn=100, commits=2))
+    async with two.dispatched():
+        await two.window(10)
+        return await _measure(two, "all decide, dispatched, 2 x 100")
+
+
+async def _measure_one(stand: Stand) -> Row:
+    one = replace(stand, options=replace(stand.options, turn=1, commits=1, turns=500))
+    await one.window(100)
+    return await _measure(one, "all decide, a turn of one")
+
+
+async def _measure_outbox(stand: Stand) -> Row:
+    yardstick, rates = Yardstick(), []
+    for _ in range(stand.options.repeats):
+        yardstick.spin()
+        batches = [msgspec.json.encode([uuid4() for _ in range(OUTBOX_ROWS)]).decode() for _ in range(20)]
+        began = perf_counter()
+        for batch in batches:
+            async with transaction(stand.pool, [OWNER]) as connection:
+                await connection.execute(OUTBOX, OWNER, f"{{{batch[1:-1]}}}")
+        rates.append(len(batches) * OUTBOX_ROWS / (perf_counter() - began))
+    return Row("outbox rows alone", statistics.median(rates), "rows/s", yardstick)
+
+
 # ------------------------------------------------------------------------------------------------ the stand
 @asynccontextmanager
 async def _standing(options: Options) -> AsyncIterator[Stand]:
     with fresh_folder() as folder:
         async with (
             await embedded.start(folder) as server,
-            open_pool(server.app_dsn, size=options.commits + 1) as pool,
+            open_pool(server.app_dsn, size=options.commits + 3) as pool,
         ):
             await create_key(pool, WORKSPACE, "server", None, replay=False)
             ownership = Ownership(PostgresPartitions(pool), "bench")
@@ -295,7 +383,7 @@ async def _phones(pool: Pool, options: Options, epochs: dict[int, int]) -> Phone
         for purpose in ("locate", "offers")
     }
     agreed = msgspec.json.encode(consents)
-    people = [(user, OWNER, partition_of(user), None, agreed, "adult", "en", "Europe/Berlin") for user in users]
+    people = [(user, OWNER, partition_of(user), None, "adult", "en", "Europe/Berlin") for user in users]
     phones = [
         (device, OWNER, user, "ios", False, False, None, None) for user, device in zip(users, devices, strict=True)
     ]
@@ -303,13 +391,19 @@ async def _phones(pool: Pool, options: Options, epochs: dict[int, int]) -> Phone
         await connection.execute(sql("workspace_change"), OWNER, settings)
         for start in range(0, options.users, ROWS_A_CALL):
             page = slice(start, start + ROWS_A_CALL)
-            await connection.fetch(sql("users_add"), *columns(people[page], 8))
+            await connection.fetch(sql("users_add"), *columns(people[page], 7))
             await connection.fetch(sql("devices_add"), *columns(phones[page], 8))
         for rhythm, whose in ((EAGER, users[::2]), (SILENT, users[1::2])):
             await connection.execute(
-                "UPDATE app_user SET rhythm = $2 WHERE id = ANY ($1::uuid[])", whose, msgspec.json.encode(rhythm)
+                "UPDATE app_user SET rhythm = $2, consents = $3 WHERE id = ANY ($1::uuid[])",
+                whose,
+                msgspec.json.encode(rhythm),
+                agreed,
             )
-    made = Phones(users, devices, make_fences(options.fences, options.seed), epochs, rng)
+    fences = make_fences(options.fences, options.seed)
+    async with transaction(pool, [OWNER]) as connection:
+        await connection.execute(FENCES, OWNER, SET, [fence.id.partition("/")[2] for fence in fences])
+    made = Phones(users, devices, fences, epochs, rng)
     for first in range(0, options.past, ROWS_A_CALL):
         await _past(pool, made, first, options.past)
     await pool.execute("ANALYZE")
