@@ -30,6 +30,12 @@ ROLLS = {
 }
 
 
+@pytest.fixture(autouse=True)
+async def _declared(site):
+    declared = {"first_name": {"type": "text"}}
+    assert (await site.call("PATCH", "/v1/workspace", {"audience": {"attributes": declared}})).status == 200
+
+
 async def write(site, **changes):
     return await site.call("POST", "/v1/campaigns", site.campaign(**changes), who="editor")
 

@@ -157,7 +157,10 @@ class Api:
             "holdout": 0,
         } | campaign
         made = await self.good("POST", "/v1/campaigns", "owner", body)
-        await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "owner")
+        handed_in = await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "owner")
+        for _ in range(handed_in["approvers"]):  # as many others as its risk asks for
+            approver = await create_key(self.pool, self.name, "manager", "approver", replay=False)
+            await self.good("POST", f"/v1/campaigns/{made['id']}/approve", approver)
         return str(made["id"])
 
     async def buyer(self, who: str = "app", **enrolment: Any) -> Phone:

@@ -187,14 +187,14 @@ async def test_what_a_person_did_turns_an_event_on_for_them_while_it_is_valid_an
 
 @pytest.mark.parametrize("age", ["minor", "unknown"])
 async def test_of_the_young_nothing_is_kept_that_would_profile_them(api, age):
-    ann = await api.phone("server", user="ann", consents=ALL, age=age)
+    ann = await api.phone("server", user="ann", age=age)
     assert await tell(api, did()) == {"kept": False, "reason": "no_consent"}
     assert await kept_of(api, ann) == []
 
 
 async def test_a_purchase_silences_its_own_campaign_and_no_other_whatever_the_person_lets_us_profile(api):
     rolls = await api.shop(priority=9)
-    other = {"name": "Cakes", "objective": "visit", "texts": {"en": {"title": "Cakes", "body": "Warm"}}}
+    other = {"name": "Cakes", "objective": "visit", "holdout": 0, "texts": {"en": {"title": "Cakes", "body": "Warm"}}}
     made = await api.good(
         "POST", "/v1/campaigns", "owner", other | {"trigger": {"on": "enter", "fences": {"set": "stores"}}}
     )
