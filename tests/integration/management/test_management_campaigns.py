@@ -78,7 +78,7 @@ async def test_a_high_risk_needs_two_others_each_once(site):
     for _ in range(2):
         first = (await move(site, campaign, "approve", who="approver")).body
         assert (first["state"], first["approvals"], first["assessment"]["approvers"]) == ("submitted", 1, 2)
-    assert (await policies(site)).campaigns == []
+    assert not (await policies(site)).campaigns
     second = (await move(site, campaign, "approve", who="second approver")).body
     assert (second["state"], second["approvals"], second["running"]) == ("approved", 2, True)
 
@@ -120,7 +120,7 @@ async def test_any_edit_takes_the_approval_back(site):
     edited = await site.call("PUT", f"/v1/campaigns/{campaign['id']}", site.campaign(priority=5), who="editor")
     assert (edited.status, edited.body["state"], edited.body["version"]) == (200, "draft", 2)
     assert edited.body["priority"] == 5
-    assert (await policies(site)).campaigns == []
+    assert not (await policies(site)).campaigns
     await move(site, campaign, "submit")
     (held,) = (await policies(site)).campaigns
     assert (held.state, held.version, held.priority) == (CampaignState.APPROVED, 2, 5)
@@ -158,7 +158,7 @@ async def test_an_ended_campaign_is_not_edited_and_concerns_nobody(site):
     campaign = (await write(site)).body
     await move(site, campaign, "end")
     assert (await site.call("PUT", f"/v1/campaigns/{campaign['id']}", site.campaign())).status == 409
-    assert (await policies(site)).campaigns == []
+    assert not (await policies(site)).campaigns
 
 
 @pytest.mark.parametrize("state", list(MOVES))
@@ -363,7 +363,7 @@ async def test_moves_are_audited(site):
     await move(site, campaign, "submit", who="editor")
     await move(site, campaign, "approve", who="approver")
     async with transaction(site.pool, [ALPHA]) as connection:
-        found = await connection.fetch("SELECT caller, action, subject FROM audit ORDER BY id")
+        found = await connection.fetch("SELECT caller, action, subject FROM audit WHERE caller <> 'cli' ORDER BY id")
     told = [(row["caller"], row["action"], row["subject"]) for row in found if row["action"] != "campaign.write"]
     editor, approver = (site.keys[who].split("_")[2] for who in ("editor", "approver"))
     assert told == [

@@ -143,7 +143,7 @@ async def test_a_search_by_user_is_audited(site, who):
     assert ids(page) + ids(rest) == mine[::-1]
     assert ids(await site.get("/v1/decisions", who=who, user="nobody")) == []
     async with transaction(site.pool, [ALPHA]) as connection:
-        found = await connection.fetch("SELECT caller, action, subject FROM audit ORDER BY id")
+        found = await connection.fetch("SELECT caller, action, subject FROM audit WHERE caller <> 'cli' ORDER BY id")
     key = site.keys[who].split("_")[2]
     assert {(row["caller"], row["action"]) for row in found} == {(key, "decisions.search_user")}
     assert [row["subject"] for row in found] == [str(ANNA), "anna@shop", "anna@shop", "anna@shop", "nobody"]
