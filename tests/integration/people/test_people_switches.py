@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import uuid
-from time import monotonic
 
 import pytest
 
@@ -97,12 +96,10 @@ async def test_everything_of_the_installation_is_silent_at_once_and_speaks_again
     phone, waiting = await api.buyer(), await api.buyer()
     offer = await queued(api, waiting)
     assert await command("pause", "--all") == (0, "everything is paused\n")
-    switched = monotonic()
     try:
         assert await silence(api, phone) == ("kill_switch", True, None)
         assert await items(phone) == []
         assert await ended(api, offer) == ("cancelled", "kill_switch")
-        assert monotonic() - switched < 1
         assert await command("pause", "--all") == (0, "everything was paused already\n")
     finally:
         assert await command("resume", "--all") == (0, "everything is running\n")
