@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from time import perf_counter, process_time
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -237,6 +238,10 @@ class _Gateway:
     name: Final = "inapp"
     concurrency: Final = 200
     repeats: Final = False
+    rate_per_s: Final = inf
+
+    def scope(self, _message: Message) -> None:
+        return None
 
     async def send(self, _message: Message) -> Accepted:
         return Accepted()
@@ -250,6 +255,8 @@ class _Nobody:
     def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None: ...
 
     def oldest_due(self, lane: str, age_s: float) -> None: ...
+
+    def breakers(self, lane: str, opened: int) -> None: ...
 
 
 def _campaign(event: str, fences: Sequence[str]) -> bytes:

@@ -116,6 +116,9 @@ class Delivered:
     def oldest_due(self, lane: str, age_s: float) -> None:
         self._figures.oldest_due.labels(lane).set(age_s)
 
+    def breakers(self, lane: str, opened: int) -> None:
+        self._figures.lane_breakers.labels(lane).set(opened)
+
 
 @asynccontextmanager
 async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> AsyncIterator[Listener]:

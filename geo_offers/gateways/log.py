@@ -1,5 +1,6 @@
 """The lane `log`: one structured line per offer, for development and for replayed phones."""
 
+from math import inf
 from typing import Final
 
 import structlog
@@ -14,9 +15,13 @@ class LogLane:
     name: Final = "log"
     concurrency: Final = 200
     repeats: Final = False
+    rate_per_s: Final = inf
 
     def __init__(self) -> None:
         self._log = structlog.stdlib.get_logger("geo_offers.offers")
+
+    def scope(self, message: Message) -> None:
+        """A line is written, always."""
 
     async def send(self, message: Message) -> Outcome:
         self._log.info(

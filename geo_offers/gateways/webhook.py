@@ -6,6 +6,7 @@ a status comes back. The status alone is the answer; of the body at most 20 kB a
 
 import email.utils
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from geo_offers.pipeline.lanes import (
     Outcome,
     Refused,
     TokenDead,
+    TooLate,
     Transient,
 )
 
@@ -46,6 +48,7 @@ class WebhookLane:
 
     name: Final = "webhook"
     repeats: Final = False
+    rate_per_s: Final = inf
 
     def __init__(
         self,
@@ -66,11 +69,14 @@ class WebhookLane:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._now_us = now_us
 
+    def scope(self, message: Message) -> str:  # noqa: ARG002  the port's signature: there is one gateway
+        return self.name
+
     async def send(self, message: Message) -> Outcome:
         now_us = self._now_us()
         ttl_s = (message.expires_us - now_us) // 1_000_000
         if ttl_s < 1:
-            return NotSent("expired")
+            return TooLate()
         raw = _event(message, now_us, ttl_s)
         headers = signing.signed_headers(self._secrets, str(message.offer), now_us // 1_000_000, raw)
         body = _Body(raw, content_type="application/json")

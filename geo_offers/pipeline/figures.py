@@ -62,6 +62,12 @@ class Figures:
         self.devices = Gauge("geo_offers_devices", "Devices held in memory", registry=self.registry)
         self.fences = Gauge("geo_offers_fences", "Fences in the index", registry=self.registry)
         self.streams = Gauge("geo_offers_streams", "Open device streams", registry=self.registry)
+        self.lane_breakers = Gauge(
+            "geo_offers_lane_breakers_open",
+            "Projects, teams, origins or gateways that a lane does not send to just now",
+            ["lane"],
+            registry=self.registry,
+        )
         self.oldest_due = Gauge(
             "geo_offers_outbox_oldest_due_seconds", "Age of the oldest due offer", ["lane"], registry=self.registry
         )

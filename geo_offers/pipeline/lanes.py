@@ -32,21 +32,30 @@ class Message:
     replace_key: str
     created_us: int
     expires_us: int
+    push_keys: str | None = None  # what Web Push encrypts by, as the browser gave it: JSON of p256dh and auth
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The gateway has it; it may be shown."""
+    """The gateway has it; it may be shown. `receipt` is the gateway's own name for it, where it gives one."""
+
+    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenDead:
-    """This token will never work again. Nothing was shown."""
+    """This token will never work again. Nothing was shown. at_us: since when; absent = it was not said.
+
+    A registration from after `at_us` is another one, though its letters are the same, and stays.
+    """
+
+    at_us: int | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The gateway asks to come back after so many seconds; `whole_lane` when it meant all of our calls."""
+    """The gateway asks to come back after so many seconds; `whole_lane` when it meant all calls of this scope."""
 
     after_s: float
     whole_lane: bool = False
@@ -57,6 +66,18 @@ class Transient:
     """The gateway answered that it could not take it now."""
 
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthBroken:
+    """The gateway does not take our credentials: nothing of this scope will pass until they are mended."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """What was left of its life was too short to be said to the gateway; no call was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +111,9 @@ class Waiting:
     """Nobody is there to take it: to be tried when the device comes back, not before."""
 
 
-Outcome = Accepted | TokenDead | Later | Transient | Refused | Ambiguous | NotSent | Offered | Waiting
+Outcome = (
+    Accepted | TokenDead | Later | Transient | AuthBroken | TooLate | Refused | Ambiguous | NotSent | Offered | Waiting
+)
 
 
 _NAMES: Final[Mapping[type, str]] = MappingProxyType(
@@ -99,6 +122,8 @@ _NAMES: Final[Mapping[type, str]] = MappingProxyType(
         TokenDead: "token_dead",
         Later: "later",
         Transient: "transient",
+        AuthBroken: "auth_broken",
+        TooLate: "expired",
         Refused: "refused",
         Ambiguous: "ambiguous",
         NotSent: "not_sent",
@@ -127,6 +152,15 @@ class Lane(Protocol):
     @property
     def repeats(self) -> bool:
         """Whether the receiver itself shows an id only once, so that a send may be repeated until it is answered."""
+        ...
+
+    @property
+    def rate_per_s(self) -> float:
+        """How many sends a second one scope may be given; infinite where nobody counts."""
+        ...
+
+    def scope(self, message: Message) -> str | None:
+        """Name what this send shares a quota, credentials and a breaker with: a project, a team, an origin, if any."""
         ...
 
     async def send(self, message: Message) -> Outcome: ...

@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline.lanes import Ambiguous, Lane, Later, Outcome, Waiting, outcome_name
+from geo_offers.pipeline.lanes import Ambiguous, Lane, Message, Outcome, Waiting, outcome_name
 from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked
 from geo_offers.pipeline.settlement import (
     Claim,
@@ -31,8 +31,10 @@ from geo_offers.pipeline.settlement import (
     settle,
     unreadable,
 )
+from geo_offers.pipeline.throttle import Throttle
 
 BATCH: Final = 200
+MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
@@ -68,14 +70,14 @@ class LaneRunner:
         self._sweep_s = sweep_s
         self._jitter = jitter
         self._wake_lane = wake_lane
-        self._sends: dict[asyncio.Task[Outcome | None], Ready] = {}
+        self._sends: dict[asyncio.Task[Outcome | float], Ready] = {}
         self._ended: list[_Ended] = []
         self._rung: dict[UUID, UUID] = {}
         self._event = asyncio.Event()
         self._due = True
         self._look_at = math.inf
         self._sweep_at = 0.0
-        self._paused_until = 0.0
+        self._throttles: dict[str, Throttle] = {}
         self._stopping = False
 
     # ------------------------------------------------------------------------------------------ from outside
@@ -202,6 +204,7 @@ class LaneRunner:
         if self._now >= self._sweep_at:
             self._sweep_at = self._now + self._sweep_s
             self._observer.oldest_due(self._lane.name, await self._outbox.oldest_due_s(self._lane.name))
+            self._observer.breakers(self._lane.name, sum(throttle.open for throttle in self._throttles.values()))
 
     def _hopeless(self, claim: Claim) -> bool:
         end = hopeless(claim, repeats=self._lane.repeats)
@@ -229,29 +232,46 @@ class LaneRunner:
             task.add_done_callback(self._sent)
 
     # ------------------------------------------------------------------------------------------ sending
-    async def _send(self, ready: Ready) -> Outcome | None:
-        """Send one; None where the lane is slowed down and nothing was tried."""
-        if self._paused_until > self._now:
+    def _throttle(self, message: Message) -> Throttle | None:
+        """Find what bounds this message's scope. Of too many scopes those that bound nothing are forgotten."""
+        scope = self._lane.scope(message)
+        if scope is None:
             return None
+        throttle = self._throttles.get(scope)
+        if throttle is None:
+            if len(self._throttles) >= MOST_SCOPES:
+                self._throttles = {name: one for name, one in self._throttles.items() if not one.idle}
+            if len(self._throttles) >= MOST_SCOPES:
+                del self._throttles[next(iter(self._throttles))]
+            throttle = self._throttles[scope] = Throttle(self._lane.rate_per_s)
+        return throttle
+
+    async def _send(self, ready: Ready) -> Outcome | float:
+        """Send one; the seconds for which it is to be held where its scope is slowed down and nothing was tried."""
+        throttle = self._throttle(ready.message)
+        if throttle is not None and (hold_s := throttle.hold_s(self._now)) > 0:
+            return hold_s
+        outcome: Outcome = Ambiguous("cut off at the stop")
         try:
             async with asyncio.timeout(self._lease_s * _SEND_SHARE):
-                return await self._lane.send(ready.message)
+                outcome = await self._lane.send(ready.message)
         except TimeoutError:
-            return Ambiguous("no answer within the lease")
+            outcome = Ambiguous("no answer within the lease")
         except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left
             _LOG.exception("lane_raised", lane=self._lane.name, offer=str(ready.claim.offer))
-            return Ambiguous("the lane raised")
+            outcome = Ambiguous("the lane raised")
+        finally:
+            if throttle is not None:
+                throttle.heard(outcome, self._now, self._jitter())
+        return outcome
 
-    def _sent(self, task: "asyncio.Task[Outcome | None]") -> None:
+    def _sent(self, task: "asyncio.Task[Outcome | float]") -> None:
         ready = self._sends.pop(task)
         outcome = Ambiguous("cut off at the stop") if task.cancelled() else task.result()
         self._event.set()
-        if outcome is None:
-            rest_s = max(self._paused_until - self._now, 0)
-            self._put_back_held(ready.claim, rest_s)
+        if isinstance(outcome, float):
+            self._put_back_held(ready.claim, outcome)
             return
-        if isinstance(outcome, Later) and outcome.whole_lane:
-            self._paused_until = max(self._paused_until, self._now + outcome.after_s)
         settlement = settle(
             ready.claim,
             ready.message,

@@ -16,6 +16,7 @@ from uuid import UUID
 from geo_offers.pipeline.lanes import (
     Accepted,
     Ambiguous,
+    AuthBroken,
     Later,
     Message,
     NotSent,
@@ -23,6 +24,7 @@ from geo_offers.pipeline.lanes import (
     Outcome,
     Refused,
     TokenDead,
+    TooLate,
     Transient,
     Waiting,
 )
@@ -30,11 +32,13 @@ from geo_offers.pipeline.lanes import (
 MOST_ATTEMPTS: Final = 10
 LONGEST_BACK_OFF_S: Final = 64.0
 LATER_S: Final = (1.0, 3600.0)
+BROKEN_S: Final = 30.0  # credentials are mended by a person
 PARKED_S: Final = 3600.0  # nobody is there: the offer's expiry, or the device's return, comes first
 FALLBACK_LANE: Final = "inapp"
 
 _ANSWERED_AT_MOST: Final = 7  # 2 ** 6 s is the longest back-off, and three crashes are left
 _DETAIL: Final = 64
+_RECEIPT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class DeadToken:
+    """A token that a gateway has named dead. at_us: since when; absent = it was dead at this send."""
+
     device: UUID
     token: str
+    at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Close:
     keep: bool
     detail: str | None = None
     dead: DeadToken | None = None
+    receipt: str | None = None  # the gateway's own name for what it took
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +106,12 @@ def settle(
     """Judge one send. `jitter` is a random number from 0 to 1; `lease_s` spaces the sends of a lane that repeats."""
     repeated = claim.unanswered > 0 and not repeats
     match outcome:
-        case Accepted():
-            return Close(claim, "accepted", keep=True)
-        case TokenDead():
-            dead = DeadToken(message.device, message.push_token) if message.push_token else None
+        case Accepted(receipt):
+            return Close(claim, "accepted", keep=True, receipt=receipt and printable(receipt, _RECEIPT))
+        case TooLate():
+            return Close(claim, "expired", keep=claim.unanswered > 0, detail="expired")
+        case TokenDead(at_us):
+            dead = DeadToken(message.device, message.push_token, at_us) if message.push_token else None
             if repeated:
                 return Close(claim, "ambiguous", keep=True, detail="token_dead", dead=dead)
             return Move(claim, FALLBACK_LANE, dead)
@@ -113,12 +123,10 @@ def settle(
             return _again(claim, jitter, unanswered=True)
         case Transient() | NotSent():
             return _again(claim, jitter)
-        case Later(after_s):
-            return put_back(claim, min(max(after_s, LATER_S[0]), LATER_S[1]))
         case Offered():
             return Retry(claim, lease_s, attempts=0, unanswered=True)
-        case Waiting():
-            return put_back(claim, PARKED_S)
+        case Later() | AuthBroken() | Waiting():
+            return put_back(claim, _rest_s(outcome, jitter))
         case _:
             assert_never(outcome)
 
@@ -144,9 +152,20 @@ def put_back(claim: Claim, after_s: float) -> Retry:
     return Retry(claim, after_s, claim.attempts - 1)
 
 
-def printable(detail: str) -> str | None:
+def printable(detail: str, most: int = _DETAIL) -> str | None:
     """Cut a gateway's words to what may be kept: short, printable ASCII."""
-    return "".join(letter for letter in detail if " " <= letter <= "~")[:_DETAIL] or None
+    return "".join(letter for letter in detail if " " <= letter <= "~")[:most] or None
+
+
+def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
+    """How long to leave alone what nobody tried to show."""
+    match outcome:
+        case Later(after_s):
+            return min(max(after_s, LATER_S[0]), LATER_S[1])
+        case AuthBroken():
+            return BROKEN_S * (0.75 + jitter / 2)
+        case Waiting():
+            return PARKED_S
 
 
 def _again(claim: Claim, jitter: float, *, unanswered: bool = False) -> Retry:

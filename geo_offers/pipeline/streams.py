@@ -8,6 +8,7 @@ about to be written, and lets go of it when it expires or when the person withdr
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
+from math import inf
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -165,9 +166,13 @@ class InAppLane:
     name: Final = "inapp"
     concurrency: Final = 200
     repeats: Final = True
+    rate_per_s: Final = inf
 
     def __init__(self, streams: DeviceStreams) -> None:
         self._streams = streams
+
+    def scope(self, message: Message) -> None:
+        """A phone that does not read is its own fault alone."""
 
     async def send(self, message: Message) -> Outcome:
         if not self._streams.is_open(message.device):

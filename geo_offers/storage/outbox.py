@@ -158,6 +158,7 @@ def _message(row: Any, workspace: UUID) -> Message:
         device=row["device"],
         platform=row["platform"],
         push_token=row["push_token"],
+        push_keys=row["push_keys"],
         campaign=row["campaign"],
         fence=row["fence"],
         title=text.title,
@@ -221,14 +222,17 @@ async def _delete(connection: Connection, claims: Sequence[Claim]) -> None:
 
 async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:
     if dead:
-        await connection.execute(sql("outbox_dead_tokens"), *columns([(d.device, d.token) for d in dead], 2))
+        asked = [(d.device, d.token, None if d.at_us is None else instants.from_us(d.at_us)) for d in dead]
+        await connection.execute(sql("outbox_dead_tokens"), *columns(asked, 3))
 
 
 async def _close(connection: Connection, closes: Sequence[Close]) -> set[UUID]:
     if not closes:
         return set()
-    asked = [(c.claim.offer, c.claim.token, c.state, c.detail, _KEPT if c.keep else _RELEASED) for c in closes]
-    return {row["offer"] for row in await connection.fetch(sql("outbox_close"), *columns(asked, 5))}
+    asked = [
+        (c.claim.offer, c.claim.token, c.state, c.detail, _KEPT if c.keep else _RELEASED, c.receipt) for c in closes
+    ]
+    return {row["offer"] for row in await connection.fetch(sql("outbox_close"), *columns(asked, 6))}
 
 
 async def _retry(connection: Connection, retries: Sequence[Retry]) -> set[UUID]:

@@ -32,7 +32,7 @@ SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
        o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
-       d.platform, d.push_token, d.replay, c.state AS campaign_state, w.settings,
+       d.platform, d.push_token, d.push_keys, d.replay, c.state AS campaign_state, w.settings,
        (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known,
        v.left_at, EXISTS (
            SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
@@ -66,23 +66,25 @@ DELETE FROM outbox b USING unnest($1::uuid[], $2::bigint[]) q (offer, token)
 WHERE b.offer = q.offer AND b.token = q.token;
 
 -- name: outbox_dead_tokens
--- $1 devices, $2 the tokens that were used. A token that was registered since then stays. Locked in the one order that
--- everybody locks devices in.
+-- $1 devices, $2 the tokens that were used, $3 since when they are dead, where that was said. A token that was registered
+-- since then stays. Locked in the one order that everybody locks devices in.
 WITH dead AS (
-    SELECT d.id FROM device d JOIN unnest($1::uuid[], $2::text[]) q (device, token)
-    ON d.id = q.device AND d.push_token = q.token ORDER BY d.id FOR NO KEY UPDATE OF d)
+    SELECT d.id FROM device d JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[]) q (device, token, at)
+    ON d.id = q.device AND d.push_token = q.token AND (q.at IS NULL OR d.push_at IS NULL OR d.push_at <= q.at)
+    ORDER BY d.id FOR NO KEY UPDATE OF d)
 UPDATE device d SET push_token = NULL FROM dead WHERE d.id = dead.id;
 
 -- name: outbox_close
--- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released). Releasing
--- needs no lock on the person: a decision that still counts the slot is only stricter.
+-- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released), $6 the
+-- push service's names for them. Releasing needs no lock on the person: a decision that still counts the slot is only stricter.
 WITH gone AS (
     DELETE FROM outbox b
-    USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[]) q (offer, token, state, detail, slot)
+    USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[],
+                $6::text[]) q (offer, token, state, detail, slot, receipt)
     WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
-    RETURNING q.offer, q.state, q.detail, q.slot),
+    RETURNING q.offer, q.state, q.detail, q.slot, q.receipt),
 closed AS (
-    UPDATE offer o SET state = g.state, detail = g.detail, finished_at = clock_timestamp()
+    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp()
     FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot),
 settled AS (
     UPDATE reservation r SET state = c.slot FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)
@@ -155,6 +157,8 @@ told AS (
 SELECT EXISTS (SELECT FROM shown) AS news;
 
 -- name: outbox_oldest
--- $1 lane. Seconds for which the oldest due row has waited; 0 where none does.
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due)), 0)::float8
-FROM outbox WHERE lane = $1 AND due <= statement_timestamp();
+-- $1 lane. Seconds for which the oldest row has waited, those included that a back-off or a slowed gateway holds; 0 where
+-- there is none. In the app an offer waits for its phone: there only what is due counts.
+SELECT coalesce(extract(epoch FROM clock_timestamp() - CASE $1 WHEN 'inapp' THEN
+    (SELECT min(due) FROM outbox WHERE lane = 'inapp' AND due <= statement_timestamp())
+    ELSE (SELECT min(since) FROM outbox WHERE lane = $1) END), 0)::float8;

@@ -71,6 +71,7 @@ class Record:
     expires_us: int
     replay: bool
     push_token: str | None
+    push_us: int = 0
     consents: set[str] = field(default_factory=lambda: {"locate", "offers"})
     quiet: tuple[QuietRule, ...] = ()
     mute: Mutes = NOTHING_MUTED
@@ -87,6 +88,7 @@ class Record:
     queued: bool = True
     state: str = "due"
     due_us: int = 0
+    since_us: int = 0
     lease_until_us: int = 0
     token: int = 0
     attempts: int = 0
@@ -183,7 +185,8 @@ class MemoryOutbox:
     def _bury(self, settlement: Settlement) -> None:
         dead = None if isinstance(settlement, Retry) else settlement.dead
         for record in self.records.values():
-            if dead and (record.case.device, record.push_token) == (dead.device, dead.token):
+            known = (record.case.device, record.push_token)
+            if dead and known == (dead.device, dead.token) and record.push_us <= (dead.at_us or self.now_us):
                 record.push_token = None
 
     async def adopt(self, served: Collection[str], lane: str) -> bool:
@@ -218,7 +221,9 @@ class MemoryOutbox:
         return "news"
 
     async def oldest_due_s(self, lane: str) -> float:
-        waits = [r.due_us for r in self.records.values() if r.queued and r.lane == lane and r.due_us <= self.now_us]
+        here = [record for record in self.records.values() if record.queued and record.lane == lane]
+        due = [record.due_us for record in here if record.due_us <= self.now_us]
+        waits = due if lane == "inapp" else [record.since_us for record in here]
         return (self.now_us - min(waits)) / SECOND_US if waits else 0.0
 
 
@@ -292,6 +297,7 @@ class MemoryWorld:
         now_us = self.outbox.now_us
         record = Record(case, lane, trigger, now_us + round(expires_s * SECOND_US), replay, push_token)
         record.due_us = now_us + round(due_in_s * SECOND_US)
+        record.since_us = min(record.due_us, now_us)
         self.outbox.records[case.offer] = record
         return case
 
@@ -437,7 +443,8 @@ class PostgresWorld:
             *(case.user, case.offer, case.workspace, case.campaign, FENCE, [CATEGORY]),
         )
         await run(
-            "INSERT INTO outbox (offer, workspace, partition, lane, due) VALUES ($1, $2, 0, $3, $4)",
+            "INSERT INTO outbox (offer, workspace, partition, lane, due, since) "
+            "VALUES ($1, $2, 0, $3, $4, least($4, clock_timestamp()))",
             *(case.offer, case.workspace, lane, from_us(now_us + round(due_in_s * SECOND_US))),
         )
         return case

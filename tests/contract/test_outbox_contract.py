@@ -515,3 +515,11 @@ async def test_the_age_of_the_oldest_due_row_is_told_by_lane(world):
     await world.put(lane="inapp", due_in_s=50)
     assert await world.outbox.oldest_due_s("webhook") == pytest.approx(40, abs=2)
     assert await world.outbox.oldest_due_s("inapp") == 0
+
+
+async def test_what_a_back_off_holds_has_waited_all_the_same(world):
+    """A throttled row must not hide from who watches the lane."""
+    await world.put(due_in_s=-40)
+    (ready,) = await sending(world)
+    assert await world.outbox.finish([Retry(ready.claim, 300.0, attempts=1)])
+    assert await world.outbox.oldest_due_s("webhook") == pytest.approx(40, abs=2)

@@ -7,6 +7,7 @@ a phone would show is a ledger by the message's id, as a real one replaces by it
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, NotSent, Transient, Waiting
+from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, NotSent, TooLate, Transient, Waiting
 from geo_offers.pipeline.runner import LaneRunner
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 
@@ -35,6 +36,9 @@ class Silent:
         self.told.append((offer, outcome))
 
     def oldest_due(self, lane, age_s):
+        pass
+
+    def breakers(self, lane, opened):
         pass
 
 
@@ -65,7 +69,7 @@ class Gateway:
 
     async def take(self, process, message):
         if message.expires_us - self.outbox.now_us < 1_000_000:
-            return NotSent("expired")
+            return TooLate()
         manner = process.manner
         if manner == "refuse":
             return NotSent("refused")
@@ -143,6 +147,10 @@ class _LaneOf:
     name: str = "webhook"
     concurrency: int = 32
     repeats: bool = False
+    rate_per_s: float = inf
+
+    def scope(self, message):
+        return None
 
     async def send(self, message):
         await self.process.point("marked")
@@ -408,10 +416,13 @@ async def test_a_row_whose_record_fails_holds_no_other_and_is_sent_once_more(new
 class Held:
     """A lane whose sends end when the test says so."""
 
-    name, concurrency, repeats = "inapp", 8, True
+    name, concurrency, repeats, rate_per_s = "inapp", 8, True, inf
 
     def __init__(self):
         self.answers = {}
+
+    def scope(self, message):
+        return None
 
     async def send(self, message):
         self.answers[message.offer] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from uuid import UUID
 
 import aiohttp
@@ -47,6 +48,7 @@ class Feed:
         self.counts = Counter()
         self.told = []
         self.ages = {}
+        self.open = {}
 
     def counted(self, lane, outcome):
         self.counts[lane, outcome] += 1
@@ -56,6 +58,9 @@ class Feed:
 
     def oldest_due(self, lane, age_s):
         self.ages[lane] = age_s
+
+    def breakers(self, lane, opened):
+        self.open[lane] = opened
 
 
 class Gateway:
@@ -382,8 +387,11 @@ async def test_an_unreadable_offer_fails_at_its_tenth_attempt_and_holds_nobody(h
 
 async def test_a_lane_that_raises_is_not_trusted_with_more_than_one_repeat(house):
     class Broken:
-        name, concurrency, repeats = "webhook", 8, False
+        name, concurrency, repeats, rate_per_s = "webhook", 8, False, inf
         calls = 0
+
+        def scope(self, message):
+            return self.name
 
         async def send(self, message):
             self.calls += 1

@@ -29,6 +29,7 @@ from geo_offers.pipeline.lanes import (
     NotSent,
     Refused,
     TokenDead,
+    TooLate,
     Transient,
 )
 
@@ -152,7 +153,7 @@ async def test_the_time_to_live_is_counted_again_at_each_send(session):
         now[0] += 58_500_000
         await lane.send(message)
         now[0] += 600_000
-        assert await lane.send(message) == NotSent("expired")
+        assert await lane.send(message) == TooLate()
     assert lived == [60, 1]
 
 

@@ -1,0 +1,82 @@
+"""How fast one scope of a lane may be used: a token bucket, the pause that its gateway asked for, and a breaker.
+
+A scope is what shares one quota and one set of credentials: an FCM project, an APNs team, a push service's origin, the
+operator's own gateway. One scope in trouble holds no other.
+
+The breaker opens after `TRIPS_AFTER` sends in a row that came to nothing (no answer, 5xx, no connection), or at once
+where the credentials were refused. While it is open nothing is sent; then one send tries, and its outcome closes the
+breaker or opens it for twice as long, a minute at most. What is held keeps its attempts and its place in time.
+"""
+
+from math import inf
+from typing import Final
+
+from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, Transient
+from geo_offers.pipeline.rates import Bucket
+
+TRIPS_AFTER: Final = 10
+OPEN_S: Final = (2.0, 60.0)
+TRIAL_S: Final = 1.0  # how long others wait while one send tries
+_BURST_S: Final = 0.2  # of the rate: what may leave at once
+
+
+class Throttle:
+    """The state of one scope; times are seconds of one steady clock."""
+
+    def __init__(self, rate_per_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._bucket = None if rate_per_s == inf else Bucket(rate_per_s, max(rate_per_s * _BURST_S, 1.0), 0)
+        self._not_before = 0.0
+        self._failed = 0
+        self._opened = 0
+        self._trying = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the breaker is open, or one send is trying to close it."""
+        return self._opened > 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost by forgetting it, but for what is left in the bucket."""
+        return not self._opened and not self._failed and not self._not_before
+
+    def hold_s(self, now_s: float) -> float:
+        """Seconds until it is worth asking again; 0 where a send may begin now, which it then must."""
+        if now_s < self._not_before:
+            return self._not_before - now_s
+        if self._opened:
+            if self._trying:
+                return TRIAL_S
+            self._trying = True
+            return 0.0
+        if self._bucket is not None and not self._bucket.take(round(now_s * 1e6)):
+            return 1.0 / self._rate_per_s
+        return 0.0
+
+    def heard(self, outcome: Outcome, now_s: float, jitter: float) -> None:
+        """Learn from what a send came to. `jitter` is a random number from 0 to 1."""
+        match outcome:
+            case Later(after_s, whole_lane):
+                self._trying = False
+                if whole_lane:
+                    self._not_before = max(self._not_before, now_s + after_s)
+            case AuthBroken():
+                self._open(now_s, jitter)
+            case Transient() | Ambiguous() | NotSent():
+                self._failed += 1
+                if self._trying or self._failed >= TRIPS_AFTER:
+                    self._open(now_s, jitter)
+            case _:
+                self._failed = self._opened = 0
+                self._trying = False
+                self._not_before = 0.0 if self._not_before <= now_s else self._not_before
+
+    def _open(self, now_s: float, jitter: float) -> None:
+        """Open, or stay open: of many sends that were under way together the first one counts."""
+        if self._trying or now_s >= self._not_before:
+            self._opened += 1
+            lasts_s = min(OPEN_S[0] * 2.0 ** (self._opened - 1), OPEN_S[1]) * (0.75 + jitter / 2)
+            self._not_before = max(self._not_before, now_s + lasts_s)
+        self._trying = False
+        self._failed = 0
