@@ -44,6 +44,7 @@ from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, PostgresServiceKeys
+from geo_offers.storage.letters import PostgresLetters
 from geo_offers.storage.login import PostgresLogIns
 from geo_offers.storage.nearby import PostgresLooks
 from geo_offers.storage.outbox import PostgresOutbox
@@ -220,6 +221,7 @@ class _Parts:
             campaigns=PostgresCampaigns(pool),
             rehearsals=Rehearsals(PostgresArchive(pool), catalog),
             decisions=PostgresDecisionLog(pool),
+            letters=PostgresLetters(pool),
             public_url=(settings.public_url or "").rstrip("/"),
             breakers=PostgresBreakers(pool),
             events=PostgresEvents(pool),

@@ -20,6 +20,7 @@ _MODULES: Final = {
     "replay": "replaying",
     "explain": "explaining",
     "preview": "previewing",
+    "outbox": "outboxing",
     "keys": "keys",
     "migrate": "migrating",
     "pause": "switching",

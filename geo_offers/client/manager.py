@@ -206,6 +206,23 @@ class Manager:
         """Have a decision made again, of what it was made of then; ApiError 410 where that is not kept any more."""
         return await self._ask("GET", path("decisions", decision, "replay"), wire.Replayed)
 
+    # ------------------------------------------------------------------------------------------ what was sent
+    async def outbox(
+        self, *, state: Literal["queued", "failed", "ambiguous"] = "failed", lane: str | None = None
+    ) -> AsyncIterator[wire.Letter]:
+        """Offers that wait to be sent, or did not arrive, newest first."""
+        async for page in self._pages(path("outbox"), {"state": state, "lane": lane}, wire.LetterPage):
+            for letter in page.items:
+                yield letter
+
+    async def outbox_summary(self) -> wire.OutboxSummary:
+        return await self._ask("GET", path("outbox", "summary"), wire.OutboxSummary)
+
+    async def send_again(self, offer: UUID) -> None:
+        """Make a failed offer due again; ApiError 409 where it may have been shown, or would break a cap."""
+        where = path("outbox", offer, "replay")
+        await self._caller.send(Call("POST", where, idempotency_key=_key()), self._bearer)
+
     def live(
         self, types: Sequence[str] = (), *, last_event_id: str = "", patience: Patience = LIVE_PATIENCE
     ) -> AsyncIterator[LiveEvent]:

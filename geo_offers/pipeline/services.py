@@ -9,6 +9,7 @@ from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.events import Events, Interactions
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
+from geo_offers.pipeline.letters import Letters
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.login import LogIns
 from geo_offers.pipeline.management import (
@@ -58,6 +59,7 @@ class Services:
     campaigns: Campaigns
     rehearsals: Rehearsals
     decisions: DecisionLog
+    letters: Letters
     breakers: Breakers
     events: Events
     interactions: Interactions

@@ -49,7 +49,7 @@ class PostgresDecisionLog:
             raise Forbidden("a search by user needs a server key or a manager key of role 'owner'", "role")
         (before,) = cursors.decode(query.cursor, tuple[UUID], (_NEWEST,))
         async with transaction(self._pool, [caller.workspace]) as connection:
-            names = await _names(connection, caller)
+            names = await user_names(connection, caller)
             asked = (before, query.limit + 1, query.campaign, query.reason, query.since, query.until)
             if query.user is None:
                 found = await connection.fetch(sql("decisions_page"), caller.workspace, *asked)
@@ -64,7 +64,7 @@ class PostgresDecisionLog:
     async def get(self, caller: Caller, ident: UUID) -> wire.Decision:
         async with transaction(self._pool, [caller.workspace]) as connection:
             row = await connection.fetchrow(sql("decision_get"), caller.workspace, ident)
-            names = await _names(connection, caller)
+            names = await user_names(connection, caller)
         if row is None:
             raise NotFound("there is no such decision")
         return decision_answer(row, names.of(row["user_id"]))
@@ -104,7 +104,7 @@ class PostgresDecisionLog:
 
     async def names(self, caller: Caller) -> UserNames:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await _names(connection, caller)
+            return await user_names(connection, caller)
 
 
 def _made_again(snapshot: bytes) -> bytes:
@@ -129,7 +129,7 @@ def _result(of: wire.Outcome) -> tuple[object, ...]:
     return of.outcome, of.reason, of.campaign, of.offer
 
 
-async def _names(connection: Connection, caller: Caller) -> UserNames:
+async def user_names(connection: Connection, caller: Caller) -> UserNames:
     if sees_users(caller):
         return UserNames(None)
     secret: bytes | None = await connection.fetchval(sql("user_proof_secret"), caller.workspace)

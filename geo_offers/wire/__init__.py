@@ -14,6 +14,7 @@ from geo_offers.wire.consents import *
 from geo_offers.wire.decisions import *
 from geo_offers.wire.events import *
 from geo_offers.wire.nearby import *
+from geo_offers.wire.outbox import *
 from geo_offers.wire.people import *
 from geo_offers.wire.pings import *
 from geo_offers.wire.places import *

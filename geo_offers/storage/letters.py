@@ -1,0 +1,82 @@
+"""Dead letters in PostgreSQL."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from geo_offers import wire
+from geo_offers.errors import Conflict, NotFound
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.partitions import partition_of
+from geo_offers.storage import cursors
+from geo_offers.storage.auditing import audit
+from geo_offers.storage.decisions import user_names
+from geo_offers.storage.pool import Pool, transaction
+from geo_offers.storage.queries import sql
+
+_NEWEST: Final = (datetime(9000, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
+_RELEASED: Final = 2
+
+
+class PostgresLetters:
+    """`pipeline.letters.Letters`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def page(self, caller: Caller, query: wire.OutboxQuery) -> wire.LetterPage:
+        before = cursors.decode(query.cursor, tuple[datetime, UUID], _NEWEST)
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            names = await user_names(connection, caller)
+            asked = (caller.workspace, query.state, query.lane, *before, query.limit + 1)
+            found = await connection.fetch(sql("letters_page"), *asked)
+        shown = found[: query.limit]
+        more = cursors.encode((shown[-1]["created_at"], shown[-1]["id"])) if len(found) > query.limit else None
+        return wire.LetterPage(items=[_letter(row, names.of(row["user_id"])) for row in shown], next=more)
+
+    async def summary(self, workspace: UUID) -> wire.OutboxSummary:
+        async with transaction(self._pool, [workspace]) as connection:
+            found = await connection.fetch(sql("letters_counted"), workspace)
+        return wire.OutboxSummary(items=[wire.LaneCount(**row) for row in found])
+
+    async def replay(self, caller: Caller, offer: UUID) -> str:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            person: UUID | None = await connection.fetchval(sql("letter_person"), offer)
+            row = None if person is None else await connection.fetchrow(sql("letter_look"), offer, person)
+            if person is None or row is None:
+                raise NotFound("there is no such offer")
+            if (why := _unfit(row)) is not None:
+                raise Conflict(why)
+            await connection.execute(sql("letter_again"), offer, person, partition_of(person))
+            await audit(connection, caller, "outbox.replay", str(offer))
+        lane: str = row["lane"]
+        return lane
+
+
+def _unfit(row: Any) -> str | None:
+    if row["state"] != "failed":
+        return f"only what has failed is sent again; this offer is {row['state']}"
+    if row["slot"] != _RELEASED:
+        return "it may have been shown: an earlier send went unanswered"
+    if row["expired"]:
+        return "it has expired"
+    if row["taken"]:
+        return "the person was promised something else since"
+    return None
+
+
+def _letter(row: Any, user: str) -> wire.Letter:
+    return wire.Letter(
+        offer=row["id"],
+        user=user,
+        campaign=row["campaign"],
+        lane=row["lane"],
+        state=row["state"],
+        kept=row["kept"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        attempts=row["attempts"],
+        due=row["due"],
+        detail=row["detail"],
+        finished_at=row["finished_at"],
+    )
