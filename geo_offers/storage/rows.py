@@ -19,9 +19,10 @@ from msgspec import UNSET, UnsetType
 from geo_offers import wire
 from geo_offers.errors import Conflict
 from geo_offers.instants import from_us, to_us
+from geo_offers.offers.caps import Use
 from geo_offers.offers.context import Interaction
 from geo_offers.offers.snapshot import WorkspacePolicy
-from geo_offers.people.backoff import BackOff
+from geo_offers.people.backoff import BackOff, Became
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.profile import Account
@@ -288,6 +289,21 @@ _INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
 def interactions(column: bytes | None, of: UUID) -> Sequence[Interaction] | None:
     """What the person did, as far as it is kept; None where that cannot be read."""
     return () if column is None else _read("interactions", of, _INTERACTIONS.decode, column, None)
+
+
+def use(row: Any) -> Use:
+    """A reservation in use."""
+    return Use(
+        to_us(row["at"]),
+        row["campaign"],
+        row["store"],
+        FenceId(row["fence"]),
+        frozenset(row["tags"]),
+        row["visit"],
+        row["special"],
+        row["ghost"],
+        Became(row["became"]),
+    )
 
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:

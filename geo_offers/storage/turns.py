@@ -16,7 +16,6 @@ from geo_offers.offers.charging import Purse
 from geo_offers.offers.context import Number
 from geo_offers.offers.decisions import offer_id
 from geo_offers.offers.experiment import Ghost
-from geo_offers.people.backoff import Became
 from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import Stays
 from geo_offers.pipeline.catalog import Policies
@@ -106,19 +105,7 @@ class PostgresTurn:
         fetch, users = self._connection.fetch, list(since_us)
         uses: dict[UUID, list[Use]] = {}
         for row in await fetch(sql("turn_uses"), users, [from_us(since) for since in since_us.values()]):
-            uses.setdefault(row["id"], []).append(
-                Use(
-                    to_us(row["at"]),
-                    row["campaign"],
-                    row["store"],
-                    FenceId(row["fence"]),
-                    frozenset(row["tags"]),
-                    row["visit"],
-                    row["special"],
-                    row["ghost"],
-                    Became(row["became"]),
-                )
-            )
+            uses.setdefault(row["id"], []).append(rows.use(row))
         known = await fetch(sql("turn_known_visits"), _array(visits))
         own = set(devices)
         found: dict[UUID, DeviceRow] = {}
