@@ -1,7 +1,7 @@
 """What all of the contract shares: forms of text, names, pages, problems."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -77,3 +77,17 @@ class Problem(Answer, rename={"kind": "type"}, frozen=True, kw_only=True):
     instance: str
     code: str
     errors: list[ProblemFault] = []
+
+
+def feature_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a GeoJSON Feature with such properties."""
+    return {
+        "type": "object",
+        "required": ["type", "geometry", "properties"],
+        "properties": {
+            "type": {"const": "Feature"},
+            "id": {"type": "string"},
+            "geometry": {"type": "object"},
+            "properties": properties,
+        },
+    }

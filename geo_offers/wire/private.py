@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from geo_offers.wire.base import Answer, Page
+from geo_offers.wire.base import Answer, Page, feature_schema
 
 PlaceCategory = Literal["health", "worship", "shelter", "union", "politics", "lgbtq", "school", "correctional", "other"]
 
@@ -43,23 +43,16 @@ PrivateBody = Annotated[
             "A GeoJSON Feature (RFC 7946): geometry Point, Polygon or MultiPolygon, and the properties "
             "name?, category, radius_m (Point)"
         ),
-        extra_json_schema={
-            "type": "object",
-            "required": ["type", "geometry", "properties"],
-            "properties": {
-                "type": {"const": "Feature"},
-                "id": {"type": "string"},
-                "geometry": {"type": "object"},
+        extra_json_schema=feature_schema(
+            {
+                "type": "object",
+                "required": ["category"],
                 "properties": {
-                    "type": "object",
-                    "required": ["category"],
-                    "properties": {
-                        "name": {"type": "string"},
-                        "radius_m": {"type": "number"},
-                        "category": {"type": "string"},
-                    },
+                    "name": {"type": "string"},
+                    "radius_m": {"type": "number"},
+                    "category": {"type": "string"},
                 },
-            },
-        },
+            }
+        ),
     ),
 ]
