@@ -80,7 +80,7 @@ def _found(snapshot: Snapshot, candidate: Candidate) -> Found:
     campaign, now_us = candidate.campaign, snapshot.now_us
     until_us = lasts_until_us(campaign, candidate.arrival, now_us, now_us + OFFER_LIFE_US)
     told = replace(campaign.experiment, holdout=0.0)
-    texts = assign(told, campaign.id, snapshot.person.id, workspace=snapshot.policy.name, holdout=0.0).texts
+    texts = assign(told, campaign.id, snapshot.person.lot, workspace=snapshot.policy.name, holdout=0.0).texts
     return Found(
         candidate,
         said=render(campaign.texts if texts is None else texts, campaign.fields, facts(snapshot, candidate, until_us)),

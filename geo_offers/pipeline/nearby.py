@@ -187,6 +187,7 @@ def _snapshot(policies: Policies, asker: Asker, arrivals: Sequence[Arrival], sta
             locale=user.locale,
             interactions=user.interactions,
             facts=facts(policies.needs, policies.journey, user.account, asker.platform, stays),
+            drawn_as=user.drawn_as,
         ),
         policy=policies.policy,
         device=DeviceView(asker.device),

@@ -54,6 +54,7 @@ class LockedUser:
     now_us: int
     interactions: Sequence[Interaction] = ()
     account: Account = NO_ACCOUNT
+    drawn_as: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ class DecisionTurn:
                 words=words(policies.needs, user.account),
                 interactions=user.interactions,
                 facts=facts(policies.needs, policies.journey, user.account, device.platform, self._stays(user, read)),
+                drawn_as=user.drawn_as,
             ),
             policy=policies.policy,
             device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),

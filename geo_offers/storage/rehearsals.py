@@ -80,6 +80,7 @@ def _passer(row: Any, visits: Sequence[KeptVisit], uses: Sequence[Use], stays: S
         account=rows.account(row, consents),
         uses=uses,
         stays=stays,
+        drawn_as=row["drawn_as"],
     )
 
 

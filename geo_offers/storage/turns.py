@@ -295,6 +295,7 @@ def locked_user(row: Any) -> LockedUser:
         now_us=to_us(row["now"]),
         interactions=interactions or (),
         account=rows.account(row, consents),
+        drawn_as=row["drawn_as"],
     )
 
 

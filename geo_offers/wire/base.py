@@ -67,6 +67,12 @@ class ListQuery(Request, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1)] = 100
 
 
+class SeenQuery(Request, frozen=True, kw_only=True):
+    """The version that whoever approves has seen: of any other, 409. Left out, it is the newest."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Problem(Answer, rename={"kind": "type"}, frozen=True, kw_only=True):
     """RFC 9457; `code` is stable, `detail` is for people."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from geo_offers.wire.base import Answer, Page, feature_schema
+from geo_offers.wire.base import Answer, Page, Request, feature_schema
 
 PlaceCategory = Literal["health", "worship", "shelter", "union", "politics", "lgbtq", "school", "correctional", "other"]
 
@@ -26,6 +26,12 @@ class PrivatePlaceState(Answer, frozen=True, kw_only=True):
 
 class PrivatePlacePage(Page, frozen=True, kw_only=True):
     items: list[PrivatePlaceState]
+
+
+class ApprovalQuery(Request, frozen=True, kw_only=True):
+    """The version that the approver has seen: of any other, 409."""
+
+    version: Annotated[int, Meta(ge=1)]
 
 
 class FenceApproval(Answer, frozen=True, kw_only=True):

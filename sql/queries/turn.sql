@@ -8,7 +8,7 @@ WITH held AS MATERIALIZED (
     JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
     WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
 SELECT id, workspace, consents, rhythm, interactions, locale, time_zone, clock_timestamp() AS now, profile, refused,
-    age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at
+    age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at, drawn_as
 FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
   AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
 ORDER BY id FOR NO KEY UPDATE;
@@ -150,7 +150,7 @@ FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]) 
 -- name: nearby_person
 -- $1 user, $2 device. As `turn_lock`, without a lock: nothing is decided by it that anybody has to wait for.
 SELECT u.id, u.workspace, u.consents, u.rhythm, u.interactions, u.locale, u.time_zone, clock_timestamp() AS now, u.profile,
-    u.refused, u.age = 'adult' AS adult, u.external_id IS NOT NULL AS named, u.created_at, d.platform, w.catalog_version
+    u.refused, u.age = 'adult' AS adult, u.external_id IS NOT NULL AS named, u.created_at, u.drawn_as, d.platform, w.catalog_version
 FROM app_user u JOIN device d ON d.user_id = u.id JOIN workspace w ON w.id = u.workspace
 WHERE u.id = $1 AND d.id = $2;
 
