@@ -352,6 +352,9 @@ async def test_a_text_says_an_attribute_of_who_has_it_and_its_fallback_of_who_ha
     await known.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
     said = [(await phone.at(SHOP)).body["offers"][0]["body"] for phone in (known, other)]
     assert said == ["Hello Emden", "Hello you"]
+    asked = {"lat": SHOP[0], "lon": SHOP[1]}
+    told = [(await phone.good("POST", "/v1/me/nearby", asked))["items"][0]["body"] for phone in (known, other)]
+    assert told == said
 
 
 async def test_a_text_says_only_attributes_that_are_declared(api):
