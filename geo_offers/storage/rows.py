@@ -7,7 +7,7 @@ out of a list, and the log names the row, not what it holds. Writing the value a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -47,6 +47,9 @@ _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
 _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
+REMEMBERED: Final = (
+    4_096  # columns read of late: most rhythms are alike, and an offer's person is read again at its send
+)
 MUTED_STORES: Final = 200  # as `wire.Mutes` has them
 MUTED_CATEGORIES: Final = 100
 MUTED_CAMPAIGNS: Final = 500
@@ -75,6 +78,7 @@ def consents(column: bytes, of: UUID | None = None) -> Consents:
     return _read("consents", of, _consents, column, NONE_GIVEN)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _consents(column: bytes) -> Consents:
     said = _CONSENTS.decode(column)
     return Consents(
@@ -134,7 +138,7 @@ def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
 
 def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     """As `wire_rhythm`, as decisions read it."""
-    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
+    return _USUAL if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
 
 
 class _Profile(msgspec.Struct):
@@ -181,6 +185,7 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
     return (NO_RHYTHM if found is None else rhythm(column, of)), found
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _rhythm(column: bytes) -> Rhythm:
     return _as_decided(_RHYTHM.decode(column))
 
@@ -280,6 +285,7 @@ def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
 
 
 NO_RHYTHM: Final = _as_decided(NO_OFFERS)
+_USUAL: Final = Rhythm()
 
 
 _INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
