@@ -47,7 +47,8 @@ class PostgresArchive:
                     visits[row["user_id"]].append(_visit(row))
                 earliest = from_us(wanted.since_us - USES_SPAN_US)
                 for row in await connection.fetch(sql("rehearsal_uses"), users, earliest, since):
-                    uses[row["user_id"]].append(rows.use(row))
+                    user, use = rows.use(row)
+                    uses[user].append(use)
                 if wanted.counted:
                     await _count(connection, wanted, stays)
         passers = [_passer(row, visits[row["id"]], uses[row["id"]], stays[row["id"]]) for row in found]
