@@ -95,12 +95,14 @@ async def enrol_many(started: Service, key: str, devices: int, purposes: Sequenc
         return [device.device_id for batch in batches for device in await client.enrol_many(batch)]
 
 
-async def enrol(started: Service, key: str, phones: int) -> list[str]:
-    """Enrol that many phones, each its own person's, agreeing to be located; their access tokens."""
+async def enrol(
+    started: Service, key: str, phones: int, purposes: Sequence[wire.PurposeName] = ("locate",)
+) -> list[str]:
+    """Enrol that many phones, each its own person's, agreeing to these; their access tokens."""
     tokens = []
     async with aiohttp.ClientSession(started.url, headers={"Authorization": f"Bearer {key}"}) as session:
         for _ in range(phones):
-            body = {"platform": "other", "consents": {"locate": "bench"}}
+            body = {"platform": "other", "consents": dict.fromkeys(purposes, "bench")}
             async with session.post(
                 "/v1/devices", json=body, headers={"Idempotency-Key": str(uuid.uuid4())}
             ) as response:

@@ -32,6 +32,7 @@ from bench.load import SET, make_fences
 from bench.report import Report, Row, Tail, Value, Yardstick
 from bench.service import WORKSPACE, fresh_folder
 from geo_offers import clock, wire
+from geo_offers.cli.serving import hold_no_long_pauses
 from geo_offers.instants import from_us
 from geo_offers.offers.campaigns import CampaignState
 from geo_offers.pipeline.catalog import Catalog
@@ -360,6 +361,7 @@ async def _standing(options: Options) -> AsyncIterator[Stand]:
             with _kept(ownership):
                 stand = Stand(options, pool, turn, phones, partial(_children_cpu_s, psutil.Process()))
                 await stand.window(max(options.users // 2 // options.turn, 1))  # half of them are inside now
+                hold_no_long_pauses()
                 yield stand
 
 

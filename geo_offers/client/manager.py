@@ -74,9 +74,13 @@ class Manager:
             for fence in page.items:
                 yield fence
 
-    async def approve_geofence(self, set_id: str, external_id: str) -> wire.GeofenceState:
-        """Let a geofence be that lies over a private place; two may, and not whoever wrote it last."""
-        return await self._ask("POST", path("geofences", set_id, external_id, "approve"), wire.GeofenceState)
+    async def approve_geofence(self, set_id: str, external_id: str, version: int) -> wire.GeofenceState:
+        """Let a geofence be that lies over a private place; two may, and not whoever wrote it last.
+
+        version: the one that was looked at; ApiError 409 where there is a newer one.
+        """
+        where = path("geofences", set_id, external_id, "approve")
+        return await self._approve(where, wire.GeofenceState, version)
 
     # ------------------------------------------------------------------------------------------ private places
     async def put_private_place(self, place: str, feature: Mapping[str, Any]) -> wire.PrivatePlaceState:
@@ -164,8 +168,9 @@ class Manager:
         """Hand a campaign in; one of text alone by an owner is approved at once, else the reasons are named."""
         return await self._ask("POST", path("campaigns", campaign, "submit"), wire.Submitted)
 
-    async def approve(self, campaign: UUID) -> wire.Campaign:
-        return await self._ask("POST", path("campaigns", campaign, "approve"), wire.Campaign)
+    async def approve(self, campaign: UUID, version: int) -> wire.Campaign:
+        """Agree to a version that was looked at; ApiError 409 where there is a newer one."""
+        return await self._approve(path("campaigns", campaign, "approve"), wire.Campaign, version)
 
     async def pause(self, campaign: UUID) -> wire.Campaign:
         return await self._ask("POST", path("campaigns", campaign, "pause"), wire.Campaign)
@@ -237,6 +242,10 @@ class Manager:
         given = None if body is None else msgspec.json.encode(body)
         key = _key() if method == "POST" else None
         return await self._caller.ask(Call(method, where, given, idempotency_key=key), self._bearer, kind)
+
+    async def _approve(self, where: str, kind: type[T], version: int) -> T:
+        call = Call("POST", where, query={"version": str(version)}, idempotency_key=_key())
+        return await self._caller.ask(call, self._bearer, kind)
 
     async def _delete(self, where: str) -> None:
         await self._caller.send(Call("DELETE", where, idempotency_key=_key()), self._bearer)

@@ -4,7 +4,9 @@ A campaign answers one kind of transition at the fences it selects. It is stored
 or ended; running is not stored but follows: approved and inside its schedule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -49,6 +51,14 @@ class FenceSelector:
         if self.set is not None:
             return split_fence_id(fence.id)[0] == self.set
         return fence.id in self.ids or not self.tags.isdisjoint(fence.tags)
+
+    def selects(self) -> Iterator[tuple[str, str]]:
+        """Name what is selected, each by its kind; `selecting` of the fences that `matches` has one of these."""
+        if self.set is not None:
+            yield "set", self.set
+        else:
+            yield from (("id", fence) for fence in self.ids)
+            yield from (("tag", tag) for tag in self.tags)
 
     def meets(self, other: "FenceSelector") -> bool:
         """Whether both surely select a fence in common; of a set and a tag that is not known."""
@@ -104,8 +114,24 @@ class Campaign:
         return self.live and self.scheduled(now_us)
 
 
+def selecting(fence: Geofence) -> Iterator[tuple[str, str]]:
+    """Name all by which a campaign may select this fence."""
+    yield "set", split_fence_id(fence.id)[0]
+    yield "id", fence.id
+    yield from (("tag", tag) for tag in fence.tags)
+
+
 class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
-    """A workspace's campaigns at one catalog version; which of them a fence has is found once."""
+    """A workspace's campaigns at one catalog version; which of them a fence has is looked up, and once."""
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
+        """Where in the tuple those are that select by a name."""
+        places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for place, campaign in enumerate(self):
+            for name in campaign.fences.selects():
+                places[name].append(place)
+        return places
 
     @cached_property
     def _at(self) -> dict[tuple[FenceId, tuple[str, ...], tuple[TransitionType, ...]], Sequence[Campaign]]:
@@ -118,7 +144,8 @@ class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept
         if known is None:
             if len(self._at) >= FENCES_KEPT:
                 self._at.clear()
-            known = self._at[key] = [one for one in self if one.trigger_on in on and one.fences.matches(fence)]
+            places = {place for name in selecting(fence) for place in self._places.get(name, ())}
+            known = self._at[key] = [self[place] for place in sorted(places) if self[place].trigger_on in on]
         return known
 
 
@@ -129,31 +156,34 @@ def candidates(campaigns: Sequence[Campaign], transition: Transition, fence: Geo
     """
     if transition.visit is None:
         return ()
-    held = campaigns if isinstance(campaigns, Campaigns) else Campaigns(campaigns)
-    return held.at(fence, transition.triggers)
+    return indexed(campaigns).at(fence, transition.triggers)
+
+
+def indexed(campaigns: Sequence[Campaign]) -> Campaigns:
+    return campaigns if isinstance(campaigns, Campaigns) else Campaigns(campaigns)
 
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
     """Answers for all campaigns of a workspace at once whether any is a candidate, which nearly always none is."""
 
-    sets: Mapping[TransitionType, frozenset[str]]
-    ids: Mapping[TransitionType, frozenset[FenceId]]
-    tags: Mapping[TransitionType, frozenset[str]]
+    sets: Mapping[TransitionType, AbstractSet[str]]
+    ids: Mapping[TransitionType, AbstractSet[FenceId]]
+    tags: Mapping[TransitionType, AbstractSet[str]]
 
     @classmethod
     def by(cls, campaigns: Sequence[Campaign]) -> Self:
-        sets: dict[TransitionType, frozenset[str]] = {}
-        ids: dict[TransitionType, frozenset[FenceId]] = {}
-        tags: dict[TransitionType, frozenset[str]] = {}
+        sets: dict[TransitionType, set[str]] = defaultdict(set)
+        ids: dict[TransitionType, set[FenceId]] = defaultdict(set)
+        tags: dict[TransitionType, set[str]] = defaultdict(set)
         for campaign in campaigns:
             on, fences = campaign.trigger_on, campaign.fences
             if fences.set is not None:
-                sets[on] = sets.get(on, frozenset()) | {fences.set}
+                sets[on].add(fences.set)
             else:
-                ids[on] = ids.get(on, frozenset()) | fences.ids
-                tags[on] = tags.get(on, frozenset()) | fences.tags
-        return cls(sets, ids, tags)
+                ids[on] |= fences.ids
+                tags[on] |= fences.tags
+        return cls(dict(sets), dict(ids), dict(tags))
 
     def any(self, transition: Transition, fence: Geofence) -> bool:
         """Whether `candidates` of the same campaigns would find one."""

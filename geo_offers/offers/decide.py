@@ -99,7 +99,7 @@ def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | 
 
 def _arm(snapshot: Snapshot, candidate: Candidate) -> Arm:
     policy, campaign = snapshot.policy, candidate.campaign
-    return assign(campaign.experiment, campaign.id, snapshot.person.id, workspace=policy.name, holdout=policy.holdout)
+    return assign(campaign.experiment, campaign.id, snapshot.person.lot, workspace=policy.name, holdout=policy.holdout)
 
 
 def _experiment(candidate: Candidate, arm: Arm) -> Gate:

@@ -1,9 +1,9 @@
 """Which words a person gets, and who is kept without: variants by fixed shares, and two holdouts.
 
 Everybody has a place from 0 to 1 in each draw, a hash of who they are and what is drawn: the same at every decision, in
-every process, and independent from draw to draw. Nothing is stored for it. A draw for a holdout does not know the
-test: whoever is held out stays so while the share is not lowered. A draw for a variant does: a test of other variants
-is drawn anew.
+every process, and independent from draw to draw. Nothing is stored for it but who somebody was before a log-in. A draw
+for a holdout does not know the test: whoever is held out stays so while the share is not lowered. A draw for a variant
+does: a test of other variants is drawn anew.
 
 The workspace's holdout goes without any offer, a campaign's without this campaign's; both are asked last, of who
 would have got the offer. So probabilities are known: all of the arms add up to one.
@@ -81,7 +81,7 @@ class Ghost:
 
 
 def assign(experiment: Experiment, campaign: UUID, person: UUID, *, workspace: str, holdout: float) -> Arm:
-    """Draw a person's arm. holdout: the workspace's own share, drawn by its name."""
+    """Draw a person's arm. person: their `lot`; holdout: the workspace's own share, drawn by its name."""
     chances = probabilities(experiment, holdout)
     if holdout and place(person, b"workspace", workspace.encode()) < holdout:
         return Arm(HELD_OUT, chances, by="workspace")

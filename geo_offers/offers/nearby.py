@@ -8,13 +8,13 @@ A campaign that answers an exit is left out: it speaks to people who are going. 
 are as near the one that `decide` would choose.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final
 
 from geo_offers.offers.asking import asked
-from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.campaigns import Campaign, indexed
 from geo_offers.offers.decide import OFFER_LIFE_US
 from geo_offers.offers.experiment import assign
 from geo_offers.offers.gates import GATES
@@ -33,7 +33,9 @@ TRIGGERS: Final = (TransitionType.ENTER, TransitionType.DWELL)
 _OF_WHAT_NOBODY_ASKED_FOR: Final = frozenset(
     {"stale", "user_inside", "quiet_hours", "rhythm_max", "rhythm_gap", "place_gap", "store_gap", "cap"}
 )
-_GATES: Final = tuple(rule for rule in GATES if rule.gate not in _OF_WHAT_NOBODY_ASKED_FOR)
+_ASKED: Final = tuple(rule for rule in GATES if rule.gate not in _OF_WHAT_NOBODY_ASKED_FOR)
+_OF_PERSON: Final = tuple(rule.judge for rule in _ASKED if rule.of == "person")
+_OF_OTHERS: Final = tuple(rule.judge for rule in _ASKED if rule.of != "person")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,16 @@ class Found:
     until_us: int
 
 
-def candidates(campaigns: Iterable[Campaign], arrivals: Iterable[Arrival], now_us: int) -> list[Candidate]:
+def candidates(campaigns: Sequence[Campaign], arrivals: Iterable[Arrival], now_us: int) -> list[Candidate]:
     """Find the running campaigns at these places; at most `LOOKED`, in the places' order."""
-    running = [one for one in campaigns if one.trigger_on in TRIGGERS and one.running(now_us)]
-    found: list[Candidate] = []
+    held, found = indexed(campaigns), list[Candidate]()
     for arrival in arrivals:
         if len(found) >= LOOKED:
             break
         found += [
             Candidate(campaign, arrival, wanted(campaign, arrival))
-            for campaign in running
-            if campaign.fences.matches(arrival.fence)
+            for campaign in held.at(arrival.fence, TRIGGERS)
+            if campaign.running(now_us)
         ]
     return found[:LOOKED]
 
@@ -65,11 +66,13 @@ def candidates(campaigns: Iterable[Campaign], arrivals: Iterable[Arrival], now_u
 def nearby(snapshot: Snapshot, found: Iterable[Candidate]) -> list[Found]:
     """Choose among these candidates: each campaign once a store, at most `SHOWN`."""
     placed = [one.candidate for one in ranked(snapshot, list(found))]
+    if not placed or not all(judge(snapshot, placed[0])[0] for judge in _OF_PERSON):
+        return []
     placed.sort(key=_distance_m)  # stable: what is as near stays as it is
     shown: dict[object, Found] = {}
     for candidate in placed:
         key = candidate.campaign.id, candidate.wanted.store
-        if key not in shown and all(rule.judge(snapshot, candidate)[0] for rule in _GATES):
+        if key not in shown and all(judge(snapshot, candidate)[0] for judge in _OF_OTHERS):
             shown[key] = _found(snapshot, candidate)
             if len(shown) == SHOWN:
                 break
@@ -80,7 +83,7 @@ def _found(snapshot: Snapshot, candidate: Candidate) -> Found:
     campaign, now_us = candidate.campaign, snapshot.now_us
     until_us = lasts_until_us(campaign, candidate.arrival, now_us, now_us + OFFER_LIFE_US)
     told = replace(campaign.experiment, holdout=0.0)
-    texts = assign(told, campaign.id, snapshot.person.id, workspace=snapshot.policy.name, holdout=0.0).texts
+    texts = assign(told, campaign.id, snapshot.person.lot, workspace=snapshot.policy.name, holdout=0.0).texts
     return Found(
         candidate,
         said=render(campaign.texts if texts is None else texts, campaign.fields, facts(snapshot, candidate, until_us)),

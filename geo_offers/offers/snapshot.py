@@ -31,6 +31,7 @@ class Person:
     """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none.
 
     words: attributes of theirs that may stand in an offer's text; none without the consent `profile`.
+    drawn_as: the id by which experiments draw them, None for their own; see `lot`.
     """
 
     id: UUID
@@ -41,6 +42,12 @@ class Person:
     words: Mapping[str, Value] = field(default_factory=dict)
     interactions: Sequence[Interaction] = ()
     facts: Facts = NOTHING_KNOWN
+    drawn_as: UUID | None = None
+
+    @property
+    def lot(self) -> UUID:
+        """Whose place in a draw is theirs: whoever was held out stays so when the app learns their name."""
+        return self.drawn_as or self.id
 
 
 @dataclass(frozen=True, slots=True)

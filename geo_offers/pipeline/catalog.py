@@ -25,8 +25,6 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version; `concerned` and `budgeted` follow from its campaigns and stores."""
-
     """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it."""
 
     version: int

@@ -46,8 +46,8 @@ class Events(Protocol):
         """Conflict where a campaign that has not ended names it, or the embargo."""
         ...
 
-    async def approve(self, caller: Caller, ident: str) -> wire.Event:
-        """News alone; once a key. Forbidden for its author."""
+    async def approve(self, caller: Caller, ident: str, seen: int | None) -> wire.Event:
+        """News alone; once a key. Forbidden for its author, Conflict where `seen` is not its newest version."""
         ...
 
     async def feed(self, workspace: UUID, ident: str, value: wire.EventValue) -> wire.FedNumber:

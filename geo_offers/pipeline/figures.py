@@ -7,6 +7,7 @@ the machine's: what a look-up takes. It says how fast the process is, and nothin
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -94,6 +95,7 @@ class Figures:
         self._lookup_us: deque[float] = deque(maxlen=RECENT)
         self._decision_ms: dict[UUID, deque[float]] = {}
         self._pings: Counter[int] = Counter()  # by the id's number, whose hash is not Python's to compute
+        self._decided = cache(self.decisions.labels)
         self._reasons: dict[UUID, Counter[str]] = {}
 
     def looked_up(self, points: int, seconds: float) -> None:
@@ -131,7 +133,7 @@ class Figures:
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""
-        self.decisions.labels(reason).inc()
+        self._decided(reason).inc()
         self._reasons.setdefault(workspace, Counter())[reason] += 1
         self._decision_ms.setdefault(workspace, deque(maxlen=RECENT)).append(ms)
 

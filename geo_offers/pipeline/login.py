@@ -1,7 +1,8 @@
 """Log-in: the phone of somebody unnamed becomes the phone of a person that the app names.
 
 What protects the person comes along in any case: the offers they got and the reservations that caps count, mutes,
-refusals, and their newest word on each purpose of consent. What tells of them (visits, what was decided, attributes)
+refusals, and their newest word on each purpose of consent. So does their place in the draws of experiments, where the
+name is new; a person who was here before keeps their own. What tells of them (visits, what was decided, attributes)
 comes along with the `profile` consent alone, and is deleted without it. It is one transaction under the locks of both,
 while the engine holds both: they live in different partitions, and what the phone is inside of moves with it.
 """

@@ -118,11 +118,11 @@ class Geofences(Protocol):
         ...
 
     async def approve(
-        self, caller: Caller, set_id: str, external_id: str, admit: Admit
+        self, caller: Caller, set_id: str, external_id: str, version: int, admit: Admit
     ) -> SetChange[wire.GeofenceState]:
         """Let a fence be that lies over private places; two may, and not its author (Forbidden). A repeat is none.
 
-        Conflict where it lies over none.
+        Conflict where it lies over none, and where `version`, which the approver has seen, is not its newest.
         """
         ...
 
@@ -226,6 +226,12 @@ def refuse_author(caller: Caller, author: str) -> None:
         raise Forbidden("whoever wrote a campaign last does not approve it; ask another approver", "own_campaign")
 
 
+def refuse_unseen(seen: int | None, version: int) -> None:
+    """Conflict for an approval of what is there no more. seen: None for whatever is there."""
+    if seen not in {None, version}:
+        raise Conflict(f"this is version {version} now; look at it before you approve it")
+
+
 class Campaigns(Protocol):
     async def create(self, caller: Caller, ident: UUID, body: wire.CampaignBody) -> wire.Campaign:
         """A draft; one that is there under this id is answered as it is. Conflict past the workspace's bound."""
@@ -238,8 +244,8 @@ class Campaigns(Protocol):
         """
         ...
 
-    async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
-        """As `moved` says.
+    async def move(self, caller: Caller, ident: UUID, move: Move, seen: int | None = None) -> wire.Campaign:
+        """As `moved` says. seen: the version that an approver has looked at; Conflict where it is not the newest.
 
         Submitting weighs the campaign; what nobody has to agree to is approved at once. An approval is one person's
         word: the campaign is approved with the last that it needs. Forbidden for the author's own.

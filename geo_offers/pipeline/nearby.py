@@ -28,7 +28,7 @@ from geo_offers.offers.stores import NO_RULES
 from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import SPAN_US, Stays
 from geo_offers.people.whereabouts import Whereabouts
-from geo_offers.pipeline.audience import facts
+from geo_offers.pipeline.audience import facts, words
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.catalog import Catalog, Policies
 from geo_offers.pipeline.ports import LockedUser
@@ -185,8 +185,10 @@ def _snapshot(policies: Policies, asker: Asker, arrivals: Sequence[Arrival], sta
             rhythm=replace(user.rhythm, channels=("inapp",)),  # the one that they ask by
             zone=user.zone or policies.policy.zone,
             locale=user.locale,
+            words=words(policies.needs, user.account),
             interactions=user.interactions,
             facts=facts(policies.needs, policies.journey, user.account, asker.platform, stays),
+            drawn_as=user.drawn_as,
         ),
         policy=policies.policy,
         device=DeviceView(asker.device),

@@ -54,6 +54,7 @@ class LockedUser:
     now_us: int
     interactions: Sequence[Interaction] = ()
     account: Account = NO_ACCOUNT
+    drawn_as: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,13 @@ class KnownVisit:
 class Read:
     """What a turn reads after the lock.
 
-    inside: by user, the fences in which their other devices are; numbers: by workspace, the newest of its events.
+    catalogs: by workspace, how new its catalog is. numbers: by workspace, the newest of its events.
+    inside: by user, the fences in which their other devices are.
     spending: of the budgets that were asked for; it goes on with what the turn gives.
     stays: by user, their visits of before, by fence; of those alone who are concerned by a campaign that counts them.
     """
 
+    catalogs: Mapping[UUID, int] = field(default_factory=dict)
     uses: Mapping[UUID, Sequence[Use]] = field(default_factory=dict)
     inside: Mapping[UUID, Collection[FenceId]] = field(default_factory=dict)
     known: Mapping[UUID, KnownVisit] = field(default_factory=dict)
@@ -191,10 +194,18 @@ class TurnTransaction(Protocol):
         """The rows of these locked users in full."""
         ...
 
-    async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]: ...
     async def policies(self, workspace: UUID) -> Policies: ...
-    async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
-        """Reservations of the users (each since an instant), these devices and the users' others, visits known."""
+    async def read(
+        self,
+        workspaces: Collection[UUID],
+        since_us: Mapping[UUID, int],
+        devices: Collection[UUID],
+        visits: Collection[UUID],
+    ) -> Read:
+        """Reservations of the users (each since an instant), these devices and the users' others, visits known.
+
+        And how new the workspaces' catalogs are by now, whoever is asked for.
+        """
         ...
 
     async def budgets(self, funds: Collection[Fund]) -> Spending:

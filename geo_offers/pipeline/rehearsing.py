@@ -61,6 +61,7 @@ class Passer:
     account: Account = NO_ACCOUNT
     uses: Sequence[Use] = ()
     stays: Sequence[Stays] = ()
+    drawn_as: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ class _Play:
             locale=passer.locale,
             interactions=passer.interactions,
             facts=facts(policies.needs, policies.journey, passer.account, passer.platform, stays),
+            drawn_as=passer.drawn_as,
         )
         return Walker(person, DeviceView(passer.id, lanes=passer.lanes), arrivals, passer.uses)
 

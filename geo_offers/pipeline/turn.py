@@ -100,19 +100,14 @@ class DecisionTurn:
         started = self.stopwatch()
         async with self.store.open(workspaces, self.ownership.owner, _epochs(parts)) as turn:
             locate = await turn.lock([part.user for part in parts])
-            policies = await self._policies(turn, workspaces)
-            refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
-            speaks = any(held.campaigns for held in policies.values())
-            present = [part for part in parts if part.user not in refused] if refused else parts
-            asked = [part for part in present if _concerns(policies[part.request.workspace], part)] if speaks else ()
             locked = self.stopwatch()
-            users = turn.people([part.user for part in asked]) if asked else {}
-            looked = present if look else asked
-            read = await turn.read(*_wanted(asked, users, looked)) if looked else _NOTHING
+            refused = {part.user: reason for part in parts if (reason := _refusal(locate.get(part.user)))}
+            present = [part for part in parts if part.user not in refused] if refused else parts
+            policies, asked, users, read = await self._read(turn, workspaces, present, look=look)
             counted = [part for part in asked if _counts(policies[part.request.workspace], part, users)]
             if counted:
                 read = replace(read, stays=await turn.stays(*_past(counted, users)))
-            numbered = _numbered(asked, policies) if speaks else {}
+            numbered = _numbered(asked, policies)
             if numbered:
                 read = replace(read, numbers=await turn.numbers(numbered))
             read = await self._with_budgets(turn, asked, users, read, policies)
@@ -132,15 +127,27 @@ class DecisionTurn:
         found = {workspace: known.version for workspace, known in held if known is not None and not known.campaigns}
         return found if len(found) == len(workspaces) else {}
 
-    async def _policies(self, turn: TurnTransaction, workspaces: Collection[UUID]) -> Mapping[UUID, Policies]:
-        """What this turn decides by: at least as new as what its transaction saw, whatever other turns hold."""
-        found: dict[UUID, Policies] = {}
-        for workspace, version in (await turn.catalog_versions(workspaces)).items():
-            held = self.catalog.policies.get(workspace)
-            if held is None or held.version < version:
-                held = self.catalog.renew(workspace, await turn.policies(workspace))
-            found[workspace] = held
-        return found
+    async def _read(
+        self, turn: TurnTransaction, workspaces: Collection[UUID], present: Sequence[Part], *, look: bool
+    ) -> tuple[Mapping[UUID, Policies], Sequence[Part], Mapping[UUID, LockedUser], Read]:
+        """What this turn decides by, whom it asks, their rows, and what is read of them.
+
+        Whom it asks follows from the policies in memory. Where these turn out to be older than what its transaction
+        sees, it renews them and reads again: it decides by nothing older, whatever other turns hold.
+        """
+        held = self.catalog.policies
+        policies = {workspace: held.get(workspace) or await self._renewed(turn, workspace) for workspace in workspaces}
+        while True:
+            asked = [part for part in present if _concerns(policies[part.request.workspace], part)]
+            users = turn.people([part.user for part in asked]) if asked else {}
+            read = await turn.read(workspaces, *_wanted(asked, users, present if look else asked))
+            stale = [workspace for workspace, version in read.catalogs.items() if policies[workspace].version < version]
+            if not stale:
+                return policies, asked, users, read
+            policies |= {workspace: await self._renewed(turn, workspace) for workspace in stale}
+
+    async def _renewed(self, turn: TurnTransaction, workspace: UUID) -> Policies:
+        return self.catalog.renew(workspace, await turn.policies(workspace))
 
     async def _with_budgets(
         self,
@@ -201,6 +208,7 @@ class DecisionTurn:
                 words=words(policies.needs, user.account),
                 interactions=user.interactions,
                 facts=facts(policies.needs, policies.journey, user.account, device.platform, self._stays(user, read)),
+                drawn_as=user.drawn_as,
             ),
             policy=policies.policy,
             device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),
@@ -261,9 +269,6 @@ class DecisionTurn:
                 part.request.offers.append(records.made(row.offer))
         if any(outcome.row and outcome.row.offer for outcome in outcomes):
             self.wake()
-
-
-_NOTHING: Final = Read()
 
 
 def _told(arrivals: Sequence[Arrival]) -> list[Arrival]:

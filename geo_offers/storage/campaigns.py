@@ -17,7 +17,7 @@ from geo_offers.offers.context import News, touched
 from geo_offers.people.audience import NO_AUDIENCES, Audiences
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.choice import running_test_faults
-from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author
+from geo_offers.pipeline.management import CAMPAIGNS, Move, campaign_of, moved, refuse_author, refuse_unseen
 from geo_offers.storage import breakers, cursors, rows
 from geo_offers.storage.auditing import audit
 from geo_offers.storage.events import read_events
@@ -64,10 +64,11 @@ class PostgresCampaigns:
             await check_caps(connection, workspace)
         return _answer(row)
 
-    async def move(self, caller: Caller, ident: UUID, move: Move) -> wire.Campaign:
+    async def move(self, caller: Caller, ident: UUID, move: Move, seen: int | None = None) -> wire.Campaign:
         workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             held = await _one(connection, "campaign_lock", workspace, ident)
+            refuse_unseen(seen, held["version"])
             before, found, agreed = CampaignState(held["state"]), None, False
             after = moved(before, move)
             if move == "submit" and before in _WEIGHED:

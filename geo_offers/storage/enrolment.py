@@ -22,7 +22,7 @@ from geo_offers.pipeline.login import named_user
 from geo_offers.pipeline.partitions import partition_of
 from geo_offers.pipeline.people import Concerns, Issued, Manner
 from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_secret, parse_key
-from geo_offers.storage import consents, ledger, rows
+from geo_offers.storage import consents, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
@@ -100,6 +100,8 @@ async def enrol(
     said = await _said(connection, caller.workspace, told, held, ages, refuses=manner.refuses)
     issued = await _add_devices(connection, caller, newcomers)
     await consents.say(connection, caller.workspace, held, said, _UNSENT)
+    profiled = {one.user for one in said if one.granted and one.purpose is Purpose.PROFILE}
+    await profiles.restage(connection, caller.workspace, profiled)
     return issued
 
 

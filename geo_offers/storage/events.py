@@ -13,6 +13,7 @@ from geo_offers.offers.calendars import Span
 from geo_offers.offers.context import APPROVERS, Event, Local, News, Number, Predictive, Recurring, calendar_of, fed
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.events import EVENTS
+from geo_offers.pipeline.management import refuse_unseen
 from geo_offers.places.geometry import Geometry
 from geo_offers.storage import cursors, rows
 from geo_offers.storage.auditing import audit
@@ -67,12 +68,13 @@ class PostgresEvents:
             await audit(connection, caller, "event.delete", ident)
             await raise_catalog(connection, workspace)
 
-    async def approve(self, caller: Caller, ident: str) -> wire.Event:
+    async def approve(self, caller: Caller, ident: str, seen: int | None) -> wire.Event:
         workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
             held = await _one(connection, "event_lock", workspace, ident)
             if not isinstance(_rule.decode(held["rule"]), News):
                 raise Conflict("news alone is approved; this event is on by its own rule")
+            refuse_unseen(seen, held["version"])
             if caller.id == held["author"]:
                 raise Forbidden("whoever wrote news last does not approve it; ask two other approvers", "own_event")
             if caller.id not in held["approvals"] and len(held["approvals"]) < APPROVERS:

@@ -54,6 +54,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         user=user["id"],
         created_at=user["created_at"].astimezone(UTC),
         external_id=user["external_id"],
+        drawn_as=user["drawn_as"],
         locale=user["locale"],
         time_zone=user["time_zone"],
         consents=rows.consent_states(rows.consents(user["consents"])),

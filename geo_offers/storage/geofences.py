@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from geo_offers import wire
 from geo_offers.errors import Conflict, Forbidden, NotFound
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.management import SET_FENCES, Admit, Placed, SetChange
+from geo_offers.pipeline.management import SET_FENCES, Admit, Placed, SetChange, refuse_unseen
 from geo_offers.places.fences import FenceId, Geofence, fence_id, split_fence_id
 from geo_offers.places.geometry import Box
 from geo_offers.places.importing.geojson import FenceDraft
@@ -78,7 +78,7 @@ class PostgresGeofences:
         return SetChange(Placed(state, created=row["created"]), put=[put])
 
     async def approve(
-        self, caller: Caller, set_id: str, external_id: str, admit: Admit
+        self, caller: Caller, set_id: str, external_id: str, version: int, admit: Admit
     ) -> SetChange[wire.GeofenceState]:
         workspace = caller.workspace
         found = await self.read(workspace, set_id, [fence_id(set_id, external_id)])
@@ -93,6 +93,7 @@ class PostgresGeofences:
             if row["author"] == caller.id:
                 raise Forbidden("whoever wrote a geofence last does not approve it; ask another approver", "own_fence")
             if caller.id not in row["approvers"]:
+                refuse_unseen(version, row["version"])
                 row = await connection.fetchrow(sql("geofence_approve"), workspace, set_id, external_id, caller.id)
                 await audit(connection, caller, "geofence.approve", fence_id(set_id, external_id))
         return SetChange(_state(row), put=_readable([row]))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ import structlog
 
 from geo_offers import instants, wire
 from geo_offers.people.backoff import Became
+from geo_offers.people.quiet import QuietRule
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
@@ -33,6 +35,19 @@ class _Settings(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
     quiet: list[wire.LegalQuiet] = []
     paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    zone: str
+    quiet: tuple[QuietRule, ...]
+    paused: bool
+
+
+@lru_cache(maxsize=1_024)  # the same of every offer of a workspace
+def _rules(settings: bytes) -> _Rules:
+    read = msgspec.json.decode(settings, type=_Settings)
+    return _Rules(read.time_zone, rows.legal_quiet(read.quiet), read.paused)
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -172,7 +187,7 @@ def _message(row: Any, workspace: UUID) -> Message:
 
 
 def _standing(row: Any, *, silenced: bool) -> Standing:
-    settings = msgspec.json.decode(row["settings"], type=_Settings)
+    rules = _rules(row["settings"])
     rhythm = rows.rhythm(row["rhythm"])
     left_at: datetime | None = row["left_at"]
     return Standing(
@@ -182,8 +197,8 @@ def _standing(row: Any, *, silenced: bool) -> Standing:
         consents=rows.consents(row["consents"]),
         mute=rhythm.mute,
         channels=rhythm.channels,
-        quiet=(*rhythm.quiet, *rows.legal_quiet(settings.quiet)),
-        zone=ZoneInfo(row["time_zone"] or settings.time_zone),
+        quiet=(*rhythm.quiet, *rules.quiet),
+        zone=ZoneInfo(row["time_zone"] or rules.zone),
         channel="inapp" if row["lane"] == "inapp" else "push",
         campaign=row["campaign"],
         store=row["store"],
@@ -191,7 +206,7 @@ def _standing(row: Any, *, silenced: bool) -> Standing:
         campaign_state=row["campaign_state"],
         fence_live=row["fence_live"],
         tripped=row["tripped"] or row["store_paused"],
-        paused=settings.paused or row["all_paused"],
+        paused=rules.paused or row["all_paused"],
         silenced=silenced,
         visit_known=row["visit_known"],
         left_us=None if left_at is None else instants.to_us(left_at),

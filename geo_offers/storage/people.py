@@ -67,7 +67,7 @@ class PostgresPeople:
             because = f"consent for {asked} withdrawn"
             now = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
             if change.granted and asked is Purpose.PROFILE:
-                await profiles.restage(connection, caller.workspace, user["id"])
+                await profiles.restage(connection, caller.workspace, [user["id"]])
             return _state(asked, now[user["id"]].said[asked])
 
     async def refuse(self, caller: Caller) -> None:

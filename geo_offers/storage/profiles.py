@@ -1,5 +1,6 @@
 """A person's profile: read and changed under the person's lock, with the stage of their journey beside it."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from geo_offers.people import profile
 from geo_offers.people.journey import Journey
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import rows
-from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
 
@@ -73,24 +74,29 @@ async def put(
     connection: Connection, row: Any, journey: Journey, values: dict[str, wire.Value] | None, refused: list[str]
 ) -> None:
     """Write a locked person's profile with the stage that follows from it; None: no profile is kept of them."""
-    column = None
-    if values is not None:
-        kept = profile.known(values, journey.attributes)
-        standing = journey.standing(kept, named=row["named"], created_us=to_us(row["created_at"]))
-        before = rows.profile(row["profile"], row["id"])
-        same = before is not None and before.stage == standing.stage and before.since is not None
-        since = before.since if same and before is not None and before.since else from_us(now_us())
-        column = rows.profile_column(kept, standing.stage, standing.reason, since)
+    column = None if values is None else _column(row, journey, values)
     await connection.execute(sql("profile_put"), row["id"], column, refused)
 
 
-async def restage(connection: Connection, workspace: UUID, user: UUID) -> None:
-    """Write a locked person's stage anew, or wipe their profile, as their consents and age now say."""
-    row = await connection.fetchrow(sql("profile_lock"), user)
-    assert row is not None  # whoever calls has locked it
-    held = rows.account(row, rows.consents(row["consents"], user)).attributes
-    values = None if held is None else dict(held)
-    await put(connection, row, await read_journey(connection, workspace), values, list(row["refused"]))
+def _column(row: Any, journey: Journey, values: Mapping[str, wire.Value]) -> bytes:
+    kept = profile.known(values, journey.attributes)
+    standing = journey.standing(kept, named=row["named"], created_us=to_us(row["created_at"]))
+    before = rows.profile(row["profile"], row["id"])
+    same = before is not None and before.stage == standing.stage and before.since is not None
+    since = before.since if same and before is not None and before.since else from_us(now_us())
+    return rows.profile_column(kept, standing.stage, standing.reason, since)
+
+
+async def restage(connection: Connection, workspace: UUID, users: Collection[UUID]) -> None:
+    """Write the stages of these locked persons anew, or wipe their profiles, as their consents and age now say."""
+    if not users:
+        return
+    journey = await read_journey(connection, workspace)
+    staged: list[tuple[UUID, bytes | None]] = []
+    for row in await connection.fetch(sql("profiles_read"), list(users)):
+        held = rows.account(row, rows.consents(row["consents"], row["id"])).attributes
+        staged.append((row["id"], None if held is None else _column(row, journey, held)))
+    await connection.execute(sql("profiles_put"), *columns(staged, 2))
 
 
 def told(row: Any) -> wire.Profile:

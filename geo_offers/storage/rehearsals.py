@@ -7,7 +7,6 @@ from uuid import UUID
 
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.caps import USES_SPAN_US, Use
-from geo_offers.people.backoff import Became
 from geo_offers.people.counters import SPAN_US, Stays
 from geo_offers.pipeline.rehearsing import Passer, Stage, Wanted
 from geo_offers.places.fences import FenceId
@@ -48,7 +47,8 @@ class PostgresArchive:
                     visits[row["user_id"]].append(_visit(row))
                 earliest = from_us(wanted.since_us - USES_SPAN_US)
                 for row in await connection.fetch(sql("rehearsal_uses"), users, earliest, since):
-                    uses[row["user_id"]].append(_use(row))
+                    user, use = rows.use(row)
+                    uses[user].append(use)
                 if wanted.counted:
                     await _count(connection, wanted, stays)
         passers = [_passer(row, visits[row["id"]], uses[row["id"]], stays[row["id"]]) for row in found]
@@ -81,6 +81,7 @@ def _passer(row: Any, visits: Sequence[KeptVisit], uses: Sequence[Use], stays: S
         account=rows.account(row, consents),
         uses=uses,
         stays=stays,
+        drawn_as=row["drawn_as"],
     )
 
 
@@ -98,17 +99,3 @@ def _visit(row: Any) -> KeptVisit:
 
 def _maybe_us(instant: datetime | None) -> int | None:
     return None if instant is None else to_us(instant)
-
-
-def _use(row: Any) -> Use:
-    return Use(
-        to_us(row["at"]),
-        row["campaign"],
-        row["store"],
-        FenceId(row["fence"]),
-        frozenset(row["tags"]),
-        row["visit"],
-        row["special"],
-        row["ghost"],
-        Became(row["became"]),
-    )

@@ -7,7 +7,7 @@ out of a list, and the log names the row, not what it holds. Writing the value a
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,9 +19,10 @@ from msgspec import UNSET, UnsetType
 from geo_offers import wire
 from geo_offers.errors import Conflict
 from geo_offers.instants import from_us, to_us
+from geo_offers.offers.caps import Use
 from geo_offers.offers.context import Interaction
 from geo_offers.offers.snapshot import WorkspacePolicy
-from geo_offers.people.backoff import BackOff
+from geo_offers.people.backoff import BackOff, Became
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.profile import Account
@@ -47,6 +48,9 @@ _RHYTHM = msgspec.json.Decoder(wire.Rhythm)
 _SETTINGS = msgspec.json.Decoder(wire.Workspace)
 _ALWAYS: Final = wire.QuietHours(days=list(get_args(wire.Day)), start="00:00", end="24:00")
 
+REMEMBERED: Final = (
+    4_096  # columns read of late: most rhythms are alike, and an offer's person is read again at its send
+)
 MUTED_STORES: Final = 200  # as `wire.Mutes` has them
 MUTED_CATEGORIES: Final = 100
 MUTED_CAMPAIGNS: Final = 500
@@ -75,6 +79,7 @@ def consents(column: bytes, of: UUID | None = None) -> Consents:
     return _read("consents", of, _consents, column, NONE_GIVEN)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _consents(column: bytes) -> Consents:
     said = _CONSENTS.decode(column)
     return Consents(
@@ -134,7 +139,7 @@ def wire_rhythm(column: bytes | None, of: UUID | None = None) -> wire.Rhythm:
 
 def rhythm(column: bytes | None, of: UUID | None = None) -> Rhythm:
     """As `wire_rhythm`, as decisions read it."""
-    return Rhythm() if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
+    return _USUAL if column is None else _read("rhythm", of, _rhythm, column, NO_RHYTHM)
 
 
 class _Profile(msgspec.Struct):
@@ -181,6 +186,7 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
     return (NO_RHYTHM if found is None else rhythm(column, of)), found
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _rhythm(column: bytes) -> Rhythm:
     return _as_decided(_RHYTHM.decode(column))
 
@@ -280,6 +286,7 @@ def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
 
 
 NO_RHYTHM: Final = _as_decided(NO_OFFERS)
+_USUAL: Final = Rhythm()
 
 
 _INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
@@ -288,6 +295,13 @@ _INTERACTIONS: Final = msgspec.json.Decoder(list[Interaction])
 def interactions(column: bytes | None, of: UUID) -> Sequence[Interaction] | None:
     """What the person did, as far as it is kept; None where that cannot be read."""
     return () if column is None else _read("interactions", of, _INTERACTIONS.decode, column, None)
+
+
+def use(row: Any) -> tuple[UUID, Use]:
+    """Whose it is, and a reservation in use; the columns in the order in which both statements name them."""
+    user, at, campaign, store, fence, tags, visit, special, ghost, became = row
+    taken = Use(to_us(at), campaign, store, FenceId(fence), frozenset(tags), visit, special, ghost, Became(became))
+    return user, taken
 
 
 def presence(column: bytes | None, of: UUID) -> PresenceState:

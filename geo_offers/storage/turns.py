@@ -1,6 +1,6 @@
 """The decision turn's statements, and what the partition's owner reads to know a device."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -16,7 +16,6 @@ from geo_offers.offers.charging import Purse
 from geo_offers.offers.context import Number
 from geo_offers.offers.decisions import offer_id
 from geo_offers.offers.experiment import Ghost
-from geo_offers.people.backoff import Became
 from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import Stays
 from geo_offers.pipeline.catalog import Policies
@@ -95,46 +94,38 @@ class PostgresTurn:
         wanted = set(users)
         return {row["id"]: locked_user(row) for row in self._locked if row["id"] in wanted}
 
-    async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
-        found = await self._connection.fetch(sql("turn_catalog"), list(workspaces))
-        return {row["id"]: row["catalog_version"] for row in found}
-
     async def policies(self, workspace: UUID) -> Policies:
         return await read_policies(self._connection, workspace)
 
-    async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
-        fetch, users = self._connection.fetch, list(since_us)
+    async def read(
+        self,
+        workspaces: Collection[UUID],
+        since_us: Mapping[UUID, int],
+        devices: Collection[UUID],
+        visits: Collection[UUID],
+    ) -> Read:
+        found = await self._connection.fetchrow(
+            sql("turn_read"), _array(workspaces), _array(since_us), _array(since_us.values()), _array(visits)
+        )
+        assert found is not None  # it selects from nothing
         uses: dict[UUID, list[Use]] = {}
-        for row in await fetch(sql("turn_uses"), users, [from_us(since) for since in since_us.values()]):
-            uses.setdefault(row["id"], []).append(
-                Use(
-                    to_us(row["at"]),
-                    row["campaign"],
-                    row["store"],
-                    FenceId(row["fence"]),
-                    frozenset(row["tags"]),
-                    row["visit"],
-                    row["special"],
-                    row["ghost"],
-                    Became(row["became"]),
-                )
-            )
-        known = await fetch(sql("turn_known_visits"), _array(visits))
+        for row in found["uses"]:
+            user, use = rows.use(row)
+            uses.setdefault(user, []).append(use)
         own = set(devices)
-        found: dict[UUID, DeviceRow] = {}
+        reached: dict[UUID, DeviceRow] = {}
         inside: dict[UUID, list[FenceId]] = {}
-        for row in await fetch(sql("turn_devices"), _array(users)):
-            if row["id"] in own:
-                found[row["id"]] = DeviceRow(
-                    row["id"], row["replay"], row["push_lane"] if row["reachable"] else None, row["platform"]
-                )
+        for device, user, replay, push_lane, reachable, presence, platform in found["devices"]:
+            if device in own:
+                reached[device] = DeviceRow(device, replay, push_lane if reachable else None, platform)
             else:
-                inside.setdefault(row["user_id"], []).extend(rows.inside(row["presence"], row["id"]))
+                inside.setdefault(user, []).extend(rows.inside(presence, device))
         return Read(
+            catalogs=dict(found["catalogs"]),
             uses=uses,
             inside=inside,
-            known={row["id"]: KnownVisit(row["dwelt"], row["confirmed"], row["closed"]) for row in known},
-            devices=found,
+            known={visit: KnownVisit(dwelt, confirmed, closed) for visit, dwelt, confirmed, closed in found["known"]},
+            devices=reached,
         )
 
     async def budgets(self, funds: Collection[Fund]) -> Spending:
@@ -281,12 +272,12 @@ def _owned(owner: str, epochs: Mapping[int, int]) -> tuple[str, str, str]:
     return _array(list(epochs)), owner, _array(list(epochs.values()))
 
 
-def _array(values: Collection[UUID | int | float | str | None]) -> str:
+def _array(values: Iterable[UUID | int | float | str | None]) -> str:
     """As an array literal: what JSON makes of them, in other brackets; asyncpg looks at each value several times.
 
     Texts: words of ours, without control characters.
     """
-    return "{" + msgspec.json.encode(values).decode()[1:-1] + "}"
+    return "{" + msgspec.json.encode(list(values)).decode()[1:-1] + "}"
 
 
 def _day(day: date | None) -> str | None:
@@ -308,6 +299,7 @@ def locked_user(row: Any) -> LockedUser:
         now_us=to_us(row["now"]),
         interactions=interactions or (),
         account=rows.account(row, consents),
+        drawn_as=row["drawn_as"],
     )
 
 

@@ -101,7 +101,8 @@ async def submit_campaign(services: Services, given: Given) -> Reply:
 
 async def approve_campaign(services: Services, given: Given) -> Reply:
     """It stays submitted until as many have agreed as its risk asks for."""
-    return Reply(await _move(services, given, "approve"))
+    ident, seen = path_id(given, "campaign"), given.query.version
+    return Reply(await services.campaigns.move(given.caller, ident, "approve", seen))
 
 
 async def pause_campaign(services: Services, given: Given) -> Reply:
@@ -202,6 +203,7 @@ CALLS: Final[tuple[Call, ...]] = (
         approve_campaign,
         _WHO,
         wire.Campaign,
+        query=wire.SeenQuery,
         role="approver",
         tag="campaigns",
     ),

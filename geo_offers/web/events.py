@@ -47,7 +47,7 @@ async def delete_event(services: Services, given: Given) -> Reply:
 
 async def approve_event(services: Services, given: Given) -> Reply:
     """News is on from its second approval; a repeat by the same key counts once."""
-    return Reply(await services.events.approve(given.caller, path_text(given, "id")))
+    return Reply(await services.events.approve(given.caller, path_text(given, "id"), given.query.version))
 
 
 async def feed_event(services: Services, given: Given) -> Reply:
@@ -95,6 +95,7 @@ CALLS: Final[tuple[Call, ...]] = (
         approve_event,
         _WHO,
         wire.Event,
+        query=wire.SeenQuery,
         role="approver",
         tag="events",
     ),

@@ -46,8 +46,8 @@ def _draft(data: bytes, external_id: str) -> FenceDraft:
 
 async def approve_geofence(services: Services, given: Given) -> Reply:
     """A fence over a private place is on once two have approved it."""
-    set_id = set_name(path_text(given, "set"))
-    approve = partial(services.geofences.approve, given.caller, set_id, _external_id(given))
+    set_id, query = set_name(path_text(given, "set")), given.query
+    approve = partial(services.geofences.approve, given.caller, set_id, _external_id(given), query.version)
     return Reply(await services.fence_memory.change(given.caller.workspace, set_id, approve))
 
 
@@ -115,6 +115,7 @@ CALLS: Final[tuple[Call, ...]] = (
         approve_geofence,
         _WHO,
         wire.GeofenceState,
+        query=wire.ApprovalQuery,
         role="approver",
         tag="geofences",
     ),

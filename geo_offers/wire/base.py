@@ -1,7 +1,7 @@
 """What all of the contract shares: forms of text, names, pages, problems."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -67,6 +67,12 @@ class ListQuery(Request, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1)] = 100
 
 
+class SeenQuery(Request, frozen=True, kw_only=True):
+    """The version that whoever approves has seen: of any other, 409. Left out, it is the newest."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Problem(Answer, rename={"kind": "type"}, frozen=True, kw_only=True):
     """RFC 9457; `code` is stable, `detail` is for people."""
 
@@ -77,3 +83,17 @@ class Problem(Answer, rename={"kind": "type"}, frozen=True, kw_only=True):
     instance: str
     code: str
     errors: list[ProblemFault] = []
+
+
+def feature_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of a GeoJSON Feature with such properties."""
+    return {
+        "type": "object",
+        "required": ["type", "geometry", "properties"],
+        "properties": {
+            "type": {"const": "Feature"},
+            "id": {"type": "string"},
+            "geometry": {"type": "object"},
+            "properties": properties,
+        },
+    }

@@ -21,6 +21,7 @@ from geo_offers.wire.base import (
     Request,
     TimeOfDay,
     Zone,
+    feature_schema,
 )
 from geo_offers.wire.breakers import Breaker, BreakerRule
 from geo_offers.wire.choice import Budget, CapRules, Ranking, Share
@@ -162,16 +163,7 @@ FeatureBody = Annotated[
             "name, store?, radius_m (Point), tags?, active?, detect?: {mode: calibrated or raw, dwell_s, "
             "exit_margin_m, min_confidence, confirm_s, max_speed_mps}"
         ),
-        extra_json_schema={
-            "type": "object",
-            "required": ["type", "geometry", "properties"],
-            "properties": {
-                "type": {"const": "Feature"},
-                "id": {"type": "string"},
-                "geometry": {"type": "object"},
-                "properties": {"type": "object"},
-            },
-        },
+        extra_json_schema=feature_schema({"type": "object"}),
     ),
 ]
 FeaturesBody = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from geo_offers.wire.base import Answer, Page
+from geo_offers.wire.base import Answer, Page, Request, feature_schema
 
 PlaceCategory = Literal["health", "worship", "shelter", "union", "politics", "lgbtq", "school", "correctional", "other"]
 
@@ -28,6 +28,12 @@ class PrivatePlacePage(Page, frozen=True, kw_only=True):
     items: list[PrivatePlaceState]
 
 
+class ApprovalQuery(Request, frozen=True, kw_only=True):
+    """The version that the approver has seen: of any other, 409."""
+
+    version: Annotated[int, Meta(ge=1)]
+
+
 class FenceApproval(Answer, frozen=True, kw_only=True):
     """Of a geofence that lies over private places: it is off while its state is pending."""
 
@@ -43,23 +49,16 @@ PrivateBody = Annotated[
             "A GeoJSON Feature (RFC 7946): geometry Point, Polygon or MultiPolygon, and the properties "
             "name?, category, radius_m (Point)"
         ),
-        extra_json_schema={
-            "type": "object",
-            "required": ["type", "geometry", "properties"],
-            "properties": {
-                "type": {"const": "Feature"},
-                "id": {"type": "string"},
-                "geometry": {"type": "object"},
+        extra_json_schema=feature_schema(
+            {
+                "type": "object",
+                "required": ["category"],
                 "properties": {
-                    "type": "object",
-                    "required": ["category"],
-                    "properties": {
-                        "name": {"type": "string"},
-                        "radius_m": {"type": "number"},
-                        "category": {"type": "string"},
-                    },
+                    "name": {"type": "string"},
+                    "radius_m": {"type": "number"},
+                    "category": {"type": "string"},
                 },
-            },
-        },
+            }
+        ),
     ),
 ]

@@ -62,11 +62,12 @@ class ExportedReservation(Answer, frozen=True, kw_only=True):
 
 
 class Export(Answer, frozen=True, kw_only=True):
-    """Everything we hold about the caller."""
+    """Everything we hold about the caller. `drawn_as`: who they were when experiments first drew them, if another."""
 
     user: UUID
     created_at: datetime
     external_id: str | None = None
+    drawn_as: UUID | None = None
     locale: str
     time_zone: str | None = None
     consents: list[ConsentState]

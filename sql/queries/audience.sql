@@ -31,6 +31,15 @@ FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 SELECT id, consents, profile, refused, age = 'adult' AS adult, external_id IS NOT NULL AS named, locale, time_zone, created_at
 FROM app_user WHERE id = $1;
 
+-- name: profiles_read
+-- $1 users, who are locked.
+SELECT id, consents, profile, refused, age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at
+FROM app_user WHERE id = ANY ($1::uuid[]);
+
+-- name: profiles_put
+-- $1 users, $2 their profiles or nulls.
+UPDATE app_user u SET profile = q.profile FROM unnest($1::uuid[], $2::bytea[]) q (id, profile) WHERE u.id = q.id;
+
 -- name: profile_put
 -- $1 user, $2 profile or null, $3 refused.
 UPDATE app_user SET profile = $2, refused = $3 WHERE id = $1;

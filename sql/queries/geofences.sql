@@ -70,8 +70,9 @@ WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]);
 DELETE FROM geofence WHERE workspace = $1 AND set_id = $2 AND external_id = ANY ($3::text[]) RETURNING external_id;
 
 -- name: geofence_approve
--- $1 workspace, $2 set, $3 external id, $4 who approves. Another version, so that memory follows.
-UPDATE geofence SET approvers = array_append(approvers, $4::text), version = nextval('geofence_version'),
-    updated_at = clock_timestamp()
+-- $1 workspace, $2 set, $3 external id, $4 who approves. The second makes another version, so that memory follows; the first
+-- does not: who has seen the fence before it may be the second.
+UPDATE geofence SET approvers = array_append(approvers, $4::text), updated_at = clock_timestamp(),
+    version = CASE WHEN cardinality(approvers) = 1 THEN nextval('geofence_version') ELSE version END
 WHERE workspace = $1 AND set_id = $2 AND external_id = $3
 RETURNING set_id, external_id, version, feature, updated_at, private_places, approvers;

@@ -9,8 +9,9 @@ SELECT id, external_id, consents, age, profile, rhythm, interactions FROM app_us
 UPDATE device SET proven = proven OR $2 WHERE id = $1 RETURNING token_epoch;
 
 -- name: log_in_person
--- $3 whether the named person is new: they take over all; else what they said holds, and only adds up. $4 age, $5 rhythm.
-UPDATE app_user b SET age = $4, rhythm = $5,
+-- $3 whether the named person is new: they take over all, their place in draws too; else what they said holds, and only adds
+-- up. $4 age, $5 rhythm.
+UPDATE app_user b SET age = $4, rhythm = $5, drawn_as = CASE WHEN $3 THEN a.id ELSE b.drawn_as END,
     locale = CASE WHEN $3 THEN a.locale ELSE b.locale END, time_zone = COALESCE(b.time_zone, a.time_zone),
     refused = ARRAY(SELECT unnest(a.refused) UNION SELECT unnest(b.refused) ORDER BY 1)
 FROM app_user a WHERE a.id = $1 AND b.id = $2;

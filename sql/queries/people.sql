@@ -94,7 +94,7 @@ FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 
 -- name: user_read
 SELECT id, partition, external_id, consents, rhythm, interactions, age, locale, time_zone, created_at, profile, refused,
-    age = 'adult' AS adult, external_id IS NOT NULL AS named
+    age = 'adult' AS adult, external_id IS NOT NULL AS named, drawn_as
 FROM app_user WHERE id = $1;
 
 -- name: user_set_rhythm

@@ -3,7 +3,7 @@
 -- null, $7 fences. The next people by id: `here` says whether one was at one of the fences in that time. Of their phones the
 -- newest that can be reached, else the newest.
 SELECT u.id, u.consents, u.rhythm, u.interactions, u.locale, u.time_zone, u.profile, u.refused, u.age = 'adult' AS adult,
-       u.external_id IS NOT NULL AS named, u.created_at, d.platform, d.push_lane,
+       u.external_id IS NOT NULL AS named, u.created_at, u.drawn_as, d.platform, d.push_lane,
        EXISTS (SELECT FROM visit v WHERE v.user_id = u.id AND v.entered_at >= $4 AND v.entered_at < $5
                AND (starts_with(v.fence, $6::text) OR v.fence = ANY ($7::text[]))) AS here
 FROM (SELECT * FROM app_user WHERE workspace = $1 AND id > $2 ORDER BY id LIMIT $3) u

@@ -8,7 +8,7 @@ WITH held AS MATERIALIZED (
     JOIN unnest($2::text::smallint[], $4::text::bigint[]) q (id, epoch) ON p.id = q.id AND p.epoch = q.epoch
     WHERE p.owner = $3 ORDER BY p.id FOR KEY SHARE OF p)
 SELECT id, workspace, consents, rhythm, interactions, locale, time_zone, clock_timestamp() AS now, profile, refused,
-    age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at
+    age = 'adult' AS adult, external_id IS NOT NULL AS named, created_at, drawn_as
 FROM app_user WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])
   AND (SELECT count(*) FROM held) = cardinality($2::text::smallint[])  -- asked once and first
 ORDER BY id FOR NO KEY UPDATE;
@@ -19,31 +19,30 @@ SELECT count(*) FROM partition p JOIN unnest($1::text::smallint[], $3::text::big
     ON p.id = q.id AND p.epoch = q.epoch
 WHERE p.owner = $2;
 
--- name: turn_catalog
--- $1 workspaces.
-SELECT id, catalog_version FROM workspace WHERE id = ANY ($1::uuid[]);
-
--- name: turn_uses
--- $1 users, $2 start of the longest window of each. Reservations in use, newest first; the caps' own limits bound them.
-SELECT t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special, r.ghost, r.became
-FROM unnest($1::uuid[], $2::timestamptz[]) t (id, since)
-CROSS JOIN LATERAL (
-    SELECT at, campaign, store, fence, tags, visit, special, ghost, became FROM reservation x
-    WHERE x.user_id = t.id AND x.at > t.since AND x.state < 2 ORDER BY x.at DESC LIMIT 20000) r;
+-- name: turn_read
+-- One row for all that is read of a turn, each kind an array of records. $1 workspaces, $2 users, $3 start of the longest
+-- window of each in microseconds since 1970, $4 visits of this turn's transitions. Reservations in use, newest first; the
+-- caps' own limits bound them. Known visits: what an earlier attempt has already committed. All devices of the users, the
+-- turn's own among them, and where each is; a turn of theirs waits for the user's lock.
+SELECT
+    ARRAY(SELECT ROW(id, catalog_version) FROM workspace WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[])) AS catalogs,
+    ARRAY(
+        SELECT ROW(t.id, r.at, r.campaign, r.store, r.fence, r.tags, r.visit, r.special, r.ghost, r.became)
+        FROM unnest($2::text::uuid[], $3::text::bigint[]) t (id, since)
+        CROSS JOIN LATERAL (
+            SELECT at, campaign, store, fence, tags, visit, special, ghost, became FROM reservation x
+            WHERE x.user_id = t.id AND x.at > 'epoch'::timestamptz + t.since * interval '1 us' AND x.state < 2
+            ORDER BY x.at DESC LIMIT 20000) r) AS uses,
+    ARRAY(
+        SELECT ROW(id, dwelt_at IS NOT NULL, confirmed_at IS NOT NULL, left_at IS NOT NULL) FROM visit
+        WHERE id = ANY ((SELECT $4::text::uuid[])::uuid[])) AS known,
+    ARRAY(
+        SELECT ROW(id, user_id, replay, push_lane, push_token IS NOT NULL, presence, platform) FROM device
+        WHERE user_id = ANY ((SELECT $2::text::uuid[])::uuid[])) AS devices;
 
 -- name: turn_budgets
 -- The function of migration 0009. $1 workspaces, $2 owners, $3 days.
 SELECT of_workspace, of_owner, on_day, total, today FROM turn_budgets($1::uuid[], $2::text[], $3::date[]);
-
--- name: turn_known_visits
--- $1 visits of this turn's transitions: what an earlier attempt has already committed.
-SELECT id, dwelt_at IS NOT NULL AS dwelt, confirmed_at IS NOT NULL AS confirmed, left_at IS NOT NULL AS closed FROM visit
-WHERE id = ANY ((SELECT $1::text::uuid[])::uuid[]);
-
--- name: turn_devices
--- $1 users. All devices of theirs, the turn's own among them, and where each is; a turn of theirs waits for the user's lock.
-SELECT id, user_id, replay, push_lane, push_token IS NOT NULL AS reachable, presence, platform FROM device
-WHERE user_id = ANY ((SELECT $1::text::uuid[])::uuid[]);
 
 -- name: turn_stays
 -- $1 users, $2 since when of each, $3 visits of this turn. How often and how long each was in which fence, as far as their
@@ -150,7 +149,7 @@ FROM device d JOIN app_user u ON u.id = d.user_id WHERE d.id = ANY ($1::uuid[]) 
 -- name: nearby_person
 -- $1 user, $2 device. As `turn_lock`, without a lock: nothing is decided by it that anybody has to wait for.
 SELECT u.id, u.workspace, u.consents, u.rhythm, u.interactions, u.locale, u.time_zone, clock_timestamp() AS now, u.profile,
-    u.refused, u.age = 'adult' AS adult, u.external_id IS NOT NULL AS named, u.created_at, d.platform, w.catalog_version
+    u.refused, u.age = 'adult' AS adult, u.external_id IS NOT NULL AS named, u.created_at, u.drawn_as, d.platform, w.catalog_version
 FROM app_user u JOIN device d ON d.user_id = u.id JOIN workspace w ON w.id = u.workspace
 WHERE u.id = $1 AND d.id = $2;
 

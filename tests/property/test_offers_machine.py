@@ -125,15 +125,19 @@ class Model:
             for user in users
         }
 
-    async def catalog_versions(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
-        return dict.fromkeys(workspaces, self.held.version)
-
     async def policies(self, _workspace: UUID) -> Policies:
         return self.held
 
-    async def read(self, since_us: Mapping[UUID, int], devices: Collection[UUID], visits: Collection[UUID]) -> Read:
+    async def read(
+        self,
+        workspaces: Collection[UUID],
+        since_us: Mapping[UUID, int],
+        devices: Collection[UUID],
+        visits: Collection[UUID],
+    ) -> Read:
         others = [device for device in self.presence if device not in devices]
         return Read(
+            catalogs=dict.fromkeys(workspaces, self.held.version),
             uses={
                 user: [kept.use for kept in self.counting(user) if kept.use.at_us > since]
                 for user, since in since_us.items()

@@ -34,6 +34,25 @@ def campaigns(draw: st.DrawFn) -> list[Campaign]:
     ]
 
 
+def _of_tag(tag: str) -> Campaign:
+    chosen = FenceSelector(tags=frozenset({tag}))
+    return Campaign(UUID(int=1), tag, 1, CampaignState.APPROVED, TransitionType.ENTER, chosen, {"en": Text("t", "b")})
+
+
+@settings(deadline=None)
+@given(campaigns(), kinds, st.sampled_from(IDS), st.sets(st.sampled_from(TAGS)))
+@example([*map(_of_tag, TAGS)], TransitionType.ENTER, "a/1", {*TAGS})
+def test_the_candidates_of_a_transition_are_all_campaigns_that_answer_it_and_select_its_fence_in_their_order(
+    known: list[Campaign], kind: TransitionType, fence: str, tags: set[str]
+) -> None:
+    where = Geofence(
+        FenceId(fence), 1, "f", Circle(1.0, 1.0, 9.0), None, tuple(sorted(tags)), active=True, detect=Detect("raw")
+    )
+    edge = Transition(kind, where.id, 1, 5, UUID(int=9), 5, accuracy_m=1.0, distance_m=None)
+    expected = [one for one in known if one.trigger_on in edge.triggers and one.fences.matches(where)]
+    assert list(candidates(known, edge, where)) == expected
+
+
 @settings(deadline=None)
 @given(campaigns(), kinds, st.sampled_from(IDS), st.sets(st.sampled_from(TAGS)), st.booleans())
 def test_a_transition_is_said_to_concern_campaigns_just_where_one_is_a_candidate(

@@ -137,7 +137,7 @@ async def test_a_campaigns_life_goes_by_its_calls(server: FakeServer, manager: M
     campaign = msgspec.to_builtins(body) | {"id": campaign_id, "state": "approved", "running": True, "version": 1}
     for call in (
         "POST /v1/campaigns",
-        *(f"POST /v1/campaigns/{campaign_id}/{step}" for step in ("pause", "resume", "end")),
+        *(f"POST /v1/campaigns/{campaign_id}/{step}" for step in ("approve", "pause", "resume", "end")),
     ):
         server.answers[call] = campaign
     server.answers[f"PUT /v1/campaigns/{campaign_id}"] = campaign
@@ -146,6 +146,8 @@ async def test_a_campaigns_life_goes_by_its_calls(server: FakeServer, manager: M
     )
     assert (await manager.create_campaign(body)).id == campaign_id
     assert (await manager.submit(campaign_id)).risk == 0
+    assert (await manager.approve(campaign_id, 1)).version == 1
+    assert server.asked[-1][1] == {"version": "1"}
     assert (await manager.pause(campaign_id)).running
     assert (await manager.resume(campaign_id)).schedule.from_ == NOW
     assert (await manager.replace_campaign(campaign_id, body)).name == "Tea"
@@ -216,5 +218,6 @@ async def test_private_places_are_put_listed_and_deleted_and_geofences_over_them
     assert (await manager.put_private_place("a b", {"type": "Feature"})).waiting == ["town/x"]
     assert (await manager.private_place("a b")).category == "health"
     assert [one.id async for one in manager.private_places()] == ["a b"]
-    assert (await manager.approve_geofence("town", "x")).approval == approval
+    assert (await manager.approve_geofence("town", "x", 3)).approval == approval
+    assert server.asked[-1][1] == {"version": "3"}
     await manager.delete_private_place("a b")

@@ -174,6 +174,16 @@ def test_a_holdout_is_asked_last_and_takes_the_place_in_the_persons_time_and_no_
     assert decided(uses=(replace(later, ghost=True),)).reason is Reason.RHYTHM_GAP
 
 
+def test_a_person_is_drawn_as_who_they_were_before_their_name_was_known() -> None:
+    test = campaign(experiment=Experiment(0.3, (A, B)))
+    for before, after in zip(PEOPLE[:100], PEOPLE[100:200], strict=True):
+        then, now = (
+            detail(decided(person=person, campaigns=(test,)), "experiment")
+            for person in (replace(PERSON, id=before), replace(PERSON, id=after, drawn_as=before))
+        )
+        assert now == then
+
+
 def test_who_would_get_nothing_anyway_is_not_held_out() -> None:
     found = decided(campaigns=(campaign(experiment=Experiment(1.0), until_us=NOW_US),))
     assert (found.reason, found.ghost) == (Reason.SCHEDULE, None)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_who_is_held_out_is_answered_and_a_test_keeps_each_persons_words() -> No
     test = Experiment(1.0, (Variant("a", 1.0, {"en": Text("Mine", "b")}),))
     (one,) = found(campaigns=(campaign(experiment=test),), policy=replace(BASE.policy, holdout=1.0))
     assert one.said.title == "Mine"
+
+
+def test_a_person_reads_the_words_of_who_they_were_before_their_name_was_known() -> None:
+    test = campaign(experiment=Experiment(0.0, tuple(Variant(v, 0.5, {"en": Text(v, "b")}) for v in ("a", "b"))))
+    titles = set()
+    for before in (UUID(int=number) for number in range(1, 20)):
+        (then,) = found(campaigns=(test,), person=replace(BASE.person, id=before))
+        (now,) = found(campaigns=(test,), person=replace(BASE.person, id=UUID(int=99), drawn_as=before))
+        assert now.said.title == then.said.title
+        titles.add(now.said.title)
+    assert titles == {"a", "b"}
 
 
 def test_the_nearest_come_first_then_what_a_decision_would_choose() -> None:

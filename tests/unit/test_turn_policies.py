@@ -76,19 +76,17 @@ class Database:
             for user in users
         }
 
-    async def catalog_versions(self, workspaces):
-        return dict.fromkeys(workspaces, self.now.version)
-
     async def policies(self, _workspace):
         found, slow, self.slow = self.now, self.slow, None
         if slow is not None:
             await slow.wait()
         return found
 
-    async def read(self, _since_us, devices, _visits):
+    async def read(self, workspaces, _since_us, devices, _visits):
+        catalogs = dict.fromkeys(workspaces, self.now.version)
         for _ in range(20):
             await asyncio.sleep(0)
-        return Read(devices={device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
+        return Read(catalogs, devices={device: DeviceRow(device, replay=False, push_lane=None) for device in devices})
 
     async def write(self, writes, *, looked):
         self.reasons += [decision.reason for decision in writes.decisions]

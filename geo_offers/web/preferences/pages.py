@@ -14,6 +14,7 @@ from babel.dates import format_datetime
 
 from geo_offers import clock, wire
 from geo_offers.errors import Fault, Forbidden, GeoOffersError, Invalid, Malformed, TooManyRequests, Unauthenticated
+from geo_offers.people.consent import BY_SIGNAL
 from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Standing
@@ -97,10 +98,17 @@ def _opened(handle: Handle) -> Callable[[web.Request], Awaitable[web.StreamRespo
         except Unauthenticated:
             spoken = request.headers.get("Accept-Language", "en")[:35].partition(",")[0]
             return _page("gone.html", 401, _language(spoken), heading="gone", hint="gone_hint")
-        answering = handle(request, services, caller)
+        answering = _heard(handle, request, services, caller)
         return await (answering if request.method == "GET" else unbroken(answering))
 
     return opened
+
+
+async def _heard(handle: Handle, request: web.Request, services: Services, caller: Caller) -> web.StreamResponse:
+    """A browser's `Sec-GPC: 1` is taken before anything else, as with any call of a device."""
+    if signals.refuses(request.headers):
+        await services.signals.hear(services.people, services.engine, caller)
+    return await handle(request, services, caller)
 
 
 # ------------------------------------------------------------------------------------------------ looking
@@ -138,6 +146,7 @@ async def _rendered(
         workspace=workspace.name,
         zone=zone.key,
         granted={said.purpose for said in standing.consents if said.granted},
+        signalled=BY_SIGNAL if signals.refuses(request.headers) else (),
         named=lambda kind, muted: (stores if kind == "stores" else titles).get(muted, muted),
         recent=[_told(services, caller, spoken, zone, decision) for decision in standing.recent],
         choices=forms,

@@ -14,8 +14,9 @@ _EN: Final[Words] = {
     "consents": "What you agree to",
     "consents_hint": "Each is yours to give or take back, on its own. Saying no costs you nothing else.",
     "gpc": (
-        "Your browser says that it does not want you profiled or measured (Global Privacy Control)."
-        " To agree to either here, switch that off for this page first."
+        "Your browser says that you are neither to be profiled nor measured (Global Privacy Control)."
+        " That is on record as your no to both. What you agree to after it stands;"
+        " to agree here, switch it off for this page first."
     ),
     "locate": "Find out which of our stores I am at",
     "offers": "Send me offers",
@@ -105,7 +106,8 @@ _DE: Final[Words] = {
     "consents_hint": "Jede Einwilligung gibst und nimmst du einzeln. Ein Nein kostet dich sonst nichts.",
     "gpc": (
         "Dein Browser sagt, dass du weder ein Profil noch Messungen willst (Global Privacy Control)."
-        " Um hier in eines davon einzuwilligen, schalte das für diese Seite zuerst ab."
+        " Das steht als dein Nein zu beidem im Verzeichnis. Worin du danach einwilligst, gilt;"
+        " um hier einzuwilligen, schalte es für diese Seite zuerst ab."
     ),
     "locate": "Feststellen, in welchem unserer Läden ich bin",
     "offers": "Mir Angebote schicken",

@@ -24,6 +24,18 @@ async def move(site, campaign, name, who="owner"):
     return await site.call("POST", f"/v1/campaigns/{campaign['id']}/{name}", who=who)
 
 
+async def test_nobody_approves_an_edit_of_a_campaign_that_they_have_not_seen(site):
+    campaign = (await write(site)).body
+    await move(site, campaign, "submit", who="editor")
+    await site.call("PUT", f"/v1/campaigns/{campaign['id']}", site.campaign(name="Other"), who="editor")
+    await move(site, campaign, "submit", who="editor")
+    refused = await move(site, campaign, f"approve?version={campaign['version']}", who="approver")
+    assert (refused.status, refused.body["code"], await state_of(site, campaign)) == (409, "conflict", "submitted")
+    for _ in range(2):  # the first answer may have been lost
+        agreed = await move(site, campaign, "approve?version=2", who="approver")
+        assert (agreed.status, agreed.body["state"]) == (200, "approved")
+
+
 async def state_of(site, campaign):
     return (await site.get(f"/v1/campaigns/{campaign['id']}")).body["state"]
 

@@ -158,6 +158,15 @@ async def test_news_takes_two_approvers_who_did_not_write_it_and_an_edit_takes_t
     assert (own.status, own.body["code"]) == (403, "own_event")
 
 
+async def test_nobody_approves_news_that_they_have_not_seen(site):
+    await site.call("PUT", "/v1/events/flood", news(), who="editor")
+    await site.call("PUT", "/v1/events/flood", news(name="Big flood"), who="editor")
+    path = "/v1/events/flood/approve?version="
+    assert (await site.call("POST", f"{path}1", who="approver")).status == 409
+    told = [(await site.call("POST", f"{path}2", who=who)).body for who in ("approver", "second approver")]
+    assert [(one["version"], one["approvals"]) for one in told] == [(2, 1), (2, 2)]
+
+
 async def test_nothing_but_news_is_approved(site):
     await site.call("PUT", "/v1/events/fair", dated())
     assert (await site.call("POST", "/v1/events/fair/approve", who="approver")).status == 409

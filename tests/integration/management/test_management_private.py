@@ -30,8 +30,10 @@ async def put(site, path, body, who="owner"):
     return answer.body
 
 
-async def approve(site, who):
-    return await site.call("POST", f"{SHOP}/approve", who=who)
+async def approve(site, who, path=SHOP, seen=None):
+    """As somebody does who has just looked at it, or at the version `seen`."""
+    version = (await site.get(path)).body["version"] if seen is None else seen
+    return await site.call("POST", f"{path}/approve?version={version}", who=who)
 
 
 def is_on(site, name="city/shop"):
@@ -122,6 +124,23 @@ async def test_a_geofence_over_a_private_place_is_off_until_two_others_than_its_
     assert (await site.get(SHOP)).body == twice.body
 
 
+async def test_nobody_approves_an_edit_of_a_geofence_that_they_have_not_seen(site):
+    await put(site, CLINIC, clinic(site))
+    seen = (await put(site, SHOP, site.point(LON, LAT, radius_m=50)))["version"]
+    unsaid = await site.call("POST", f"{SHOP}/approve", who="approver")
+    assert (unsaid.status, unsaid.pointers, unsaid.codes) == (422, [""], ["missing"])
+    newest = (await put(site, SHOP, site.point(LON, LAT, radius_m=500), who="editor"))["version"]
+    assert newest > seen
+    refused = await approve(site, "approver", seen=seen)
+    assert (refused.status, refused.body["code"]) == (409, "conflict")
+    assert (await site.get(SHOP)).body["approval"]["approvals"] == 0
+    for who in ("approver", "second approver"):  # both have looked at it before either agrees
+        assert (await approve(site, who, seen=newest)).status == 200
+    assert is_on(site)
+    repeated = await approve(site, "second approver", seen=newest)
+    assert repeated.body["approval"]["approvals"] == 2
+
+
 async def test_whoever_edits_an_approved_geofence_resets_its_approval(site):
     await put(site, CLINIC, clinic(site))
     await put(site, SHOP, site.point(LON, LAT, radius_m=50))
@@ -140,7 +159,7 @@ async def test_a_geofence_beside_all_private_places_needs_nobody(site):
     assert is_on(site)
     answer = await approve(site, "approver")
     assert (answer.status, answer.body["code"]) == (409, "conflict")
-    assert (await site.call("POST", "/v1/geofences/city/nowhere/approve", who="approver")).status == 404
+    assert (await approve(site, "approver", "/v1/geofences/city/nowhere", seen=1)).status == 404
     touching = await put(site, SHOP, site.point(LON, LAT + 149 * DEG, radius_m=50))
     assert touching["approval"]["state"] == "pending"
 
@@ -214,9 +233,9 @@ async def test_an_import_says_which_rows_need_approval_and_leaves_them_off(site)
     notes = {row["external_id"]: [note["code"] for note in row.get("notes", [])] for row in report["rows"]}
     assert notes == {"over": ["sensitive"], "beside": []}
     assert [is_on(site, f"city/{name}") for name in ("over", "beside")] == [False, True]
-    assert (await site.call("POST", "/v1/geofences/city/over/approve", who="owner")).body["code"] == "own_fence"
+    assert (await approve(site, "owner", "/v1/geofences/city/over")).body["code"] == "own_fence"
     for who in ("approver", "second approver"):
-        assert (await site.call("POST", "/v1/geofences/city/over/approve", who=who)).status == 200
+        assert (await approve(site, who, "/v1/geofences/city/over")).status == 200
     assert is_on(site, "city/over")
 
 

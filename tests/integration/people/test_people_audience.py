@@ -120,6 +120,28 @@ async def test_a_refused_attribute_is_forgotten_and_one_given_is_refused_no_more
     assert (told["attributes"], told.get("refused", [])) == ({"city": "Emden"}, [])
 
 
+async def test_who_agrees_as_they_enrol_has_a_stage_from_then_on_and_nobody_else_has(api):
+    given = [{"platform": "ios", "consents": ALL}, {"platform": "ios", "consents": ALL, "user": "kim"}]
+    enrolled = await api.good("POST", "/v1/devices", "server", [*given, {"platform": "ios", "consents": BOTH}])
+    unnamed, kim, silent = map(api.as_phone, enrolled)
+    for phone, stage, reason in ((unnamed, "anonymous", "no log-in"), (kim, "identified", "log-in 20")):
+        profile, _ = await kept(api, phone)
+        assert (profile["attributes"], profile["stage"]) == ({}, stage)
+        assert profile["reason"].startswith(reason)
+        assert profile["since"] is not None
+    assert (await kept(api, silent))[0] is None
+
+
+async def test_another_phone_that_agrees_changes_no_stage(api):
+    await declare(api)
+    phone = await api.phone("server", user="kim", consents=ALL)
+    await phone.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
+    before = await kept(api, phone)
+    await api.phone("server", user="kim", consents=BOTH | {"profile": "v2"})
+    assert before[0]["stage"] == "lead"
+    assert await kept(api, phone) == before
+
+
 @pytest.mark.parametrize("age", ["minor", "unknown"])
 async def test_nothing_is_kept_of_minors_and_of_whose_age_is_not_known(api, age):
     await declare(api)
@@ -273,6 +295,7 @@ async def test_every_third_visit_to_the_store_is_counted_with_consent_alone(api)
     third = {"op": "visits", "counter": "count", "is": "eq", "value": 3, "at": "here"}
     campaign = await api.shop(audience={"rule": third})
     phone, silent = await api.buyer(consents=ALL), await api.buyer()
+    enrolled = await kept(api, phone)
     made = [len(await arrive(phone)) for _ in range(4)]
     assert made == [0, 0, 1, 0]
     assert [len(await arrive(silent)) for _ in range(4)] == [0] * 4
@@ -280,7 +303,8 @@ async def test_every_third_visit_to_the_store_is_counted_with_consent_alone(api)
     assert await kept(api, silent) == (None, [])
     tables = await api.tables()
     assert not [row for name, rows in tables.items() for row in rows if silent.user in row and "shoe_size" in row]
-    assert (await kept(api, phone))[0] is None
+    assert await kept(api, phone) == enrolled
+    assert enrolled[0]["attributes"] == {}
 
 
 async def test_visits_of_long_ago_and_drives_past_do_not_count(api):
@@ -328,6 +352,9 @@ async def test_a_text_says_an_attribute_of_who_has_it_and_its_fallback_of_who_ha
     await known.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
     said = [(await phone.at(SHOP)).body["offers"][0]["body"] for phone in (known, other)]
     assert said == ["Hello Emden", "Hello you"]
+    asked = {"lat": SHOP[0], "lon": SHOP[1]}
+    told = [(await phone.good("POST", "/v1/me/nearby", asked))["items"][0]["body"] for phone in (known, other)]
+    assert told == said
 
 
 async def test_a_text_says_only_attributes_that_are_declared(api):

@@ -2,11 +2,14 @@
 
 import asyncio
 import hmac
+import itertools
 import uuid
 from datetime import timedelta
 
 import pytest
 
+from geo_offers.offers.experiment import Experiment, Variant, assign
+from geo_offers.pipeline.login import named_user
 from tests.integration.people.conftest import AWAY, BOTH, LOOSE, SHOP, before
 from tests.integration.people.test_people_audience import ALL, arrive, declare, kept
 
@@ -91,6 +94,49 @@ async def test_what_the_phone_is_inside_of_moves_with_it(api):
         "SELECT count(*) FROM visit WHERE user_id = $1::uuid AND left_at IS NULL", phone.user
     )
     assert open_visits == 0
+
+
+# ------------------------------------------------------------------------------------------------ draws
+TEST = {"holdout": 0.4, "variants": [{"id": "a", "share": 0.5}, {"id": "b", "share": 0.5}]}
+
+
+def drawn(api, campaign, user):
+    """The arm that is an id's own."""
+    test = Experiment(0.4, (Variant("a", 0.5), Variant("b", 0.5)))
+    return assign(test, uuid.UUID(campaign), uuid.UUID(str(user)), workspace=api.name, holdout=0.0).name
+
+
+async def arm(api, phone):
+    """The arm of the phone's next arrival."""
+    await arrive(phone)
+    (newest,) = (await api.good("GET", "/v1/decisions?limit=1", "owner"))["items"]
+    (gate,) = [gate["detail"] for gate in newest["gates"] if gate["gate"] == "experiment"]
+    return gate["arm"]
+
+
+async def test_a_person_keeps_their_arms_when_the_app_learns_their_name(api):
+    campaign = await api.shop(**TEST)
+    seen = set()
+    while seen != {"holdout", "a", "b"}:
+        phone = await api.buyer()
+        before, anonymous = await arm(api, phone), phone.user
+        names = (uuid.uuid4().hex for _ in itertools.count())
+        name = next(name for name in names if drawn(api, campaign, named_user(api.workspace, name)) != before)
+        await log_in(phone, name)
+        assert await arm(api, phone) == before
+        assert (await phone.good("GET", "/v1/me/export"))["drawn_as"] == anonymous
+        seen.add(before)
+
+
+async def test_a_named_person_who_was_here_before_keeps_their_own_arm_whatever_phones_they_add(api):
+    campaign = await api.shop(**TEST)
+    known = await api.buyer("server", user="kim")
+    own = drawn(api, campaign, known.user)
+    while drawn(api, campaign, (phone := await api.buyer()).user) == own:
+        pass
+    await log_in(phone, "kim")
+    assert phone.user == known.user
+    assert await arm(api, phone) == own
 
 
 async def test_visits_before_the_log_in_count_after_it(api):

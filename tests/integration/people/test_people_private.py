@@ -26,7 +26,8 @@ async def private(api, where=SHOP, name="house"):
 async def approve(api):
     """Two approvers, neither of whom wrote it."""
     for key in [await create_key(api.pool, api.name, "manager", "approver", replay=False) for _ in range(2)]:
-        await api.good("POST", "/v1/geofences/stores/main/approve", key)
+        version = (await api.good("GET", "/v1/geofences/stores/main", key))["version"]
+        await api.good("POST", f"/v1/geofences/stores/main/approve?version={version}", key)
 
 
 async def test_pings_from_a_private_place_leave_no_row_and_move_no_figure(api):

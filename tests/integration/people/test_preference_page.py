@@ -143,10 +143,38 @@ async def test_a_browser_that_refuses_by_signal_is_told_why_in_plain_words_and_m
     status, _, text = await send(phone, path, asked, {"Sec-GPC": "1"})
     assert status == 403
     assert LANGUAGES[language]["gpc"] in text
-    assert await phone.consents() == {"locate": True, "offers": False}
+    assert await phone.consents() == {"locate": True, "offers": False, "profile": False, "measure": False}
     assert not re.search(r'name="consent" value="offers" checked', text)  # the page shows what holds now
     assert (await send(phone, path, asked, {"Sec-GPC": "0"}))[0] == 303
-    assert await phone.consents() == {"locate": True, "offers": False, "profile": True}
+    assert await phone.consents() == {"locate": True, "offers": False, "profile": True, "measure": False}
+
+
+async def test_a_signal_with_a_mere_look_is_on_record_once_and_said_beside_what_it_refuses(api):
+    phone = await api.phone(consents={"locate": "v1", "offers": "v1", "measure": "v1"})
+    path = await link(phone)
+    assert 'id="gpc"' not in await page(phone, path)
+    for _ in range(2):
+        text = (await api.call("GET", path, headers={"Sec-GPC": "1"})).raw.decode()
+    assert f'id="gpc">{LANGUAGES["en"]["gpc"]}<' in text
+    for purpose in ("profile", "measure"):
+        assert f'value="{purpose}" disabled aria-describedby="gpc"' in text
+    said = (await phone.good("GET", "/v1/me/export"))["ledger"]
+    assert [(word["purpose"], word["granted"], word["surface"]) for word in said[3:]] == [
+        ("profile", False, "gpc"),
+        ("measure", False, "gpc"),
+    ]
+
+
+async def test_what_was_agreed_to_after_the_signal_is_shown_as_agreed_and_may_be_taken_back_under_it(api):
+    phone, signal = await api.phone(), {"Sec-GPC": "1"}
+    path = await link(phone)
+    await api.call("GET", path, headers=signal)
+    await phone.consent("profile", granted=True)
+    text = (await api.call("GET", path, headers=signal)).raw.decode()
+    assert re.search(r'value="profile" checked>', text)
+    asked = {"do": ["consents"], "consent": ["locate", "offers"]}
+    assert (await send(phone, path, asked, signal))[0] == 303
+    assert (await phone.consents())["profile"] is False
 
 
 async def test_a_decision_is_told_in_plain_words_and_its_store_is_muted_from_there(api):
