@@ -25,8 +25,6 @@ from geo_offers.people.wall import DAY_US
 HALF_VALUE: Final = 10.0
 HALF_NEAR_M: Final = 50.0
 HALF_TIRED: Final = 2.0
-MAX_VALUE: Final = 1_000_000.0
-MAX_WEIGHT: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
