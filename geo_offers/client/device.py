@@ -94,6 +94,7 @@ class Device:
             locale=shown.locale,
             proof=shown.proof,
             said_at=shown.said_at,
+            tc_string=shown.tc_string,
         )
         return await self._ask("PUT", path("me", "consents", purpose), wire.ConsentState, change)
 
