@@ -139,8 +139,9 @@ SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.
 WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives, $5 both as the number that back-off
--- counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
+-- $1 offer, $2 person, $3 what became of it, as the phone says or the company, $4 the reason given, $5 both as the number
+-- that back-off counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether
+-- that is news, and whether this event is. The count orders the locks: outbox rows, then offers.
 WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
 shown AS (
     UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
@@ -152,7 +153,7 @@ told AS (
     INSERT INTO offer_event (offer, type, workspace, user_id, reason)
     SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1
     ON CONFLICT (offer, type) DO NOTHING RETURNING 1)
-SELECT EXISTS (SELECT FROM shown) AS news;
+SELECT EXISTS (SELECT FROM shown) AS news, EXISTS (SELECT FROM told) AS told;
 
 -- name: outbox_oldest
 -- $1 lane. Seconds for which the oldest due row has waited; 0 where none does.
