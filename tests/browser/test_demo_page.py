@@ -308,11 +308,14 @@ def test_on_a_phone_nothing_is_wider_than_the_window(page):
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator("#bars li").first).to_be_attached(timeout=OFFER_S * 1000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#pulse").evaluate("pulse => pulse.textContent = 'not connected'")
+    page.set_viewport_size({"width": 360, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("link", name="Campaigns").click()
     expect(page.locator(".campaigns button").first).to_be_in_viewport()
     for campaign in page.locator(".campaigns button").all():
         campaign.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_on_a_small_phone_a_person_chosen_at_the_end_of_the_page_comes_into_view(page):
