@@ -11,6 +11,8 @@ from functools import cached_property
 from typing import Final, Self
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.errors import Fault
 from geo_offers.offers import asking, budgets, caps, experiment, proofreading
 from geo_offers.offers.budgets import Budget
@@ -105,7 +107,14 @@ class Campaign:
 
 
 class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
-    """A workspace's campaigns at one catalog version; which of them a fence has is found once."""
+    """A workspace's campaigns at one catalog version; which of them a fence has is found once.
+
+    written: each as it is stored, by its number, as far as `keeping` has written it.
+    """
+
+    @cached_property
+    def written(self) -> dict[int, msgspec.Raw]:
+        return {}
 
     @cached_property
     def _at(self) -> dict[tuple[FenceId, tuple[str, ...], tuple[TransitionType, ...]], Sequence[Campaign]]:
