@@ -45,7 +45,7 @@ class Scope(StrEnum):
     USER_TAG = "user_tag"
 
 
-class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
+class CapRule(msgspec.Struct, frozen=True, cache_hash=True, omit_defaults=True):
     """At most `limit` in `n` units. A rolling month is 31 days. `tag` is for the scope user_tag alone."""
 
     limit: int

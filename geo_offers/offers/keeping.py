@@ -4,7 +4,7 @@ Left out is what it does not look at: where the fences lie, and campaigns that w
 person, where no candidate asks for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
@@ -90,7 +90,7 @@ def kept(snapshot: Snapshot) -> bytes:
         _encode(
             _Kept(
                 snapshot.now_us,
-                _asked_for(snapshot.person, campaigns),
+                _asked_for(snapshot.person, campaigns.values()),
                 snapshot.policy,
                 snapshot.device,
                 snapshot.uses,
@@ -127,8 +127,8 @@ def again(column: bytes) -> Snapshot:
     )
 
 
-def _asked(snapshot: Snapshot) -> list[Campaign]:
-    """The campaigns of all candidates, each once; of too many candidates those that were asked."""
+def _asked(snapshot: Snapshot) -> Mapping[int, Campaign]:
+    """The campaigns of all candidates, by their numbers; of too many candidates those that were asked."""
     drawn = [
         campaign
         for arrival in snapshot.arrivals
@@ -136,23 +136,23 @@ def _asked(snapshot: Snapshot) -> list[Campaign]:
     ]
     if len(drawn) > SCORED:
         drawn = [candidate.campaign for candidate in found(snapshot)[0]]
-    return list({campaign.id.int: campaign for campaign in drawn}.values())
+    return {campaign.id.int: campaign for campaign in drawn}
 
 
-def _campaigns(of: Sequence[Campaign], asked: Sequence[Campaign]) -> Sequence[msgspec.Raw]:
+def _campaigns(of: Sequence[Campaign], asked: Mapping[int, Campaign]) -> Sequence[msgspec.Raw]:
     """Write campaigns, each once a version."""
     written = of.written if isinstance(of, Campaigns) else {}
-    for campaign in asked:
-        if campaign.id.int not in written:
-            written[campaign.id.int] = msgspec.Raw(_encode(campaign))
-    return [written[campaign.id.int] for campaign in asked]
+    for number, campaign in asked.items():
+        if number not in written:
+            written[number] = msgspec.Raw(_encode(campaign))
+    return [written[number] for number in asked]
 
 
-def _asked_for(person: Person, campaigns: Sequence[Campaign]) -> Person:
-    asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
-    if person.facts is NOTHING_KNOWN or asks:
+def _asked_for(person: Person, campaigns: Iterable[Campaign]) -> Person:
+    if person.facts is NOTHING_KNOWN:
         return person
-    return replace(person, facts=NOTHING_KNOWN)
+    asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
+    return person if asks else replace(person, facts=NOTHING_KNOWN)
 
 
 def _arrival(arrival: Arrival) -> _Arrival:

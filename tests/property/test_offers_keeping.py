@@ -13,7 +13,7 @@ from geo_offers import wire
 from geo_offers.offers.breakers import Tripped
 from geo_offers.offers.budgets import Budget, Spent, of_campaign, of_store
 from geo_offers.offers.campaigns import Campaign, Campaigns, CampaignState, FenceSelector
-from geo_offers.offers.caps import Past, Use
+from geo_offers.offers.caps import CapRule, Past, Use
 from geo_offers.offers.context import Interaction, Moment, State, When
 from geo_offers.offers.decide import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy, decide
 from geo_offers.offers.experiment import Experiment, Variant
@@ -235,6 +235,13 @@ def test_of_too_many_candidates_those_that_were_asked_are_stored(arrivals: int) 
     assert then is not None
     assert now is not None
     assert (now.outcome, now.reason, now.offer) == (then.outcome, then.reason, then.offer)
+
+
+def test_what_a_row_leaves_out_means_what_it_meant_when_it_was_written() -> None:
+    full = {"n": 1, "unit": "week", "mode": "rolling", "scope": "user_campaign", "tag": None}
+    assert msgspec.convert({"limit": 2}, CapRule) == msgspec.convert({"limit": 2} | full, CapRule)
+    use = {"at_us": NOW_US, "campaign": str(UUID(int=1)), "store": "s", "place": "town/s"}
+    assert msgspec.convert(use, Use) == msgspec.convert(use | FULL, Use)
 
 
 @given(snapshots(), st.floats(10.1, 89).filter(lambda degrees: len(repr(degrees)) > 8))
