@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Final, Self
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.errors import Fault
 from geo_offers.offers import asking, budgets, caps, experiment, proofreading
 from geo_offers.offers.budgets import Budget
@@ -122,7 +124,14 @@ def selecting(fence: Geofence) -> Iterator[tuple[str, str]]:
 
 
 class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
-    """A workspace's campaigns at one catalog version; which of them a fence has is looked up, and once."""
+    """A workspace's campaigns at one catalog version; which of them a fence has is looked up, and once.
+
+    written: each as it is stored, by its number, as far as `keeping` has written it.
+    """
+
+    @cached_property
+    def written(self) -> dict[int, msgspec.Raw]:
+        return {}
 
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:

@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Any, Final, Literal, TypeVar
@@ -46,7 +45,7 @@ class Scope(StrEnum):
     USER_TAG = "user_tag"
 
 
-class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
+class CapRule(msgspec.Struct, frozen=True, cache_hash=True, omit_defaults=True):
     """At most `limit` in `n` units. A rolling month is 31 days. `tag` is for the scope user_tag alone."""
 
     limit: int
@@ -60,8 +59,7 @@ class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
 _BY_CAMPAIGN: Final = Scope.USER_CAMPAIGN
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True, omit_defaults=True):
     """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
 
     special: it went past the person's ordinary budget, out of the special one. became: what was told of it since.

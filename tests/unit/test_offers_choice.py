@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from geo_offers.offers.budgets import Budget, Charged, Spent, of_campaign, of_store
 from geo_offers.offers.campaigns import CampaignState, faults
@@ -171,7 +172,7 @@ def test_a_holdout_is_asked_last_and_takes_the_place_in_the_persons_time_and_no_
     assert ghost is not None
     assert (ghost.campaign, ghost.store, ghost.fence, ghost.visit) == (ONE, "baker-1", BAKERY.id, visit_of(BAKERY))
     later = use(HOUR_US, ghost.store, 1, ghost.visit)
-    assert decided(uses=(replace(later, ghost=True),)).reason is Reason.RHYTHM_GAP
+    assert decided(uses=(structs.replace(later, ghost=True),)).reason is Reason.RHYTHM_GAP
 
 
 def test_a_person_is_drawn_as_who_they_were_before_their_name_was_known() -> None:
