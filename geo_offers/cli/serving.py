@@ -36,7 +36,7 @@ async def run(_given: argparse.Namespace, settings: Settings) -> int:
     try:
         async with app.database(settings, watch) as dsn, app.service(settings, dsn, watch) as listener:
             _when_asked_to_end(stop.set)
-            _hold_no_long_pauses()
+            hold_no_long_pauses()
             print(f"listening on {url_of(listener.host, listener.port)}", flush=True)
             waits = [asyncio.create_task(event.wait()) for event in (stop, watch.failed)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -47,7 +47,7 @@ async def run(_given: argparse.Namespace, settings: Settings) -> int:
     return 1 if watch.failed.is_set() else 0
 
 
-def _hold_no_long_pauses() -> None:
+def hold_no_long_pauses() -> None:
     """What is loaded now lives as long as the process, and what comes later mostly short: seldom look at all of it.
 
     A thread that computes gives the interpreter back to the loop ten times as soon as it otherwise would.
