@@ -18,7 +18,7 @@ from geo_offers.offers.charging import Purse, asked
 from geo_offers.offers.decide import Decision, Reason
 from geo_offers.offers.experiment import Arm, Experiment, Variant, assign, changes, place
 from geo_offers.offers.rendering import Text
-from geo_offers.offers.scoring import Weights, Worth, score, terms
+from geo_offers.offers.scoring import Weights, Worth, score, terms, told_terms
 from geo_offers.offers.stores import StoreRules
 from geo_offers.places.fences import FenceId
 from tests.unit.test_offers_decide import (
@@ -96,9 +96,9 @@ def test_the_workspaces_weights_decide_what_counts() -> None:
 
 def test_a_score_is_the_documented_sum() -> None:
     of = terms(Worth(30, 0.25), confidence=0.8, distance_m=-50.0, left_us=DAY_US, told=2)
-    assert (of.value, of.margin, of.fit, of.expiry, of.fatigue) == (0.75, 0.25, 0.4, 0.5, 0.5)
+    assert told_terms(of) == {"value": 0.75, "margin": 0.25, "fit": 0.4, "expiry": 0.5, "fatigue": 0.5}
     assert score(Weights(1, 2, 3, 4, 5), of) == 1.95  # 0.75 + 2 * 0.25 + 3 * 0.4 + 4 * 0.5 - 5 * 0.5
-    assert terms(Worth(), confidence=1, distance_m=None, left_us=None, told=0).fit == 0
+    assert told_terms(terms(Worth(), confidence=1, distance_m=None, left_us=None, told=0))["fit"] == 0
 
 
 def test_more_than_thirty_silent_campaigns_do_not_hide_one_that_speaks() -> None:
