@@ -132,6 +132,17 @@ WITH waiting AS (
     ORDER BY b.offer FOR UPDATE OF b SKIP LOCKED)
 UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
 
+-- name: outbox_recall
+-- $1 workspaces, $2 campaign or null for any, $3 store or null for any. What a switch has silenced is looked at now, and so
+-- ended, instead of when its next try is due. What is under way is left.
+WITH waiting AS (
+    SELECT b.offer FROM outbox b JOIN offer o ON o.id = b.offer
+    LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
+    WHERE b.workspace = ANY ($1::uuid[]) AND b.state = 'due' AND b.due > clock_timestamp()
+      AND ($2::uuid IS NULL OR o.campaign = $2) AND ($3::text IS NULL OR coalesce(r.store, o.fence) = $3)
+    ORDER BY b.offer FOR UPDATE OF b SKIP LOCKED)
+UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
+
 -- name: outbox_shown_lock
 -- $1 offer, $2 device: the offer's own, or one that speaks for all of its person. The person's lock keeps an erasure from
 -- leaving the event behind.
