@@ -18,6 +18,8 @@ SOURCES = tuple(
         "presence/_evidence.pyx",
         "pipeline/_batch.pyx",
         "pipeline/_past.pyx",
+        "pipeline/_weighing.pyx",
+        "pipeline/_moved.pyx",
         "pipeline/_tracks.pyx",
     )
 )

@@ -21,6 +21,7 @@ from bench import (
     savings,
     seclusion,
     start,
+    switches,
     turns,
 )
 from bench.detection import measure as detection
@@ -57,6 +58,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "restart": restart,
     "seclusion": seclusion,
     "start": start,
+    "switches": switches,
     "turns": turns,
 }
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.deciding import AGREED, CASES, DAY_US, NOON_US, POLICY, STORE, ZONE, snapshots
 from bench.report import Report, Row, Value, Yardstick
+from geo_offers.cli.serving import hold_no_long_pauses
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import Use
 from geo_offers.offers.decide import Arrival, DeviceView, Person
@@ -47,6 +48,7 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
 def _row(name: str, own: Campaign, campaigns: Sequence[Campaign], given: argparse.Namespace) -> Row:
     rng, rates, yardstick = np.random.default_rng(given.seed), list[float](), Yardstick(time.thread_time)
     others = [campaign for campaign in campaigns if campaign is not own]
+    hold_no_long_pauses()
     for window in range(given.repeats):
         people = [_walker(window * given.people + number, rng) for number in range(given.people)]
         rehearsal = Rehearsal(own, others, POLICY, DAYS)

@@ -12,7 +12,7 @@ def to_us(instant: datetime) -> int:
 
 
 def from_us(instant_us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=instant_us)
+    return EPOCH + instant_us * _MICROSECOND
 
 
 def parse(text: str) -> int | None:

@@ -73,6 +73,16 @@ class Client:
         """Send pings of many devices (sk_ key), each naming its `device`; results stand in the order given."""
         return await batches.send(self._caller, self._bearer, pings)
 
+    async def tell(self, interaction: wire.Interaction) -> wire.InteractionKept:
+        """Tell what a person did (sk_ key), once by its `id`. A purchase may name the offer that it redeems."""
+        call = Call("POST", path("interactions"), msgspec.json.encode(given(interaction)))
+        return await self._caller.ask(call, self._bearer, wire.InteractionKept)
+
+    async def patch_profile(self, user: str, patch: wire.ProfilePatch) -> wire.Profile:
+        """Change what is known of a person (sk_ key). user: the app's own name for them, or our id."""
+        call = Call("PATCH", path("users", user, "profile"), msgspec.json.encode(patch))
+        return await self._caller.ask(call, self._bearer, wire.Profile)
+
     async def _enrol(self, body: object, kind: type[T]) -> T:
         key = str(uuid.uuid4())  # noqa: TID251 - an edge makes the id: a repeat gets new tokens for the same devices
         call = Call("POST", path("devices"), msgspec.json.encode(body), idempotency_key=key)

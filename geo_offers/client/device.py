@@ -63,6 +63,13 @@ class TokenKeeper:
                     await told
         return True
 
+    async def log_in(self, said: wire.LogIn) -> wire.LoggedIn:
+        """The access token ends with it, and the one in the answer is used from then on; the refresh token stays."""
+        call = Call("POST", path("me", "user"), msgspec.json.encode(said))
+        told = await self._caller.ask(call, self, wire.LoggedIn)
+        self._install(told.access_token, told.expires_in)
+        return told
+
     def _install(self, access_token: str, expires_in_s: float) -> None:
         self._access = access_token
         early_s = min(30.0, expires_in_s / 5)
@@ -94,6 +101,7 @@ class Device:
             locale=shown.locale,
             proof=shown.proof,
             said_at=shown.said_at,
+            tc_string=shown.tc_string,
         )
         return await self._ask("PUT", path("me", "consents", purpose), wire.ConsentState, change)
 
@@ -106,6 +114,27 @@ class Device:
 
     async def set_rhythm(self, rhythm: wire.Rhythm) -> wire.Rhythm:
         return await self._ask("PUT", path("me", "rhythm"), wire.Rhythm, rhythm)
+
+    async def profile(self) -> wire.Profile:
+        """What is known of the person; ApiError 403 where this device has no proof of whose it is."""
+        return await self._ask("GET", path("me", "profile"), wire.Profile)
+
+    async def patch_profile(self, patch: wire.ProfilePatch) -> wire.Profile:
+        """Give, change, forget or refuse attributes, as an offer's `ask` wants one; language and zone."""
+        return await self._ask("PATCH", path("me", "profile"), wire.Profile, patch)
+
+    async def log_in(self, user: str, user_proof: str | None = None) -> wire.LoggedIn:
+        """Name the person who has logged in, who was unnamed so far; `user` of this device is theirs from then on.
+
+        An open stream goes on by itself. ApiError 409 where the device is another named person's.
+        """
+        told = await self._tokens.log_in(wire.LogIn(user=user, user_proof=user_proof))
+        self.user = told.user
+        return told
+
+    async def link(self) -> wire.PreferenceLink:
+        """Make an address of the hosted preference page for this person; whoever has it may change what they allow."""
+        return await self._ask("POST", path("me", "link"), wire.PreferenceLink)
 
     async def send(self, pings: Sequence[wire.Ping], *, wish: wire.NextWish = "regions") -> wire.PingsAnswer:
         """Send pings by HTTP, any number; results stand in the order given.

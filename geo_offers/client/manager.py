@@ -197,8 +197,7 @@ class Manager:
             "campaign": None if campaign is None else str(campaign),
             "reason": reason,
             "user": user,
-            "since": None if since is None else since.isoformat(),
-            "until": None if until is None else until.isoformat(),
+            **_time(since, until),
         }
         async for page in self._pages(path("decisions"), query, wire.DecisionPage):
             for decision in page.items:
@@ -210,6 +209,13 @@ class Manager:
     async def replay(self, decision: UUID) -> wire.Replayed:
         """Have a decision made again, of what it was made of then; ApiError 410 where that is not kept any more."""
         return await self._ask("GET", path("decisions", decision, "replay"), wire.Replayed)
+
+    async def outcomes(
+        self, campaign: UUID, *, since: datetime | None = None, until: datetime | None = None
+    ) -> wire.Outcomes:
+        """How many of a campaign's arrivals came to an offer, and how many to which silence; of the last 30 days."""
+        asked = Call("GET", path("campaigns", campaign, "outcomes"), query=_given(_time(since, until)))
+        return await self._caller.ask(asked, self._bearer, wire.Outcomes)
 
     # ------------------------------------------------------------------------------------------ what was sent
     async def outbox(
@@ -262,6 +268,13 @@ class Manager:
 
 def _given(query: Mapping[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in query.items() if value is not None}
+
+
+def _time(since: datetime | None, until: datetime | None) -> dict[str, str | None]:
+    return {
+        "since": None if since is None else since.isoformat(),
+        "until": None if until is None else until.isoformat(),
+    }
 
 
 def _key() -> str:

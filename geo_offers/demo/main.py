@@ -15,16 +15,19 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
+from geo_offers import clock
 from geo_offers.client import ApiError, Client, ClientError, Manager
 from geo_offers.demo import loader, site, town
 from geo_offers.demo.crowd import Crowd, TokenFile
 from geo_offers.demo.feed import Feed
 from geo_offers.demo.keys import keys_of
+from geo_offers.demo.outcomes import Outcomes
 from geo_offers.demo.service import Service, running
 from geo_offers.demo.stage import Stage
 from geo_offers.demo.walking import StreetMap
 from geo_offers.demo.witness import Witness
 from geo_offers.errors import GeoOffersError, Misconfigured, Unavailable
+from geo_offers.instants import from_us
 from geo_offers.storage.datafolder import make_root
 from geo_offers.storage.files import store_data_folder
 
@@ -76,30 +79,40 @@ async def _show(folder: Path, phones: int) -> None:
         tokens = TokenFile(folder / "demo-crowd.json")
         streets = StreetMap(plan.streets, plan.shops, plan.walks)
         picture = await _picture(manager, plan)
+        outcomes = await _outcomes(manager)
         witness = Witness(picture["fences"]["features"])
         crowd = Crowd(client, streets, plan.people, stage=stage, tokens=tokens, witness=witness, seed=_seed())
 
         async def about(n: int) -> Mapping[str, Any] | None:
             return await _about(crowd.about(n), stage.last_decision(n), manager)
 
-        page = site.build(feed, stage, picture, about, witness.tell)
+        page = site.build(feed, stage, picture, about=about, presence=witness.tell, outcomes=outcomes.tell)
         url = await stack.enter_async_context(_site(page, feed))
         await crowd.gather(phones)
         print(f"geo-offers demo: open {url}", flush=True)  # noqa: T201 - the one line that the command prints
         async with asyncio.TaskGroup() as group:
-            group.create_task(_listen(manager, stage))
+            group.create_task(_listen(manager, stage, outcomes))
             group.create_task(crowd.walk())
             group.create_task(_mourn(service))
 
 
-async def _listen(manager: Manager, stage: Stage) -> None:
+async def _listen(manager: Manager, stage: Stage, outcomes: Outcomes) -> None:
     async for event in manager.live():
         stage.service_says(event.kind, event.data)
+        if event.kind == "decision":
+            outcomes.decided(UUID(event.data["campaign"]))
 
 
 async def _mourn(service: Service) -> None:
     code = await service.ended()
     raise Unavailable(f"the service ended by itself with exit code {code}; {service.log} says why")
+
+
+async def _outcomes(manager: Manager) -> Outcomes:
+    """Of the campaigns that there are, by name, from now on."""
+    names = {campaign.id: campaign.name async for campaign in manager.campaigns()}
+    ordered = sorted(names, key=lambda campaign: names[campaign].casefold())
+    return Outcomes(manager, {campaign: names[campaign] for campaign in ordered}, from_us(clock.now_us()))
 
 
 async def _picture(manager: Manager, plan: town.Town) -> Mapping[str, Any]:

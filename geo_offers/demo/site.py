@@ -1,7 +1,7 @@
 """The demo's own small site on the loopback address: the page, the town, and the feed. The browser never gets a key."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from geo_offers.client import ClientError
 from geo_offers.demo.feed import Feed
 from geo_offers.demo.stage import Stage
 from geo_offers.errors import Misconfigured
@@ -16,6 +17,7 @@ from geo_offers.errors import Misconfigured
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Presence = Callable[[int | None], Mapping[str, Any] | None]
 About = Callable[[int], Awaitable[Mapping[str, Any] | None]]
+Outcomes = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -33,6 +35,7 @@ STAGE: web.AppKey[Stage] = web.AppKey("stage", Stage)
 TOWN: web.AppKey[bytes] = web.AppKey("town", bytes)
 ABOUT: web.AppKey[About] = web.AppKey("about")
 PRESENCE: web.AppKey[Presence] = web.AppKey("presence")
+OUTCOMES: web.AppKey[Outcomes] = web.AppKey("outcomes")
 
 
 def console() -> Path:
@@ -46,15 +49,17 @@ def check() -> None:
         raise Misconfigured("the page's browser libraries are missing: run `make setup`, which fetches them")
 
 
-def build(feed: Feed, stage: Stage, town: Mapping[str, Any], about: About, presence: Presence) -> web.Application:
+def build(
+    feed: Feed, stage: Stage, town: Mapping[str, Any], *, about: About, presence: Presence, outcomes: Outcomes
+) -> web.Application:
     """Build the site.
 
     town: what the page draws once. about: answers what is known of one person. presence: what one phone's last minutes
-    were like, or those of one that is about to arrive.
+    were like, or those of one that is about to arrive. outcomes: what came of each campaign's arrivals.
     """
     app = web.Application(middlewares=[_guard])
     app[FEED], app[STAGE], app[TOWN], app[ABOUT] = feed, stage, msgspec.json.encode(town), about
-    app[PRESENCE] = presence
+    app[PRESENCE], app[OUTCOMES] = presence, outcomes
     app.router.add_get("/", _index)
     app.router.add_get("/favicon.ico", _favicon)
     app.router.add_get("/demo/town", _town)
@@ -62,6 +67,7 @@ def build(feed: Feed, stage: Stage, town: Mapping[str, Any], about: About, prese
     app.router.add_get(r"/demo/people/{n:\d{1,9}}", _person)
     app.router.add_get("/demo/presence", _presence)
     app.router.add_get(r"/demo/presence/{n:\d{1,9}}", _presence)
+    app.router.add_get("/demo/campaigns", _campaigns)
     app.router.add_static("/pages", console() / "pages")
     app.router.add_static("/static", console() / "static")
     return app
@@ -105,6 +111,14 @@ async def _presence(request: web.Request) -> web.Response:
     """`null` where nobody is about to arrive, or the phone has told nothing."""
     n = request.match_info.get("n")
     told = request.app[PRESENCE](None if n is None else int(n))
+    return web.Response(body=msgspec.json.encode(told), content_type="application/json")
+
+
+async def _campaigns(request: web.Request) -> web.Response:
+    try:
+        told = await request.app[OUTCOMES]()
+    except ClientError as error:
+        raise web.HTTPServiceUnavailable(text="the service does not answer\n", headers={"Retry-After": "5"}) from error
     return web.Response(body=msgspec.json.encode(told), content_type="application/json")
 
 

@@ -13,8 +13,6 @@ from uuid import UUID
 
 from geo_offers.errors import Fault
 
-MAX_BUDGET: Final = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Budget:

@@ -9,26 +9,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final, Self
 from uuid import UUID
+
+import msgspec
 
 from geo_offers.errors import Fault
 from geo_offers.offers import asking, budgets, caps, experiment, proofreading
 from geo_offers.offers.budgets import Budget
-from geo_offers.offers.caps import CapRule
+from geo_offers.offers.caps import CapRule, Rules, Wanted
 from geo_offers.offers.context import ALWAYS, When
 from geo_offers.offers.experiment import NO_EXPERIMENT, Experiment
 from geo_offers.offers.scoring import NO_WORTH, Worth
 from geo_offers.offers.texts import Field, Text
 from geo_offers.people.audience import EVERYBODY, Audience
 from geo_offers.people.quiet import QuietRule
-from geo_offers.places.fences import FenceId, Geofence, split_fence_id
+from geo_offers.places.fences import FenceId, Geofence, split_fence_id, store_key
 from geo_offers.presence.states import Transition, TransitionType
 
 TRIGGERS: Final = frozenset({TransitionType.ENTER, TransitionType.DWELL, TransitionType.EXIT})
 
 FENCES_KEPT: Final = 20_000
+STANDINGS_KEPT: Final = 100_000
 
 
 class CampaignState(StrEnum):
@@ -121,8 +124,54 @@ def selecting(fence: Geofence) -> Iterator[tuple[str, str]]:
     yield from (("tag", tag) for tag in fence.tags)
 
 
+class Standing(msgspec.Struct, frozen=True, eq=False):
+    """A campaign at one place: what of a candidate the catalog alone tells.
+
+    asks: names of the gates at which the campaign itself asks for something; no other may fail by it. rules: its caps.
+    """
+
+    campaign: Campaign
+    wanted: Wanted
+    asks: frozenset[str]
+    rules: Rules
+
+    @classmethod
+    def at(cls, fence: Geofence, campaign: Campaign, category: str | None) -> Self:
+        """category: the store's."""
+        tags = frozenset(fence.tags)
+        categories = tags | {named for named in (campaign.category, category) if named is not None}
+        wanted = Wanted(campaign.id, store_key(fence), tags, categories)
+        return cls(campaign, wanted, _asks(campaign), caps.rules_of(campaign.caps))
+
+
+def _asks(campaign: Campaign) -> frozenset[str]:
+    asks = {
+        "live": not campaign.live,
+        "schedule": campaign.from_us is not None or campaign.until_us is not None or bool(campaign.hours),
+        "context": bool(campaign.when.events or campaign.when.unless),
+        "audience": bool(campaign.audience.clauses),
+        "words": bool(campaign.fields),
+        "cap": bool(campaign.caps),
+        "budget": campaign.budget is not None,
+    }
+    return _one(frozenset(gate for gate, asked in asks.items() if asked))
+
+
+@lru_cache(maxsize=128)  # as many as there can be
+def _one(asks: frozenset[str]) -> frozenset[str]:
+    """The first of equal sets."""
+    return asks
+
+
 class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
-    """A workspace's campaigns at one catalog version; which of them a fence has is looked up, and once."""
+    """A workspace's campaigns at one catalog version; which of them a fence has is looked up, and once.
+
+    written: each as it is stored, by its number, as far as `keeping` has written it.
+    """
+
+    @cached_property
+    def written(self) -> dict[int, msgspec.Raw]:
+        return {}
 
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], Sequence[int]]:
@@ -136,6 +185,27 @@ class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept
     @cached_property
     def _at(self) -> dict[tuple[FenceId, tuple[str, ...], tuple[TransitionType, ...]], Sequence[Campaign]]:
         return {}
+
+    @cached_property
+    def _standing(self) -> dict[tuple[object, ...], Sequence[Standing]]:
+        return {}
+
+    _held = 0
+
+    def standing(
+        self, fence: Geofence, on: tuple[TransitionType, ...], category: str | None = None
+    ) -> Sequence[Standing]:
+        """Those of `at`, by priority and then by their ids. category: the store's."""
+        key = fence.id, fence.tags, fence.store, category, on
+        known = self._standing.get(key)
+        if known is None:
+            found = sorted(self.at(fence, on), key=lambda one: (-one.priority, one.id.int))
+            if self._held >= STANDINGS_KEPT:
+                self._standing.clear()
+                self._held = 0
+            known = self._standing[key] = [Standing.at(fence, campaign, category) for campaign in found]
+            self._held += len(known) + 1
+        return known
 
     def at(self, fence: Geofence, on: tuple[TransitionType, ...]) -> Sequence[Campaign]:
         """Those that any of these edges at the fence triggers."""
@@ -154,9 +224,14 @@ def candidates(campaigns: Sequence[Campaign], transition: Transition, fence: Geo
 
     A cross concerns none: nobody arrived. At a calibrated fence nothing does before the visit is confirmed.
     """
-    if transition.visit is None:
-        return ()
-    return indexed(campaigns).at(fence, transition.triggers)
+    return () if transition.visit is None else indexed(campaigns).at(fence, transition.triggers)
+
+
+def standings(
+    campaigns: Sequence[Campaign], transition: Transition, fence: Geofence, category: str | None
+) -> Sequence[Standing]:
+    """Find the same by priority, then by their ids, with what the catalog tells of each. category: the store's."""
+    return () if transition.visit is None else indexed(campaigns).standing(fence, transition.triggers, category)
 
 
 def indexed(campaigns: Sequence[Campaign]) -> Campaigns:

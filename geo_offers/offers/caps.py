@@ -10,9 +10,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, lru_cache
+from math import inf
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -32,6 +32,8 @@ USES_SPAN_US: Final = (WINDOW_DAYS + 1) * DAY_US
 MAX_RULES: Final = 10
 
 K = TypeVar("K")
+Full = tuple[int, dict[str, Any]]
+"""The number of a rule that is full, and what `over` says of it."""
 WindowMode = Literal["rolling", "calendar"]
 WindowUnit = Literal["hour", "day", "week", "month"]
 _UNIT_US: Final = {"hour": HOUR_US, "day": DAY_US, "week": 7 * DAY_US, "month": WINDOW_DAYS * DAY_US}
@@ -46,7 +48,7 @@ class Scope(StrEnum):
     USER_TAG = "user_tag"
 
 
-class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
+class CapRule(msgspec.Struct, frozen=True, cache_hash=True, omit_defaults=True):
     """At most `limit` in `n` units. A rolling month is 31 days. `tag` is for the scope user_tag alone."""
 
     limit: int
@@ -57,11 +59,28 @@ class CapRule(msgspec.Struct, frozen=True, cache_hash=True):
     tag: str | None = None
 
 
-_BY_CAMPAIGN: Final = Scope.USER_CAMPAIGN
+class Rules(msgspec.Struct, frozen=True, eq=False):
+    """Rules as they are asked: apart, those by campaign and those that hold alike for all candidates of a place.
+
+    Each with its number. own_least, alike_least: fewer uses than this, of the campaign or at all, fill none of them.
+    """
+
+    own: Sequence[tuple[int, CapRule]]
+    alike: Sequence[tuple[int, CapRule]]
+    own_least: float
+    alike_least: float
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+@lru_cache(maxsize=4096)
+def rules_of(rules: tuple[CapRule, ...]) -> Rules:
+    """Take rules apart; equal ones make the same, so that what is found of it can be kept by it."""
+    own, alike = list[tuple[int, CapRule]](), list[tuple[int, CapRule]]()
+    for number, rule in enumerate(rules):
+        (own if rule.scope is Scope.USER_CAMPAIGN else alike).append((number, rule))
+    return Rules(own, alike, *(min([rule.limit for _, rule in some], default=inf) for some in (own, alike)))
+
+
+class Use(msgspec.Struct, frozen=True, omit_defaults=True):
     """An offer that counts: its reservation is held or kept. `visit` is the visit it answered.
 
     special: it went past the person's ordinary budget, out of the special one. became: what was told of it since.
@@ -113,6 +132,15 @@ class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside th
         self.of_stores = _grouped([(use.store, use.at_us) for use in self.in_order])
         self.of_campaigns = _grouped([(use.campaign.int, use.at_us) for use in self.in_order])
         self.visits = {use.visit.int for use in self if use.visit is not None}
+
+    def heard(self, campaign: int, store: str) -> float:
+        """How often the person was told: each of the campaign's as one, each other of the store as a half."""
+        own, stores = self.of_campaigns.get(campaign), self.of_stores.get(store)
+        if stores is None:
+            return 0.0 if own is None else float(len(own))
+        if own is None:
+            return len(stores) / 2
+        return len(own) + (len(stores) - self.of_both.get((campaign, store), 0)) / 2
 
     @cached_property
     def of_both(self) -> Mapping[tuple[int, str], int]:
@@ -183,33 +211,30 @@ class Room:
 
     def __init__(self, past: Past, now_us: int, zone: ZoneInfo) -> None:
         self._past, self.now_us, self.zone = past, now_us, zone
-        self._known: dict[tuple[str, AbstractSet[str]], dict[CapRule, dict[str, Any] | None]] = {}
+        self._known: dict[tuple[str, AbstractSet[str], Rules], Full | None] = {}
 
-    def first_full(self, rules: Sequence[CapRule], wanted: Wanted) -> tuple[int, dict[str, Any]] | None:
-        """Find the number of the first rule that is full, and what `over` says of it."""
-        held = len(self._past)
-        own = len(self._past.of_campaigns.get(wanted.campaign.int, ()))
-        place = wanted.store, wanted.tags
-        known = self._known.get(place)
-        if known is None:
-            known = self._known[place] = {}
-        for number, rule in enumerate(rules):
-            if rule.scope is _BY_CAMPAIGN:
-                if rule.limit > own:
-                    continue
-                full = self._over(rule, wanted)
-            elif rule.limit > held:
-                continue
-            elif rule in known:
-                full = known[rule]
-            else:
-                full = known[rule] = self._over(rule, wanted)
+    def first_full(self, rules: Rules, wanted: Wanted) -> Full | None:
+        """Find the first rule that is full."""
+        full = None if len(self._past) < rules.alike_least else self._full_for_all(rules, wanted)
+        if rules.own and len(self._past.of_campaigns.get(wanted.campaign.int, ())) >= rules.own_least:
+            own = self._first(rules.own, wanted)
+            if own is not None and (full is None or own[0] < full[0]):
+                return own
+        return full
+
+    def _full_for_all(self, rules: Rules, wanted: Wanted) -> Full | None:
+        asked = wanted.store, wanted.tags, rules
+        if asked in self._known:
+            return self._known[asked]
+        full = self._known[asked] = self._first(rules.alike, wanted)
+        return full
+
+    def _first(self, rules: Sequence[tuple[int, CapRule]], wanted: Wanted) -> Full | None:
+        for number, rule in rules:
+            full = over(rule, self._past, wanted, now_us=self.now_us, zone=self.zone)
             if full is not None:
                 return number, full
         return None
-
-    def _over(self, rule: CapRule, wanted: Wanted) -> dict[str, Any] | None:
-        return over(rule, self._past, wanted, now_us=self.now_us, zone=self.zone)
 
 
 def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, *, rolling: bool) -> int:

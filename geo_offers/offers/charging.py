@@ -4,7 +4,7 @@ from datetime import date
 from typing import NamedTuple
 from uuid import UUID
 
-from geo_offers.offers.budgets import Charged, of_campaign, of_store
+from geo_offers.offers.budgets import UNCHARGED, Charged, of_campaign, of_store
 from geo_offers.offers.campaigns import Campaign, candidates
 from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.people.wall import wall
@@ -20,6 +20,8 @@ class Purse(NamedTuple):
 
 def charged(snapshot: Snapshot, campaign: Campaign, arrival: Arrival) -> Charged:
     """Find the days on which an offer made now counts."""
+    if campaign.budget is None and arrival.rules.budget is None:
+        return UNCHARGED
     now_us = snapshot.now_us
     return Charged(
         campaign=None if campaign.budget is None else wall(now_us, snapshot.policy.zone).date(),

@@ -19,15 +19,16 @@ from geo_offers.offers.charging import charged
 from geo_offers.offers.decisions import Decision, Gate, OfferDraft, Reason, decision_id, offer_id
 from geo_offers.offers.experiment import Arm, Ghost, assign
 from geo_offers.offers.fitting import carry
-from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.rhythm import draws_special
 from geo_offers.offers.gates.words import facts
 from geo_offers.offers.lasting import lasts_until_us
 from geo_offers.offers.ranking import Candidate, Placed, found, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import render
+from geo_offers.offers.scoring import told_terms
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 from geo_offers.offers.texts import Text
+from geo_offers.presence.states import Transition
 
 __all__ = [
     "Arrival",
@@ -56,26 +57,28 @@ def decide(snapshot: Snapshot) -> Decision | None:
         return None
     answers = Answers(snapshot)
     if not answers.agreed(candidates[0]):
-        return _decision(snapshot, candidates, candidates[0], answers.personal())
+        return _decision(snapshot, candidates, candidates[0], answers.personal(), answers.refusal())
     placed = ranked(snapshot, candidates)
     reasons = [answers.first_failure(one.candidate) for one in placed]
     chosen = reasons.index(None) if None in reasons else 0
     winner = placed[chosen].candidate
-    gates = answers.gates(winner)
+    reason = reasons[chosen]
+    gates = answers.gates(winner, passing=reason is None)
     gates.append(_ranking(placed, counted, reasons, chosen))
-    if reasons[chosen] is not None:
-        return _decision(snapshot, candidates, winner, gates)
+    if reason is not None:
+        return _decision(snapshot, candidates, winner, gates, reason)
     arm = _arm(snapshot, winner)
     gates.append(_experiment(winner, arm))
     if arm.by is not None:
-        return _decision(snapshot, candidates, winner, gates, ghost=_ghost(snapshot, winner))
+        return _decision(snapshot, candidates, winner, gates, Reason.HOLDOUT, ghost=_ghost(snapshot, winner))
     offer, rendered = _offer(snapshot, winner, winner.campaign.texts if arm.texts is None else arm.texts)
     gates.append(rendered)
-    return _decision(snapshot, candidates, winner, gates, offer)
+    return _decision(snapshot, candidates, winner, gates, offer=offer)
 
 
 def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | None], chosen: int) -> Gate:
     """Note who was in the running, and by what score; a loser without a fault of its own was outranked."""
+    about = placed[chosen]
     others = [
         {
             "campaign": other.candidate.campaign.id,
@@ -83,15 +86,14 @@ def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | 
             "reason": reason or Reason.OUTRANKED,
             "score": round(other.score, 3),
         }
-        for place, (other, reason) in enumerate(zip(placed, reasons, strict=True))
-        if place != chosen
+        for other, reason in zip(placed, reasons, strict=True)
+        if other is not about
     ]
-    about = placed[chosen]
     detail = {
         "candidates": counted,
         "priority": about.candidate.campaign.priority,
         "score": round(about.score, 3),
-        "terms": about.terms.told(),
+        "terms": told_terms(about.terms),
         "others": others,
     }
     return Gate("ranking", reasons[chosen] is None, detail)
@@ -159,26 +161,34 @@ def lane(device: DeviceView) -> str:
     return "inapp"
 
 
+def _concerned(snapshot: Snapshot, candidates: Sequence[Candidate]) -> tuple[Transition, ...]:
+    """The transitions of which any campaign is a candidate."""
+    if len(snapshot.arrivals) == 1:
+        return (snapshot.arrivals[0].transition,)
+    concerned = {id(candidate.arrival) for candidate in candidates}
+    return tuple(arrival.transition for arrival in snapshot.arrivals if id(arrival) in concerned)
+
+
 def _decision(
     snapshot: Snapshot,
     candidates: Sequence[Candidate],
     about: Candidate,
     gates: Sequence[Gate],
-    offer: OfferDraft | None = None,
+    reason: Reason | None = None,
     *,
+    offer: OfferDraft | None = None,
     ghost: Ghost | None = None,
 ) -> Decision:
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
-    concerned = {id(candidate.arrival) for candidate in candidates}
     return Decision(
         id=decision_id(primary.visit, primary.type, primary.at_us),
         at_us=snapshot.now_us,
         outcome="suppressed" if offer is None else "offer",
-        reason=_reason(gates),
+        reason=reason,
         campaign=about.campaign.id,
         primary=primary,
-        transitions=tuple(arrival.transition for arrival in snapshot.arrivals if id(arrival) in concerned),
+        transitions=_concerned(snapshot, candidates),
         gates=tuple(gates),
         offer=offer,
         ghost=ghost,
@@ -190,10 +200,3 @@ def _decision(
             "holidays": snapshot.holidays_version,
         },
     )
-
-
-_REASONS: Final = {rule.gate: rule.reason for rule in GATES} | {"experiment": Reason.HOLDOUT}
-
-
-def _reason(gates: Sequence[Gate]) -> Reason | None:
-    return next((_REASONS[gate.gate] for gate in gates if not gate.passed), None)

@@ -4,26 +4,28 @@ Left out is what it does not look at: where the fences lie, and campaigns that w
 person, where no candidate asks for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from geo_offers.offers.budgets import Spent
-from geo_offers.offers.campaigns import Campaign
+from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
 from geo_offers.offers.caps import Past, Use
 from geo_offers.offers.context import Moment
 from geo_offers.offers.packing import packed, unpacked
-from geo_offers.offers.ranking import found
+from geo_offers.offers.ranking import SCORED, found
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
 from geo_offers.people.segments import NOTHING_KNOWN
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition
+
+C = TypeVar("C")
 
 _UNPLACED: Final = Circle(0.0, 0.0, 1.0)
 _UNASKED: Final = Detect("raw")
@@ -47,7 +49,9 @@ class _Arrival(msgspec.Struct, frozen=True):
     moment: Moment
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Kept(msgspec.Struct, Generic[C], frozen=True):
+    """Campaigns are read as such, and written by what they were written as before."""
+
     now_us: int
     person: Person
     policy: WorkspacePolicy
@@ -60,7 +64,7 @@ class _Kept(msgspec.Struct, frozen=True):
     stale_after_s: float
     spent: Mapping[str, Spent]
     arrivals: Sequence[_Arrival]
-    campaigns: Sequence[Campaign]
+    campaigns: Sequence[C]
 
 
 def _written(value: Any) -> str:
@@ -76,18 +80,17 @@ def _read(kind: type, told: Any) -> Any:
 
 
 _encode: Final = msgspec.json.Encoder(enc_hook=_written).encode
-_decode: Final = msgspec.json.Decoder(_Kept, dec_hook=_read).decode
+_decode: Final = msgspec.json.Decoder(_Kept[Campaign], dec_hook=_read).decode
 
 
 def kept(snapshot: Snapshot) -> bytes:
     """Write down what a decision was made of. It has at least one candidate."""
-    candidates, _ = found(snapshot)
-    campaigns = list({candidate.campaign.id: candidate.campaign for candidate in candidates}.values())
+    campaigns = _asked(snapshot)
     return packed(
         _encode(
             _Kept(
                 snapshot.now_us,
-                _asked_for(snapshot.person, campaigns),
+                _asked_for(snapshot.person, campaigns.values()),
                 snapshot.policy,
                 snapshot.device,
                 snapshot.uses,
@@ -98,7 +101,7 @@ def kept(snapshot: Snapshot) -> bytes:
                 snapshot.stale_after_s,
                 snapshot.spent,
                 [_arrival(arrival) for arrival in snapshot.arrivals],
-                campaigns,
+                _campaigns(snapshot.campaigns, campaigns),
             )
         )
     )
@@ -124,11 +127,32 @@ def again(column: bytes) -> Snapshot:
     )
 
 
-def _asked_for(person: Person, campaigns: Sequence[Campaign]) -> Person:
-    asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
-    if person.facts is NOTHING_KNOWN or asks:
+def _asked(snapshot: Snapshot) -> Mapping[int, Campaign]:
+    """The campaigns of all candidates, by their numbers; of too many candidates those that were asked."""
+    drawn = [
+        campaign
+        for arrival in snapshot.arrivals
+        for campaign in candidates(snapshot.campaigns, arrival.transition, arrival.fence)
+    ]
+    if len(drawn) > SCORED:
+        drawn = [candidate.campaign for candidate in found(snapshot)[0]]
+    return {campaign.id.int: campaign for campaign in drawn}
+
+
+def _campaigns(of: Sequence[Campaign], asked: Mapping[int, Campaign]) -> Sequence[msgspec.Raw]:
+    """Write campaigns, each once a version."""
+    written = of.written if isinstance(of, Campaigns) else {}
+    for number, campaign in asked.items():
+        if number not in written:
+            written[number] = msgspec.Raw(_encode(campaign))
+    return [written[number] for number in asked]
+
+
+def _asked_for(person: Person, campaigns: Iterable[Campaign]) -> Person:
+    if person.facts is NOTHING_KNOWN:
         return person
-    return replace(person, facts=NOTHING_KNOWN)
+    asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
+    return person if asks else replace(person, facts=NOTHING_KNOWN)
 
 
 def _arrival(arrival: Arrival) -> _Arrival:

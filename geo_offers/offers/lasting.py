@@ -20,9 +20,10 @@ def lasts_until_us(campaign: Campaign, arrival: Arrival, now_us: int, most_us: i
         moment.embargo.until_us,
         None if moment.opening is None else moment.opening.until_us,
         weekly_until(campaign.hours, now_us, arrival.zone) if campaign.hours else None,
-        *(moment.events[name].until_us for name in (*when.events, *when.unless) if name in moment.events),
     ]
-    return min([most_us, *(end for end in ends if end is not None)])
+    if when.events or when.unless:
+        ends += [moment.events[name].until_us for name in (*when.events, *when.unless) if name in moment.events]
+    return min([most_us, *[end for end in ends if end is not None]])
 
 
 def holds(campaign: Campaign, moment: Moment, interactions: Iterable[Interaction], zone: ZoneInfo, now_us: int) -> bool:

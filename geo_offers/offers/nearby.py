@@ -14,13 +14,13 @@ from math import ceil
 from typing import Final
 
 from geo_offers.offers.asking import asked
-from geo_offers.offers.campaigns import Campaign, indexed
+from geo_offers.offers.campaigns import Campaign, Standing, indexed
 from geo_offers.offers.decide import OFFER_LIFE_US
 from geo_offers.offers.experiment import assign
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.words import facts
 from geo_offers.offers.lasting import lasts_until_us
-from geo_offers.offers.ranking import Candidate, ranked, wanted
+from geo_offers.offers.ranking import Candidate, candidate_at, ranked
 from geo_offers.offers.rendering import Said, render
 from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.presence.states import TransitionType
@@ -56,7 +56,7 @@ def candidates(campaigns: Sequence[Campaign], arrivals: Iterable[Arrival], now_u
         if len(found) >= LOOKED:
             break
         found += [
-            Candidate(campaign, arrival, wanted(campaign, arrival))
+            candidate_at(arrival, Standing.at(arrival.fence, campaign, arrival.category))
             for campaign in held.at(arrival.fence, TRIGGERS)
             if campaign.running(now_us)
         ]

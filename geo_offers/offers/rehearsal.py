@@ -20,7 +20,7 @@ from typing import Final
 from uuid import UUID
 
 from geo_offers.offers.budgets import Spent
-from geo_offers.offers.campaigns import Campaign, candidates
+from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
 from geo_offers.offers.caps import USES_SPAN_US, Past, Use
 from geo_offers.offers.charging import Purse, asked, charges
 from geo_offers.offers.decide import decide
@@ -100,17 +100,29 @@ class _Purses:
 class _Life:
     """A person's time among some campaigns. uses: oldest first. met: campaigns that decisions named, won: offers."""
 
-    campaigns: tuple[Campaign, ...]
+    campaigns: Campaigns
     purses: _Purses
     uses: deque[Use]
+    known: Past | None = None
     met: set[UUID] = field(default_factory=set)
     won: Counter[UUID] = field(default_factory=Counter)
+
+    def past(self, now_us: int) -> Past:
+        """The uses that may count still; looked at anew where one came or went."""
+        while self.uses and self.uses[0].at_us <= now_us - USES_SPAN_US:
+            self.uses.popleft()
+            self.known = None
+        if self.known is None:
+            self.known = Past(self.uses)
+        return self.known
 
     def take(self, decision: Decision | None) -> None:
         if decision is None:
             return
         self.met |= {decision.campaign, *(_others(decision) or ())}
-        self.uses.extend(_place(decision))
+        for use in _place(decision):
+            self.uses.append(use)
+            self.known = None
         if decision.offer is not None:
             self.won[decision.campaign] += 1
             self.purses.take(decision.offer)
@@ -129,8 +141,9 @@ class Rehearsal:
         stores_budgeted: bool = False,
     ) -> None:
         self._campaign, self._policy, self._weeks = campaign, policy, days / WEEK_DAYS
-        self._without = tuple(others)
-        self._with = (*others, campaign)
+        self._without = Campaigns(others)
+        self._with = Campaigns((*others, campaign))
+        self._alone = Campaigns((campaign,))
         self._budgets = (_Purses(), _Purses())
         self._budgeted = stores_budgeted or any(one.budget is not None for one in self._with)
         self._entries: Counter[str] = Counter()
@@ -192,9 +205,7 @@ class Rehearsal:
         return {outcome: self._entries[outcome] for outcome in rising[hidden:]}
 
     def _decide(self, walker: Walker, arrivals: tuple[Arrival, ...], at_us: int, life: _Life) -> Decision | None:
-        while life.uses and life.uses[0].at_us <= at_us - USES_SPAN_US:
-            life.uses.popleft()
-        past = Past(life.uses)
+        past = life.past(at_us)
         snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
         return decide(replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot)
 
@@ -205,7 +216,7 @@ class Rehearsal:
             yield decision.reason or OFFER
         elif others is not None and own.id in others:
             yield others[own.id]
-        elif any(candidates((own,), arrival.transition, arrival.fence) for arrival in arrivals):
+        elif any(candidates(self._alone, arrival.transition, arrival.fence) for arrival in arrivals):
             yield Reason.OUTRANKED if others is not None else decision.reason or OFFER
 
     def _note(self, outcomes: Counter[str], before: _Life, after: _Life) -> None:

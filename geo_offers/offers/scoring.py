@@ -18,15 +18,11 @@ Scores are kept to six decimals: what differs less is a tie.
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
-
 from geo_offers.people.wall import DAY_US
 
 HALF_VALUE: Final = 10.0
 HALF_NEAR_M: Final = 50.0
 HALF_TIRED: Final = 2.0
-MAX_VALUE: Final = 1_000_000.0
-MAX_WEIGHT: Final = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +48,34 @@ NO_WORTH: Final = Worth()
 EVEN: Final = Weights()
 
 
-class Terms(msgspec.Struct, frozen=True):
-    value: float
-    margin: float
-    fit: float
-    expiry: float
-    fatigue: float
-
-    def told(self) -> dict[str, float]:
-        """As a receipt tells them."""
-        return {
-            "value": round(self.value, 3),
-            "margin": round(self.margin, 3),
-            "fit": round(self.fit, 3),
-            "expiry": round(self.expiry, 3),
-            "fatigue": round(self.fatigue, 3),
-        }
+Terms = tuple[float, float, float, float, float]
+"""Value, margin, fit, expiry and fatigue: plain, since every candidate has some and few are looked at again."""
+NAMES: Final = ("value", "margin", "fit", "expiry", "fatigue")
 
 
-def terms(worth: Worth, *, confidence: float, distance_m: float | None, left_us: int | None, told: float) -> Terms:
+def terms(worth: Worth, confidence: float, distance_m: float | None, left_us: int | None, told: float) -> Terms:
     """Make the terms of one candidate.
 
     distance_m: to the border, either side; None: unknown, which fits like far away. left_us: until the campaign ends.
     told: the person's offers of late, weighted as above.
     """
-    return Terms(
-        value=worth.value / (worth.value + HALF_VALUE),
-        margin=worth.margin,
-        fit=0.0 if distance_m is None else confidence / (1 + abs(distance_m) / HALF_NEAR_M),
-        expiry=0.0 if left_us is None else 1 / (1 + max(left_us, 0) / DAY_US),
-        fatigue=told / (told + HALF_TIRED),
+    return (
+        worth.value / (worth.value + HALF_VALUE),
+        worth.margin,
+        0.0 if distance_m is None else confidence / (1 + abs(distance_m) / HALF_NEAR_M),
+        0.0 if left_us is None else 1 / (1 + max(left_us, 0) / DAY_US),
+        told / (told + HALF_TIRED),
     )
 
 
 def score(by: Weights, of: Terms) -> float:
+    value, margin, fit, expiry, fatigue = of
     return round(
-        by.value * of.value + by.margin * of.margin + by.fit * of.fit + by.expiry * of.expiry - by.fatigue * of.fatigue,
+        by.value * value + by.margin * margin + by.fit * fit + by.expiry * expiry - by.fatigue * fatigue,
         6,
     )
+
+
+def told_terms(of: Terms) -> dict[str, float]:
+    """As a receipt tells them."""
+    return {name: round(term, 3) for name, term in zip(NAMES, of, strict=True)}

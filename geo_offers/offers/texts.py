@@ -39,7 +39,7 @@ class Plural(msgspec.Struct, frozen=True):
     forms: tuple[Form, ...]
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, cache_hash=True):
     """What an offer says in one language; link and image are https addresses."""
 
     title: str
@@ -49,7 +49,7 @@ class Text(msgspec.Struct, frozen=True):
     plural: Plural | None = None
 
 
-class Field(msgspec.Struct, frozen=True):
+class Field(msgspec.Struct, frozen=True, cache_hash=True):
     """One declared field.
 
     value: fixed; a percent as 20 for 20 %, a distance in metres, an instant as RFC 3339 text with its offset.

@@ -45,7 +45,9 @@ _STEPS: Final = MappingProxyType(
 _DISMISSED: Final = MappingProxyType(
     {"wrong_place": Became.WRONG_PLACE, "too_many": Became.UNWANTED, "not_for_me": Became.UNWANTED}
 )
-_TOLD: Final = MappingProxyType({"shown": Became.SHOWN, "opened": Became.OPENED, "muted": Became.MUTED})
+_TOLD: Final = MappingProxyType(
+    {"shown": Became.SHOWN, "opened": Became.OPENED, "muted": Became.MUTED, "redeemed": Became.REDEEMED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ _NOTHING, _SHOWN = Became.NOTHING, Became.SHOWN
 
 
 def became(event: str, reason: str | None) -> Became:
-    """What an offer's event tells of it. reason: of one that is dismissed."""
+    """What an event of an offer tells of it. reason: of one that is dismissed."""
     if event == "dismissed":
         return _DISMISSED.get(reason or "", Became.PUT_OFF)
     return _TOLD[event]

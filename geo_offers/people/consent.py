@@ -9,11 +9,13 @@ Rows of form 1, of the first release, say nothing of the text's locale, of a pro
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final, Literal
 from uuid import UUID
+
+import msgspec
 
 GENESIS: Final = bytes(32)
 FORM: Final = 2
@@ -32,8 +34,7 @@ BY_SIGNAL: Final = (Purpose.PROFILE, Purpose.MEASURE)
 """What a browser's `Sec-GPC: 1` refuses."""
 
 
-@dataclass(frozen=True, slots=True)
-class Consent:
+class Consent(msgspec.Struct, frozen=True):
     """The newest word on one purpose: granted or not, to which text, when.
 
     seq: the ledger's row that says so; None where the word is older than such numbers.
@@ -45,11 +46,10 @@ class Consent:
     seq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Consents:
+class Consents(msgspec.Struct, frozen=True):
     """What a person has said so far, by purpose."""
 
-    said: Mapping[Purpose, Consent] = field(default_factory=dict)
+    said: Mapping[Purpose, Consent] = {}
 
     def granted(self, purpose: Purpose) -> bool:
         consent = self.said.get(purpose)

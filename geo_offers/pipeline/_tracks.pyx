@@ -2,51 +2,49 @@
 """The compiled memory of devices, and the short way of pings that cause nothing.
 
 All of a device stands in one record; what it is inside of, the marks of its newest pings and what calibrated fences
-remember of it (`_past.pyx`) hang on it. `settle` looks at every ping of a request once: it refuses what is refused for
-good, and takes the quiet ones, those of which the machine (`presence/machine.py`) would say "accepted, no edge, nothing
-due". All others it leaves as they are, to be stepped by the machine. So the rules of presence stand in one place, and
-what is here may only be too careful.
+remember of it (`_past.pyx`) hang on it; what a fix says of these fences is weighed in `_weighing.pyx`. `settle` looks
+at every ping of a request once: it refuses what is refused for good, and takes the quiet ones, those of which the
+machine (`presence/machine.py`) would say "accepted, no edge, nothing due". All others it leaves as they are, to be
+stepped by the machine. So the rules of presence stand in one place, and what is here may only be too careful.
 
-`step` takes the pings of a device that do cause something, by the same rules as the machine, whose word for word double
-it is (tests/property/test_quick.py); where a case is rare it leaves all of them to the machine.
+`step` takes the pings of a device that do cause something, into a `Moved` (`_moved.pyx`), by the same rules as the
+machine, whose word for word double it is (tests/property/test_quick.py); where a case is rare it leaves all of them to
+the machine.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
-from libc.math cimport INFINITY, NAN, fabs, isnan
+from cpython.ref cimport Py_INCREF, PyObject
+from libc.math cimport NAN, fabs, isnan
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import sys
-from hashlib import sha256
 
 from geo_offers.pipeline._batch cimport Batch, Ping, uuid_of
+from geo_offers.pipeline._moved cimport Moved, due_us
 from geo_offers.pipeline._past cimport (
-    NEVER, Arriving, Aside, Course, Newest, OpenStay, Past, copied, copy_of, course_of, drop_stay, elsewhere_of, empty,
-    keep, set_apart, stays_of, trail_from, trail_of, trail_value,
+    NEVER, Arriving, Course, Newest, OpenStay, Past, copied, copy_of, drop_stay, elsewhere_of, empty, keep, set_apart,
+    stays_of, trail_from, trail_of, trail_value,
+)
+from geo_offers.pipeline._weighing cimport (
+    CONFIRMS, DWELLS, ENTERS, EXITS, FEW, STRETCH, Look, Weighing, filing_of, is_current,
 )
 from geo_offers.pipeline.ports import KnownDevice
-from geo_offers.pipeline.requests import Arrival
 from geo_offers.pipeline.seclusion import secluded
 from geo_offers.pipeline.tracks import LEAP_DEG as LEAP
 from geo_offers.pipeline.tracks import Track
 from geo_offers.places._kernel cimport Table
 from geo_offers.places._nearest cimport Borders
-from geo_offers.places.index import AROUND_MOST
-from geo_offers.presence import calibrated, evidence, trail
-from geo_offers.presence._evidence cimport (
-    SOUND, STRAY, WORTHS, Fix, Judged, Sight, Trail, Weighed, follow, judged, probability, reach_m, sight_of,
-    usable_accuracy_m, usable_speed_mps, weigh,
-)
+from geo_offers.presence import evidence, trail
+from geo_offers.presence._evidence cimport SOUND, STRAY, WORTHS, Trail, follow, probability, reach_m
 from geo_offers.presence.fixes import FUTURE_US as FUTURE
 from geo_offers.presence.fixes import LATEST_US as LATEST
 from geo_offers.presence.fixes import TOO_OLD_US as TOO_OLD
-from geo_offers.presence.machine import breadth_of
-from geo_offers.presence.states import PresenceState, Transition, TransitionType, in_order
+from geo_offers.presence.states import PresenceState, TransitionType, in_order
 
 cdef extern from *:
     """
@@ -71,12 +69,6 @@ cdef enum:
     KEY = 3  # bytes of a mark
     MARKS = 64
     LINE = 64
-    FEW = 64  # points of a part, fences around a point, stays, edges: of more the machine takes care
-    LOOKS = 256  # calibrated fences of which one fix may say something
-    EXITS = 1  # what a fix makes at one of them
-    ENTERS = 2
-    CONFIRMS = 4
-    DWELLS = 8
 
 # What became of a ping; the same numbers as in tracks.py.
 cdef enum Code:
@@ -99,46 +91,12 @@ cdef int64_t FUTURE_US = FUTURE
 cdef int64_t LATEST_US = LATEST
 cdef int64_t TOO_OLD_US = TOO_OLD
 cdef double LEAP_DEG = LEAP
-cdef int32_t MOST_AROUND = AROUND_MOST
 cdef double PRIOR = evidence.PRIOR, LOWEST = evidence.LOWEST
-cdef double PRESENT = calibrated.PRESENT, ABSENT_AT = calibrated.ABSENT, PLAIN = calibrated.PLAIN
-cdef double NARROW_M = evidence.NARROW_M, OUTSIDE_M = evidence.OUTSIDE_M
-cdef double STILL_S = trail.STILL_S
-cdef double STRETCH = 1.02  # a distance on the plane is never so much too short
-cdef double SLACK_M = 1.0
-cdef double STRAIGHT_M = 2000.0  # of a longer way the straight line of degrees may stray by metres
-cdef double FLAT_DEG = 85.0  # nearer to a pole a shorter one may
-cdef double WIDE_M = 100000.0
 cdef list LEFT_OUT = list(trail.Worth)[:<int>SOUND]
 cdef object EXIT = TransitionType.EXIT
-cdef object CROSS = TransitionType.CROSS
 cdef object ENTER = TransitionType.ENTER
 cdef object CONFIRM = TransitionType.CONFIRM
 cdef object DWELL = TransitionType.DWELL
-
-cdef struct Rule:
-    uint64_t serial  # of the filing of which it is
-    double breadth_m
-    double term  # `breadth_term`
-    int32_t detect
-
-cdef struct Detect:
-    double margin_m
-    double min_confidence
-    double max_speed_mps
-    int64_t confirm_us
-    int64_t dwell_us
-
-cdef struct Look:  # what a fix says of one fence
-    int32_t number
-    int32_t stay  # of the device there, or -1
-    int32_t arriving  # where the fence stands there, or -1
-    int32_t makes
-    double away_m
-    double now
-    double kept
-    double confidence
-    bint certain
 
 cdef struct Record:
     uint64_t high  # of the device's id; both halves 0: a free record
@@ -208,160 +166,6 @@ cdef inline (uint64_t, uint64_t) halves(object ident):
     return high, low
 
 
-cdef class Moved:
-    """What `Tracks.step` would leave a device in: see `tracks.Left`. `arrivals`: of its edges, in order."""
-
-    cdef OpenStay[FEW] stays
-    cdef uint32_t[FEW] marks  # of the fixes taken
-    cdef int n_stays, n_marks
-    cdef Newest newest
-    cdef Past* past
-    cdef int64_t[<int>WORTHS] worths  # of the fixes taken, how many
-    cdef readonly list arrivals
-
-    def __cinit__(self):
-        self.arrivals = []
-
-    def __dealloc__(self):
-        cdef int k
-        for k in range(self.n_stays):
-            drop_stay(self.stays + k)
-        self.forget()
-
-    @property
-    def newest_us(self):
-        return self.newest.at_us
-
-    def kept(self):
-        """As `PresenceState.kept`."""
-        cdef Trail trail = trail_of(self.past, &self.newest)
-        newest_us = None if self.newest.at_us == NEVER else self.newest.at_us
-        inside = stays_of(self.stays, self.n_stays)
-        return PresenceState(newest_us, None, None, inside, b"", trail_value(&trail)).kept()
-
-    cdef object forget(self):
-        """The past."""
-        if self.past != NULL:
-            empty(self.past)
-            PyMem_Free(self.past)
-            self.past = NULL
-
-    cdef OpenStay* add(self, fence, uint64_t serial, int64_t entered_us, bytes workspace, bytes device) except NULL:
-        cdef OpenStay* stay = self.stays + self.n_stays
-        name = sys.intern(fence.id)
-        stay.visit_high, stay.visit_low = visit_of(workspace, device, name, entered_us)
-        Py_INCREF(name)
-        stay.fence, stay.serial, stay.entered_us = <PyObject*>name, serial, entered_us
-        stay.version, stay.dwelt, stay.course = fence.version, False, NULL
-        stay.due_us = due_us(stay, fence)
-        self.n_stays += 1
-        return stay
-
-    cdef object remove(self, int at):
-        drop_stay(self.stays + at)
-        self.n_stays -= 1
-        if at != self.n_stays:
-            self.stays[at] = self.stays[self.n_stays]
-
-    cdef object tell(
-        self, device, kind, OpenStay* stay, Ping* ping, fence, away_m, double confidence=1.0, bint dwelt=False
-    ):
-        """An edge of an open visit."""
-        edge = Transition(
-            kind, <object>stay.fence, stay.version, ping.at_us, uuid_of(stay.visit_high, stay.visit_low),
-            stay.entered_us, usable_accuracy_m(ping.accuracy_m), away_m, confidence, course_of(stay.course), bool(dwelt),
-        )
-        self.arrivals.append(Arrival(device, edge, fence))
-
-    cdef object tell_cross(self, device, fence, Ping* ping, away_m, confidence=1.0):
-        edge = Transition(
-            CROSS, fence.id, fence.version, ping.at_us, None, None, usable_accuracy_m(ping.accuracy_m), away_m, confidence
-        )
-        self.arrivals.append(Arrival(device, edge, fence))
-
-
-cdef inline bint is_current(Table table, int32_t number, uint64_t serial) noexcept nogil:
-    """Whether this is still how a calibrated fence is filed."""
-    return 0 <= number < table.filed_room and table.filed[number].serial == serial
-
-
-cdef (int32_t, uint64_t) filing_of(fences, fence):
-    """Number and serial of a calibrated fence; of any other -1 and its serial."""
-    cdef Table table = fences.kernel
-    cdef uint64_t serial = fences.serial(fence)
-    cdef int32_t number
-    if serial == 0:
-        return -1, 0
-    number = fences.numbers[fence]
-    return number if table.filed[number].calibrated else -1, serial
-
-
-cdef class Rules:
-    """What is to be known of a workspace's calibrated fences, by number; each is asked for once."""
-
-    cdef Rule* rules
-    cdef Detect* detects
-    cdef int32_t room
-    cdef dict seen  # number of a `fences.Detect`
-
-    def __cinit__(self):
-        self.seen = {}
-
-    def __dealloc__(self):
-        free(self.rules)
-        free(self.detects)
-
-    cdef const Rule* find(self, Table table, int32_t number, index) except NULL:
-        cdef int32_t room
-        if number >= self.room:
-            room = number + number // 8 + 16
-            self.rules = <Rule*>realloc(self.rules, room * sizeof(Rule))
-            memset(self.rules + self.room, 0, (room - self.room) * sizeof(Rule))
-            self.room = room
-        if self.rules[number].serial != table.filed[number].serial:
-            self._ask(self.rules + number, index.by_number[number])
-            self.rules[number].serial = table.filed[number].serial
-        return self.rules + number
-
-    cdef object _ask(self, Rule* rule, fence):
-        cdef Detect* detect
-        rule.breadth_m = breadth_of(fence)
-        rule.term = evidence.breadth_term(rule.breadth_m)
-        known = self.seen.get(fence.detect)
-        if known is None:
-            known = self.seen[fence.detect] = len(self.seen)
-            self.detects = <Detect*>realloc(self.detects, len(self.seen) * sizeof(Detect))
-            detect = self.detects + <int>known
-            detect.margin_m, detect.min_confidence = fence.detect.exit_margin_m, fence.detect.min_confidence
-            detect.max_speed_mps = fence.detect.max_speed_mps
-            detect.confirm_us = round(fence.detect.confirm_s * 1e6)
-            detect.dwell_us = round(fence.detect.dwell_s * 1e6)
-        rule.detect = known
-
-
-cdef (uint64_t, uint64_t) visit_of(bytes workspace, bytes device, fence, int64_t entered_us):
-    """The halves of `visits.visit_id`."""
-    cdef bytes name = fence.encode()
-    cdef bytes digest = sha256(
-        b"\0\0\0\x10" + workspace + b"\0\0\0\x10" + device + len(name).to_bytes(4, "big") + name
-        + b"\0\0\0\x08" + entered_us.to_bytes(8, "big")
-    ).digest()
-    cdef const uint8_t* text = <const uint8_t*>PyBytes_AS_STRING(digest)
-    cdef uint64_t high = <uint64_t>(entered_us // 1000) << 16, low = 0
-    cdef int k
-    high |= (<uint64_t>text[0] << 8) | text[1]
-    for k in range(2, 10):
-        low = (low << 8) | text[k]
-    return high, low
-
-
-cdef int64_t due_us(const OpenStay* stay, fence):
-    """fence: None where it is gone."""
-    if stay.dwelt or fence is None:
-        return INT64_MAX
-    return stay.entered_us + <int64_t>round(fence.detect.dwell_s * 1000000)
-
-
 cdef inline bint is_due(const Record* one, int64_t at_us) noexcept nogil:
     """Whether a dwell deadline of what the device is inside of has come."""
     cdef int k
@@ -425,15 +229,7 @@ cdef class Tracks:
     cdef double* lat
     cdef double* lon
     cdef Py_ssize_t scratch
-    cdef Look[LOOKS] looks  # of the fix that is looked at: what it says
-    cdef int n_looks
-    cdef bint edges  # it makes some
-    cdef Fix fix
-    cdef Judged judged
-    cdef Sight sight
-    cdef Trail trail  # before it, and so is `elsewhere`
-    cdef double elsewhere
-    cdef double clear_m  # no border is nearer
+    cdef Weighing weighing
     cdef int64_t[<int>WORTHS] worths
 
     def __cinit__(self, double rate_per_s, double burst):
@@ -444,6 +240,7 @@ cdef class Tracks:
         memset(self.by_device, 0xFF, 128 * sizeof(int32_t))
         memset(self.by_user, 0xFF, 128 * sizeof(int32_t))
         self.workspaces, self.workspace_numbers, self.wheres = [], {}, {}
+        self.weighing = Weighing()
         self._scratch(LINE)
 
     def __dealloc__(self):
@@ -1072,18 +869,19 @@ cdef class Tracks:
         cdef const Past* past = past_of(one)
         cdef double left_m, clear_m = past.clear_m
         cdef Past* after
+        cdef Weighing weighing = self.weighing
         if past.clear_m == 0 or past.clear_at != <uint32_t>table.changed or past.aside != NULL:
             return False
         if ping.at_us <= one.newest.at_us or is_due(one, ping.at_us):
             return False
-        self._judge(past, &one.newest, ping)
-        left_m = clear_m - self.judged.still_m * STRETCH
-        if self.judged.worth != SOUND or not self._is_straight() or reach_m(self.fix.accuracy_m) > left_m:
+        weighing.judge(past, &one.newest, ping)
+        left_m = clear_m - weighing.judged.still_m * STRETCH
+        if weighing.judged.worth != SOUND or not weighing.is_straight() or reach_m(weighing.fix.accuracy_m) > left_m:
             return False
-        follow(&self.trail, &self.fix, &self.judged)
+        follow(&weighing.trail, &weighing.fix, &weighing.judged)
         self._accept(one, ping, mark_of(ping.at_us, ping.lat, ping.lon))
         after = past_of(one)
-        keep(after, &one.newest, &self.trail, LOWEST, NULL, 0)
+        keep(after, &one.newest, &weighing.trail, LOWEST, NULL, 0)
         after.clear_m = <float>(left_m if after.still_us == ping.at_us else clear_m)
         return True
 
@@ -1125,13 +923,13 @@ cdef class Tracks:
         if plain:
             return STEP
         if table.calibrated:
-            worth = self._look(
+            worth = self.weighing.look(
                 past_of(one), &one.newest, one.stays, one.n_stays, ping, table, borders, index, within, inside
             )
-            if worth == WORTHS or self.edges:
+            if worth == WORTHS or self.weighing.edges:
                 return STEP
         if not isnan(one.newest.lat) and (one.newest.lat != ping.lat or one.newest.lon != ping.lon):
-            if not (table.calibrated and self._is_clear(&one.newest)):
+            if not (table.calibrated and self.weighing.is_clear(&one.newest)):
                 if table.may_cross(one.newest.lat, one.newest.lon, ping.lat, ping.lon):
                     return STEP
         if not table.calibrated:
@@ -1139,211 +937,11 @@ cdef class Tracks:
         else:
             self.worths[worth] += 1
             if worth >= STRAY:
-                self._follow(self._remember(one), one.stays, table, index)
+                self.weighing.follow(self._remember(one), one.stays, table, index)
             elif one.flags & PAST:
                 set_apart(past_of(one), &one.newest)
         self._accept(one, ping, mark)
         return ACCEPTED
-
-    cdef bint _is_clear(self, const Newest* newest) noexcept:
-        """Whether the way to the fix that was looked at last is shorter than that to any border."""
-        if self.trail.lat != newest.lat or self.trail.lon != newest.lon:
-            return False
-        return self._is_straight() and self.judged.way_m * STRETCH + SLACK_M < self.clear_m
-
-    cdef inline bint _is_straight(self) noexcept:
-        """Whether the way to it is about the straight line of degrees."""
-        return self.judged.way_m <= STRAIGHT_M and fabs(self.fix.lat) <= FLAT_DEG
-
-    # ------------------------------------------------------------------------------------------ evidence
-    cdef void _judge(self, const Past* past, const Newest* newest, Ping* ping) noexcept:
-        self.fix.at_us, self.fix.lat, self.fix.lon, self.fix.mock = ping.at_us, ping.lat, ping.lon, ping.mock
-        self.fix.accuracy_m, self.fix.speed_mps = usable_accuracy_m(ping.accuracy_m), usable_speed_mps(ping.speed_mps)
-        self.trail = trail_of(past, newest)
-        self.judged = judged(&self.trail, &self.fix)
-
-    cdef int _look(
-        self, const Past* past, const Newest* newest, const OpenStay* stays, int n_stays, Ping* ping, Table table,
-        Borders borders, index, const int32_t* within, int inside, bint filed_anew=False,
-    ) except -1:
-        """What a fix is worth, and what it says of each calibrated fence (`calibrated.step`); nothing is changed.
-
-        WORTHS where the machine has to look. within: the calibrated fences that hold the fix. filed_anew: what is known
-        of fences is of how they are filed now.
-        """
-        cdef int32_t[FEW + 1] numbers
-        cdef double[FEW + 1] away_m
-        cdef const Aside* aside = NULL if past == NULL else past.aside
-        cdef const Arriving* arriving
-        cdef double elsewhere_m = INFINITY if inside else OUTSIDE_M
-        cdef int k, at, found
-        self.n_looks, self.edges, self.clear_m = 0, False, 0.0
-        self._judge(past, newest, ping)
-        if self.judged.worth < STRAY:
-            return self.judged.worth
-        if self.judged.silent:
-            return WORTHS
-        self.elsewhere = elsewhere_of(past)
-        self.sight = sight_of(&self.trail, self.elsewhere, &self.fix, &self.judged)
-        found = borders.find_around(
-            table, ping.lat, ping.lon, reach_m(self.fix.accuracy_m), numbers, away_m, MOST_AROUND + 1, &self.clear_m
-        )
-        if found > MOST_AROUND:
-            return WORTHS
-        if found:
-            self.clear_m = fabs(away_m[0])
-        for k in range(found):
-            if table.filed[numbers[k]].calibrated:
-                self._add_look(numbers[k], away_m[k])
-        for k in range(inside):
-            if self._look_at(within[k], table) < 0:
-                return WORTHS
-        for k in range(n_stays):
-            if stays[k].course != NULL and stays[k].course.number >= 0:
-                at = self._look_at(stays[k].course.number, table)
-                if at < 0:
-                    return WORTHS
-                self.looks[at].stay = k
-        for k in range(0 if aside == NULL else aside.count):
-            arriving = aside.arriving + k
-            if not is_current(table, arriving.number, arriving.serial):
-                if filed_anew and arriving.number < 0:
-                    continue  # the fence is none that weighs evidence by now
-                return WORTHS
-            at = self._look_at(arriving.number, table)
-            if at < 0:
-                return WORTHS
-            self.looks[at].arriving = k
-        if table.memo is None:
-            table.memo = Rules()
-        for k in range(inside):
-            elsewhere_m = min(elsewhere_m, (<Rules>table.memo).find(table, within[k], index).breadth_m)
-        elsewhere_m = max(elsewhere_m, NARROW_M)
-        for k in range(self.n_looks):
-            self._weigh(self.looks + k, aside, stays, elsewhere_m, table, index)
-        return self.judged.worth
-
-    cdef int _look_at(self, int32_t number, Table table) noexcept:
-        """Where a fence stands among those looked at; less than 0 where it cannot."""
-        cdef int k
-        cdef double away_m
-        for k in range(self.n_looks):
-            if self.looks[k].number == number:
-                return k
-        away_m = table.away_m(number, self.fix.lat, self.fix.lon)
-        if isnan(away_m) or self.n_looks == LOOKS:
-            return -1
-        self._add_look(number, away_m)
-        return self.n_looks - 1
-
-    cdef inline void _add_look(self, int32_t number, double away_m) noexcept:
-        cdef Look* look = self.looks + self.n_looks
-        look.number, look.away_m, look.stay, look.arriving, look.makes = number, away_m, -1, -1, 0
-        self.n_looks += 1
-
-    cdef object _weigh(
-        self, Look* look, const Aside* aside, const OpenStay* stays, double elsewhere_m, Table table, index
-    ):
-        """As `calibrated._looked`: what a fix makes at one fence. elsewhere_m: as in `calibrated.step`."""
-        cdef const Rule* rule = (<Rules>table.memo).find(table, look.number, index)
-        cdef const Detect* detect = (<Rules>table.memo).detects + rule.detect
-        cdef const OpenStay* stay = <const OpenStay*>NULL if look.stay < 0 else stays + look.stay
-        cdef double before = self.elsewhere, lowered_m = 0.0, outside_m = OUTSIDE_M, standing
-        cdef Weighed weighed
-        cdef bint present
-        if stay != NULL:
-            before = PLAIN if isnan(stay.course.log_odds) else stay.course.log_odds
-            lowered_m = detect.margin_m
-            if look.away_m > 0.0 and elsewhere_m < outside_m:
-                outside_m, lowered_m = elsewhere_m, 0.0
-        elif look.arriving >= 0:
-            before = aside.arriving[look.arriving].log_odds
-        weighed = weigh(&self.sight, before, look.away_m - lowered_m, rule.breadth_m, outside_m)
-        look.now, look.kept = weighed.now, weighed.kept
-        standing = weighed.now - rule.term
-        present = look.away_m <= 0.0 and standing >= PRESENT
-        if stay == NULL:
-            if not present:
-                return
-            look.makes = ENTERS
-        elif not present and look.away_m > detect.margin_m and look.now <= ABSENT_AT:
-            look.makes, look.confidence, look.certain = EXITS, 0.0, False
-            self.edges = True
-            return
-        elif not stay.dwelt and self.fix.at_us >= stay.entered_us + detect.dwell_us:
-            look.makes = DWELLS
-        look.confidence = probability(standing)
-        look.certain = (
-            present and look.confidence >= detect.min_confidence
-            and self._speed_mps() <= detect.max_speed_mps
-            and self.fix.at_us >= (self.fix.at_us if stay == NULL else stay.entered_us) + detect.confirm_us
-        )
-        if stay != NULL and look.certain and stay.course.told and not stay.course.confirmed:
-            look.makes |= CONFIRMS
-        if look.makes:
-            self.edges = True
-
-    cdef double _speed_mps(self) noexcept:
-        """After the fix."""
-        cdef Trail trail = self.trail
-        follow(&trail, &self.fix, &self.judged)
-        return trail.speed_mps
-
-    cdef object _follow(self, Past* past, OpenStay* stays, Table table, index):
-        """Takes the fix that was looked at last; its edges are another's to tell, whose the stays are until then."""
-        cdef Arriving[LOOKS] arriving
-        cdef Aside* aside = past.aside
-        cdef Newest newest
-        cdef double way_m = self.judged.way_m if self.judged.worth == SOUND else 0.0
-        cdef int k, count = 0
-        cdef Look* look
-        follow(&self.trail, &self.fix, &self.judged)
-        for k in range(self.n_looks):
-            look = self.looks + k
-            if look.stay >= 0:
-                self._go_on(stays + look.stay, look, way_m)
-            if (look.stay < 0 or look.makes & EXITS) and not look.makes & ENTERS and look.kept != self.sight.elsewhere:
-                if look.arriving >= 0:
-                    arriving[count] = aside.arriving[look.arriving]
-                    aside.arriving[look.arriving].fence = NULL
-                else:
-                    name = sys.intern(index.by_number[look.number].id)
-                    Py_INCREF(name)
-                    arriving[count].fence, arriving[count].number = <PyObject*>name, look.number
-                    arriving[count].serial = table.filed[look.number].serial
-                arriving[count].log_odds = look.kept
-                count += 1
-        if aside != NULL:
-            for k in range(aside.count):
-                if aside.arriving[k].fence != NULL:
-                    Py_DECREF(<object>aside.arriving[k].fence)
-        newest.at_us, newest.lat, newest.lon = self.fix.at_us, self.fix.lat, self.fix.lon
-        keep(past, &newest, &self.trail, self.sight.elsewhere, arriving, count)
-        if self.n_looks == 0 and self.judged.worth == SOUND and self.sight.elsewhere == LOWEST:
-            self._remember_clear(past, table)
-
-    cdef void _remember_clear(self, Past* past, Table table) noexcept:
-        """Where the phone kept still is the middle of what is clear around it."""
-        cdef double moved_m = 0.0 if past.still_us == self.fix.at_us else self.judged.still_m * STRETCH
-        cdef double clear_m = min(self.clear_m, WIDE_M) - moved_m - SLACK_M
-        past.clear_m, past.clear_at = <float>(clear_m if clear_m > 0 else 0.0), <uint32_t>table.changed
-
-    cdef void _go_on(self, OpenStay* stay, const Look* look, double way_m) noexcept:
-        """As `calibrated._gone_on`; `trail` is after the fix."""
-        cdef Course* course = stay.course
-        cdef bint begun = stay.entered_us == self.fix.at_us
-        cdef int64_t since_us = stay.entered_us if stay.entered_us > self.trail.still_us else self.trail.still_us
-        if not course.told:
-            course.confidence, course.fixes, course.accuracy_m, course.way_m = 0.0, 0, 0.0, 0.0
-            course.told, course.confirmed, course.stopped = True, not begun, False
-        course.confirmed = course.confirmed or look.certain
-        course.confidence = look.confidence if look.confidence > course.confidence else course.confidence
-        course.way_m = course.way_m if begun else course.way_m + way_m
-        if not look.makes & EXITS:
-            course.fixes += 1
-            course.accuracy_m += (self.fix.accuracy_m - course.accuracy_m) / course.fixes
-            course.stopped = course.stopped or (self.fix.at_us - since_us) / 1e6 >= STILL_S
-        course.log_odds = look.kept
 
     # ------------------------------------------------------------------------------------------ steps
     def step(self, device, Batch batch, list numbers, bytearray codes, index):
@@ -1449,11 +1047,11 @@ cdef class Tracks:
                 crossed = index.crossed(moved.newest.lat, moved.newest.lon, ping.lat, ping.lon)
         known = {<object>moved.stays[k].fence for k in range(moved.n_stays)} if crossed else None
         if table.calibrated:
-            worth = self._look(
+            worth = self.weighing.look(
                 moved.past, &moved.newest, moved.stays, moved.n_stays, ping, table, borders, index, within, inside,
                 filed_anew=True,
             )
-            if worth == WORTHS or self.n_looks + moved.n_stays + plain > FEW:
+            if worth == WORTHS or self.weighing.n_looks + moved.n_stays + plain > FEW:
                 return STEP
             moved.worths[worth] += 1
             if worth == SOUND and crossed:
@@ -1516,9 +1114,10 @@ cdef class Tracks:
         cdef int k, j
         cdef Look* look
         cdef OpenStay* stay
+        cdef Weighing weighing = self.weighing
         memset(left, 0, sizeof(left))
-        for k in range(self.n_looks):
-            look = self.looks + k
+        for k in range(weighing.n_looks):
+            look = weighing.looks + k
             if look.makes & ENTERS:
                 fence = index.by_number[look.number]
                 stay = moved.add(fence, table.filed[look.number].serial, ping.at_us, workspace, device.bytes)
@@ -1526,9 +1125,9 @@ cdef class Tracks:
                 stay.course.number, look.stay = look.number, moved.n_stays - 1
         if moved.past == NULL:
             moved.past = <Past*>PyMem_Calloc(1, sizeof(Past))
-        self._follow(moved.past, moved.stays, table, index)
-        for k in range(self.n_looks if self.edges else 0):
-            look = self.looks + k
+        weighing.follow(moved.past, moved.stays, table, index)
+        for k in range(weighing.n_looks if weighing.edges else 0):
+            look = weighing.looks + k
             if not look.makes:
                 continue
             fence, stay = index.by_number[look.number], moved.stays + look.stay
@@ -1549,13 +1148,14 @@ cdef class Tracks:
 
     cdef object _crosses(self, Moved moved, Ping* ping, tuple crossed, set known, device, index):
         """As `calibrated._crosses`. known: what the device was inside of."""
-        if self.trail.lat != moved.newest.lat or self.trail.lon != moved.newest.lon:
+        cdef Weighing weighing = self.weighing
+        if weighing.trail.lat != moved.newest.lat or weighing.trail.lon != moved.newest.lon:
             return
         for fence in crossed:
             if fence.detect.mode == "calibrated" and fence.id not in known:
                 before_m = index.border_distance(fence, moved.newest.lat, moved.newest.lon)
                 after_m = index.border_distance(fence, ping.lat, ping.lon)
-                sure = min(before_m / evidence.scale_m(self.trail.accuracy_m), after_m / self.sight.scale)
+                sure = min(before_m / evidence.scale_m(weighing.trail.accuracy_m), after_m / weighing.sight.scale)
                 if sure >= 1.0:
                     moved.tell_cross(device, fence, ping, after_m, evidence.beyond(sure))
 

@@ -23,7 +23,7 @@ class Dispatcher:
         observer: Observer,
         *,
         lease_s: float = 10.0,
-        sweep_s: float = 1.0,
+        sweep_s: float = 0.6,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         lanes = tuple(lanes)
@@ -89,6 +89,11 @@ class Dispatcher:
         """Serve a device that has a stream now: what waits for it is sent, what it may have missed is sent again."""
         for runner in self._repeating:
             runner.ring(workspace, device)
+
+    async def recall(self, workspace: UUID, *, campaign: UUID | None = None, store: str | None = None) -> None:
+        """Look at once at what a switch has silenced, whenever its next try is due: the look ends it."""
+        await self._outbox.recall([workspace], campaign=campaign, store=store)
+        self.wake()
 
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> bool:
         """Record that the device shows this offer; false when it may not say so. Repeats are fine."""

@@ -1,6 +1,7 @@
 """Events, the numbers fed to them, and what people did: what is taken of them, and the ports to where they are kept."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -59,13 +60,21 @@ class Events(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of an interaction. seen: whether it is news that the person has seen the offer that they redeemed."""
+
+    answer: wire.InteractionKept
+    seen: bool = False
+
+
 class Interactions(Protocol):
     async def secret(self, workspace: UUID) -> bytes | None:
         """By which the workspace signs its calls; None where there is no such workspace."""
         ...
 
-    async def keep(self, workspace: UUID, given: wire.Interaction) -> wire.InteractionKept:
-        """NotFound where the person is not known."""
+    async def keep(self, workspace: UUID, given: wire.Interaction) -> Kept:
+        """NotFound where the person is not known, Invalid where an offer is named that is not theirs."""
         ...
 
 

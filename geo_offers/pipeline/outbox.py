@@ -52,6 +52,12 @@ class Outbox(Protocol):
         """Make what waits for these devices (device to workspace) due now."""
         ...
 
+    async def recall(
+        self, workspaces: Collection[UUID], *, campaign: UUID | None = None, store: str | None = None
+    ) -> None:
+        """Make what waits of these workspaces due now, on all lanes; of a campaign or a store where one is named."""
+        ...
+
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
         """Record that the device has shown an offer: unknown when it is neither its own nor its person's.
 

@@ -5,7 +5,8 @@
 - A lease that runs out brings a row back, whatever became of the process; the fencing token makes its late record
   harmless.
 - Wake-ups: the commit's call of `wake()`, a device's return by `ring()`, the end of a send, the next back-off that is
-  known, else a look about every second. Whatever fails, the lane goes on.
+  known, else a look every half second or so: a switch that another process turned, and what it left due, is felt
+  within the second. Whatever fails, the lane goes on.
 """
 
 import asyncio

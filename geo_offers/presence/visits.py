@@ -19,14 +19,13 @@ def time_first_id(at_us: int, *parts: bytes) -> UUID:
 
     The parts are hashed with their lengths, so that moving a byte from one to the next gives another id.
     """
-    named = b"".join([_length(part) + part for part in parts])
+    named = b"".join([_LENGTHS[len(part)] + part if len(part) < _SHORT else _long(part) for part in parts])
     hashed = int.from_bytes(sha256(named).digest()[:10], "big")
     return UUID(int=(at_us // 1000) << 80 | hashed)
 
 
-def _length(part: bytes) -> bytes:
-    size = len(part)
-    return _LENGTHS[size] if size < _SHORT else size.to_bytes(4, "big")
+def _long(part: bytes) -> bytes:
+    return len(part).to_bytes(4, "big") + part
 
 
 def visit_id(workspace: UUID, device: UUID, fence: FenceId, entered_us: int) -> UUID:

@@ -5,12 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from geo_offers import clock, wire
-from geo_offers.errors import NotFound
+from geo_offers.errors import Fault, Invalid, NotFound
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.context import INTERACTION_US, PURCHASE, Interaction, with_interaction, without_profile
+from geo_offers.people.backoff import became
 from geo_offers.people.consent import Purpose
+from geo_offers.pipeline.events import Kept
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -27,13 +30,15 @@ class PostgresInteractions:
             found: bytes | None = await connection.fetchval(sql("interactions_secret"), workspace)
         return found
 
-    async def keep(self, workspace: UUID, given: wire.Interaction) -> wire.InteractionKept:
+    async def keep(self, workspace: UUID, given: wire.Interaction) -> Kept:
+        """An offer is redeemed also where nothing is kept: it was the person's, and that they bought is its end."""
         now_us = clock.now_us()
-        told = _told(given)
         async with transaction(self._pool, [workspace]) as connection:
             row = await connection.fetchrow(sql("interactions_user"), workspace, given.user, _id(given.user))
             if row is None:
                 raise NotFound("there is no such person")
+            campaign, redeemed, seen = await _redeem(connection, row["id"], given)
+            told = _told(given, campaign)
             held = rows.interactions(row["interactions"], row["id"]) or ()
             reason = _reason(told, held, now_us)
             profiled = rows.consents(row["consents"], row["id"]).granted(Purpose.PROFILE) and row["age"] == "adult"
@@ -41,14 +46,34 @@ class PostgresInteractions:
                 reason = "no_consent"
             if reason is None:
                 await write(connection, row["id"], with_interaction(held, told, now_us))
-        return wire.InteractionKept(kept=reason is None, reason=reason)
+        return Kept(wire.InteractionKept(kept=reason is None, reason=reason, redeemed=redeemed), seen)
 
 
-def _told(given: wire.Interaction) -> Interaction:
+async def _redeem(
+    connection: Connection, user: UUID, given: wire.Interaction
+) -> tuple[UUID | None, bool | UnsetType, bool]:
+    """The campaign that was answered, whether the offer is redeemed by this, and whether it is news that it was seen.
+
+    Under the person's lock, as all that becomes of an offer. Invalid for an offer that is not theirs.
+    """
+    if given.offer is None:
+        return given.campaign, UNSET, False
+    row = await connection.fetchrow(sql("offer_of_user"), given.offer, user, None)
+    if row is None:
+        raise Invalid("the person was made no such offer", (Fault("/offer", "offer", "name an offer of this user"),))
+    if given.campaign not in {None, row["campaign"]}:
+        detail = "the offer is of another campaign; leave the campaign out"
+        raise Invalid(detail, (Fault("/campaign", "campaign", detail),))
+    became_of = ("redeemed", None, became("redeemed", None))
+    noted = await connection.fetchrow(sql("outbox_shown"), given.offer, user, *became_of)
+    assert noted is not None  # it selects no row of any table
+    return row["campaign"], noted["told"], noted["news"]
+
+
+def _told(given: wire.Interaction, campaign: UUID | None) -> Interaction:
     at_us = to_us(given.at)
     until_us = at_us + min(given.valid_s * 1_000_000, INTERACTION_US)
-    campaign = given.campaign if given.type == PURCHASE else None
-    return Interaction(given.id, given.type, at_us, until_us, campaign)
+    return Interaction(given.id, given.type, at_us, until_us, campaign if given.type == PURCHASE else None)
 
 
 def _reason(told: Interaction, held: Sequence[Interaction], now_us: int) -> str | None:

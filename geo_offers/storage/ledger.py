@@ -8,6 +8,7 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,10 +36,11 @@ class Said:
 
 
 def shown(given: wire.ShownText) -> Shown:
-    """What a request tells of the text."""
+    """What a request tells of the text. Of a TC string the digest alone: the ledger outlives the person."""
+    proof = None if given.proof is None else bytes.fromhex(given.proof)
     return Shown(
         given.locale,
-        None if given.proof is None else bytes.fromhex(given.proof),
+        proof if given.tc_string is None else sha256(given.tc_string.encode()).digest(),
         None if given.said_at is None else to_us(given.said_at),
     )
 

@@ -112,6 +112,12 @@ class PostgresOutbox:
         async with transaction(self._pool, set(devices.values())) as connection:
             await connection.execute(sql("outbox_hasten"), lane, list(devices))
 
+    async def recall(
+        self, workspaces: Collection[UUID], *, campaign: UUID | None = None, store: str | None = None
+    ) -> None:
+        async with transaction(self._pool, workspaces) as connection:
+            await connection.execute(sql("outbox_recall"), list(workspaces), campaign, store)
+
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
         async with transaction(self._pool, [workspace]) as connection:
             person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)

@@ -1,6 +1,7 @@
 """The switch of the whole installation."""
 
 from geo_offers.storage.auditing import CLI
+from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import Pool, transaction
 from geo_offers.storage.queries import sql
 
@@ -9,7 +10,8 @@ async def pause_all(pool: Pool, *, paused: bool) -> bool:
     """Nothing more is decided or sent for anybody, or is again; False where that was so already.
 
     The switch comes first, by itself: sends read it, and need not wait for who holds a workspace's row just now.
-    Catalogs follow even where nothing changed: who was broken off between the two is helped by saying it again.
+    Catalogs follow even where nothing changed, and what waits is made due for the servers' next look: who was broken
+    off in between is helped by saying it again.
     """
     async with transaction(pool, []) as connection:
         changed = await connection.fetchval(sql("installation_pause"), paused) is not None
@@ -19,4 +21,6 @@ async def pause_all(pool: Pool, *, paused: bool) -> bool:
         if changed:
             action = "installation.pause" if paused else "installation.resume"
             await connection.execute(sql("audit_add_all"), workspaces, CLI, action, "all")
+    if paused:
+        await PostgresOutbox(pool).recall(workspaces)
     return changed

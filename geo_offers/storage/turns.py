@@ -1,7 +1,7 @@
 """The decision turn's statements, and what the partition's owner reads to know a device."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from geo_offers.pipeline.ports import (
     KnownDevice,
     KnownVisit,
     LockedUser,
+    OfferRow,
     Read,
     Unforeseen,
     VisitRow,
@@ -147,67 +148,22 @@ class PostgresTurn:
         return await stays_of(self._connection, since_us, visits)
 
     async def write(self, writes: Writes, *, looked: bool) -> None:
-        """Three statements at most; raises where a row did not come to be: SQL keeps silent of conflicts."""
-        await _write_visits(self._connection, _LOCKED, writes, looked=looked)
-        if writes.decisions:
-            await self._write_decisions(writes.decisions)
-            await self._write_ghosts([(decision, decision.ghost) for decision in writes.decisions if decision.ghost])
-
-    async def _write_decisions(self, decisions: Sequence[DecisionRow]) -> None:
-        offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
-        done = await self._connection.fetchrow(
-            sql("turn_write_decisions"),
-            _array([decision.id for decision in decisions]),
-            _array([decision.workspace for decision in decisions]),
-            _array([decision.user for decision in decisions]),
-            _array([decision.campaign for decision in decisions]),
-            _array([decision.at_us for decision in decisions]),
-            _array([decision.outcome for decision in decisions]),
-            _array([decision.reason for decision in decisions]),
-            _array([None if decision.offer is None else decision.offer.id for decision in decisions]),
-            [decision.receipt for decision in decisions],
-            _array([decision.user for decision, _ in offers]),
-            _array([offer.at_us for _, offer in offers]),
-            _array([offer.id for _, offer in offers]),
-            _array([decision.workspace for decision, _ in offers]),
-            _array([offer.campaign for _, offer in offers]),
-            [offer.store for _, offer in offers],
-            [offer.fence for _, offer in offers],
-            [_UNIT.join(offer.tags) for _, offer in offers],
-            _array([offer.device for _, offer in offers]),
-            _array([decision.id for decision, _ in offers]),
-            _array([offer.visit for _, offer in offers]),
-            _array([offer.trigger for _, offer in offers]),
-            _array([offer.lane for _, offer in offers]),
-            [offer.message for _, offer in offers],
-            _array([offer.created_us for _, offer in offers]),
-            _array([offer.expires_us for _, offer in offers]),
-            _array([offer.partition for _, offer in offers]),
-            [_UNIT.join(offer.categories) for _, offer in offers],
-            _array([offer.special for _, offer in offers]),
-            _array([_day(offer.charged.campaign) for _, offer in offers]),
-            _array([_day(offer.charged.store) for _, offer in offers]),
-            [decision.snapshot for decision in decisions],
-        )
-        assert done is not None  # it counts
-        if (done["decided"], done["due"]) != (len(decisions), len(offers)):
-            raise Unavailable(_THERE)
-
-    async def _write_ghosts(self, ghosts: Sequence[tuple[DecisionRow, Ghost]]) -> None:
-        if ghosts:
-            await self._connection.execute(
-                sql("turn_write_ghosts"),
-                _array([decision.user for decision, _ in ghosts]),
-                _array([decision.at_us for decision, _ in ghosts]),
-                _array([offer_id(decision.id) for decision, _ in ghosts]),
-                _array([decision.workspace for decision, _ in ghosts]),
-                _array([ghost.campaign for _, ghost in ghosts]),
-                [ghost.store for _, ghost in ghosts],
-                [ghost.fence for _, ghost in ghosts],
-                [_UNIT.join(sorted(ghost.tags)) for _, ghost in ghosts],
-                _array([ghost.visit for _, ghost in ghosts]),
-                _array([ghost.special for _, ghost in ghosts]),
+        """One statement; raises where a row did not come to be: SQL keeps silent of conflicts."""
+        if not writes.decisions:
+            await _write_visits(self._connection, _LOCKED, writes, looked=looked)
+            return
+        with _judged():
+            done = await self._connection.fetchrow(
+                sql("turn_write_decisions"),
+                looked,
+                *_visits(writes),
+                *_decisions(writes.decisions),
+                *_places(writes.decisions),
             )
+        assert done is not None  # it counts
+        offers = sum(decision.offer is not None for decision in writes.decisions)
+        if (done["decided"], done["due"]) != (len(writes.decisions), offers):
+            raise Unavailable(_THERE)
 
 
 async def stays_of(
@@ -222,35 +178,91 @@ async def stays_of(
 
 async def _write_visits(connection: Connection, lock: Sequence[str | None], writes: Writes, *, looked: bool) -> bool:
     """Locks, and where all is as it should be writes; whether it was. Raises where visits are not as reckoned with."""
-    opened = [visit for visit in writes.visits if visit.opened]
-    continued = [visit for visit in writes.visits if not visit.opened]
+    with _judged():
+        done: bool = await connection.fetchval(sql("turn_write"), *lock, looked, *_visits(writes))
+    return done
+
+
+@contextmanager
+def _judged() -> Iterator[None]:
+    """What a write says of visits that are not as reckoned with."""
     try:
-        done: bool = await connection.fetchval(
-            sql("turn_write"),
-            *lock,
-            looked,
-            _array([visit.id for visit in opened]),
-            _array([visit.workspace for visit in opened]),
-            _array([visit.user for visit in opened]),
-            _array([visit.device for visit in opened]),
-            [visit.fence for visit in opened],
-            _array([visit.fence_version for visit in opened]),
-            _array([visit.entered_us for visit in opened]),
-            *_course(opened),
-            _array([visit.id for visit in continued]),
-            *_course(continued),
-            _array([seen.device for seen in writes.seen]),
-            _array([seen.newest_us for seen in writes.seen]),
-            [seen.kept for seen in writes.seen],
-            _array([seen.received_us for seen in writes.seen]),
-        )
+        yield
     except asyncpg.PostgresError as error:
         if error.sqlstate == "GO001":
             raise Unforeseen from error
         if error.sqlstate == "GO002":
             raise Unavailable(_THERE) from error
         raise
-    return done
+
+
+# ------------------------------------------------------------------------------------------------ rows to columns
+def _visits(writes: Writes) -> tuple[Any, ...]:
+    opened = [visit for visit in writes.visits if visit.opened]
+    continued = [visit for visit in writes.visits if not visit.opened]
+    return (
+        _array([visit.id for visit in opened]),
+        _array([visit.workspace for visit in opened]),
+        _array([visit.user for visit in opened]),
+        _array([visit.device for visit in opened]),
+        [visit.fence for visit in opened],
+        _array([visit.fence_version for visit in opened]),
+        _array([visit.entered_us for visit in opened]),
+        *_course(opened),
+        _array([visit.id for visit in continued]),
+        *_course(continued),
+        _array([seen.device for seen in writes.seen]),
+        _array([seen.newest_us for seen in writes.seen]),
+        [seen.kept for seen in writes.seen],
+        _array([seen.received_us for seen in writes.seen]),
+    )
+
+
+def _decisions(decisions: Sequence[DecisionRow]) -> tuple[Any, ...]:
+    return (
+        _array([decision.id for decision in decisions]),
+        _array([decision.workspace for decision in decisions]),
+        _array([decision.user for decision in decisions]),
+        _array([decision.campaign for decision in decisions]),
+        _array([decision.at_us for decision in decisions]),
+        _array([decision.outcome for decision in decisions]),
+        _array([decision.reason for decision in decisions]),
+        _array([None if decision.offer is None else decision.offer.id for decision in decisions]),
+        [decision.receipt for decision in decisions],
+        [decision.snapshot for decision in decisions],
+    )
+
+
+def _places(decisions: Sequence[DecisionRow]) -> tuple[Any, ...]:
+    """Offers, and the places of those that were not made for the sake of a holdout."""
+    offers = [(decision, decision.offer) for decision in decisions if decision.offer is not None]
+    ghosts = [(decision, decision.ghost) for decision in decisions if decision.ghost is not None]
+    both: list[tuple[DecisionRow, OfferRow | Ghost]] = [*offers, *ghosts]
+    none = [None] * len(ghosts)
+    return (
+        _array([decision.user for decision, _ in both]),
+        _array([*(offer.at_us for _, offer in offers), *(decision.at_us for decision, _ in ghosts)]),
+        _array([*(offer.id for _, offer in offers), *(offer_id(decision.id) for decision, _ in ghosts)]),
+        _array([decision.workspace for decision, _ in both]),
+        _array([place.campaign for _, place in both]),
+        [place.store for _, place in both],
+        [place.fence for _, place in both],
+        [_UNIT.join(sorted(place.tags)) for _, place in both],
+        _array([*(offer.device for _, offer in offers), *none]),
+        _array([decision.id for decision, _ in both]),
+        _array([place.visit for _, place in both]),
+        _array([*(offer.trigger for _, offer in offers), *none]),
+        _array([*(offer.lane for _, offer in offers), *none]),
+        [*(offer.message for _, offer in offers), *none],
+        _array([*(offer.created_us for _, offer in offers), *none]),
+        _array([*(offer.expires_us for _, offer in offers), *none]),
+        _array([*(offer.partition for _, offer in offers), *none]),
+        [*(_UNIT.join(offer.categories) for _, offer in offers), *("" for _ in ghosts)],
+        _array([place.special for _, place in both]),
+        _array([*(_day(offer.charged.campaign) for _, offer in offers), *none]),
+        _array([*(_day(offer.charged.store) for _, offer in offers), *none]),
+        _array([isinstance(place, Ghost) for _, place in both]),
+    )
 
 
 def _course(visits: Sequence[VisitRow]) -> tuple[str, ...]:

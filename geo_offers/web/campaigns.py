@@ -107,7 +107,7 @@ async def approve_campaign(services: Services, given: Given) -> Reply:
 
 async def pause_campaign(services: Services, given: Given) -> Reply:
     """Nothing more is decided for it, and what is queued is not sent."""
-    return Reply(await _move(services, given, "pause"))
+    return Reply(await _silence(services, given, "pause"))
 
 
 async def resume_campaign(services: Services, given: Given) -> Reply:
@@ -116,11 +116,17 @@ async def resume_campaign(services: Services, given: Given) -> Reply:
 
 async def end_campaign(services: Services, given: Given) -> Reply:
     """For good; it stays readable."""
-    return Reply(await _move(services, given, "end"))
+    return Reply(await _silence(services, given, "end"))
 
 
 async def _move(services: Services, given: Given, move: Move) -> wire.Campaign:
     return await services.campaigns.move(given.caller, path_id(given, "campaign"), move)
+
+
+async def _silence(services: Services, given: Given, move: Move) -> wire.Campaign:
+    campaign = await _move(services, given, move)
+    await services.dispatcher.recall(given.caller.workspace, campaign=campaign.id)
+    return campaign
 
 
 _ALL: Final = "/v1/campaigns"

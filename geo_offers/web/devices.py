@@ -8,7 +8,7 @@ from geo_offers.clock import now_us
 from geo_offers.errors import Fault, Forbidden, Invalid
 from geo_offers.people.zones import zone_names
 from geo_offers.pipeline import people, signals
-from geo_offers.pipeline.consents import of_enrolments, refuse_instants
+from geo_offers.pipeline.consents import of_enrolments, refuse_instants, refuse_tc_strings
 from geo_offers.pipeline.people import Issued, Manner
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import ACCESS_S
@@ -27,7 +27,9 @@ async def enrol(services: Services, given: Given) -> Reply:
     enrolments: list[Enrolment] = given.body if many else [given.body]
     refuse_unsafe(given.body)
     _refuse_zones(enrolments, many)
-    refuse_instants(of_enrolments(enrolments, many=many))
+    words = of_enrolments(enrolments, many=many)
+    refuse_instants(words)
+    refuse_tc_strings(words)
     _refuse_twins(enrolments)
     issued = await people.enrol(
         services.people,

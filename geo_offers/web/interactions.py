@@ -2,20 +2,21 @@
 
 from base64 import b64encode
 from typing import Final
+from uuid import UUID
 
 from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import Unauthenticated
+from geo_offers.offers.context import PURCHASE
 from geo_offers.pipeline.services import Services
 from geo_offers.signing import verify
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import path_id, refuse_unsafe
+from geo_offers.web.checks import invalid, path_id, refuse_unsafe
 
 
 async def tell_interaction(services: Services, given: Given) -> Reply:
     """Once by its `id`; kept for as long as it is valid, 30 days at most."""
-    refuse_unsafe(given.body)
-    return Reply(await services.interactions.keep(given.caller.workspace, given.body))
+    return await _keep(services, given.caller.workspace, given.body)
 
 
 async def tell_signed_interaction(services: Services, given: Given) -> Reply:
@@ -25,8 +26,17 @@ async def tell_signed_interaction(services: Services, given: Given) -> Reply:
     if secret is None:
         raise Unauthenticated("no signature of this call is good")
     verify([b64encode(secret).decode()], given.headers, given.raw, now_s=now_us() // 1_000_000)
-    refuse_unsafe(given.body)
-    return Reply(await services.interactions.keep(workspace, given.body))
+    return await _keep(services, workspace, given.body)
+
+
+async def _keep(services: Services, workspace: UUID, told: wire.Interaction) -> Reply:
+    refuse_unsafe(told)
+    if told.offer is not None and told.type != PURCHASE:
+        raise invalid("/offer", "offer", "a purchase alone redeems an offer; leave it out")
+    kept = await services.interactions.keep(workspace, told)
+    if kept.seen and told.offer is not None:
+        services.dispatcher.was_shown(workspace, told.offer)
+    return Reply(kept.answer)
 
 
 CALLS: Final[tuple[Call, ...]] = (

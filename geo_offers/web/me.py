@@ -11,7 +11,7 @@ from geo_offers import wire
 from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people, signals
 from geo_offers.pipeline.callers import Caller, Kind
-from geo_offers.pipeline.consents import of_change, refuse_instants
+from geo_offers.pipeline.consents import of_change, refuse_instants, refuse_tc_strings
 from geo_offers.pipeline.nearby import nearby
 from geo_offers.pipeline.people import Exported
 from geo_offers.pipeline.services import Services
@@ -37,7 +37,9 @@ async def set_consent(services: Services, given: Given) -> Reply:
             (Fault("", "purpose", f"purposes are {', '.join(get_args(wire.PurposeName))}"),),
         )
     refuse_unsafe(given.body)
-    refuse_instants([of_change(purpose, given.body)])
+    words = [of_change(purpose, given.body)]
+    refuse_instants(words)
+    refuse_tc_strings(words)
     signals.refuse_grant(given.headers, [purpose] if given.body.granted else ())
     return Reply(
         await people.change_consent(

@@ -45,7 +45,9 @@ async def list_stores(services: Services, given: Given) -> Reply:
 
 async def pause_store(services: Services, given: Given) -> Reply:
     """A kill switch: the next decision is silent there, and nothing that is queued is sent."""
-    return Reply(await services.stores.pause(given.caller, path_text(given, "id"), paused=True))
+    store = await services.stores.pause(given.caller, path_text(given, "id"), paused=True)
+    await services.dispatcher.recall(given.caller.workspace, store=store.id)
+    return Reply(store)
 
 
 async def resume_store(services: Services, given: Given) -> Reply:

@@ -31,7 +31,10 @@ async def patch_workspace(services: Services, given: Given) -> Reply:
         await known_events(services, given, patch.embargo, "/embargo")
     if isinstance(patch.audience, wire.AudienceSettings):
         refuse_unsafe(patch.audience)
-    return Reply(await services.workspaces.change(given.caller, patch))
+    state = await services.workspaces.change(given.caller, patch)
+    if patch.paused is True:
+        await services.dispatcher.recall(given.caller.workspace)
+    return Reply(state)
 
 
 async def list_deeds(services: Services, given: Given) -> Reply:

@@ -14,12 +14,14 @@ class ShownText(Request, frozen=True, kw_only=True, omit_defaults=True):
     """All of it may be left out.
 
     `locale` is the text's, `proof` the SHA-256 in hexadecimal of the text as shown or of another record that the app
-    keeps, `said_at` the instant by the phone's own clock.
+    keeps, `said_at` the instant by the phone's own clock. `tc_string`, with `locate` alone and instead of `proof`: that
+    of the app's consent tool, whose SHA-256 becomes the proof; without its special feature 1 nothing is granted.
     """
 
     locale: Locale | None = None
     proof: Annotated[str, Meta(pattern=SHA256, max_length=64)] | None = None
     said_at: datetime | None = None
+    tc_string: Annotated[str, Meta(min_length=1, max_length=8192)] | None = None
 
 
 class Agreed(ShownText, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from geo_offers.wire.base import WORD, Answer, Identifier, Name, Page, Request, Zone
 
@@ -135,7 +135,10 @@ class Embargo(Request, frozen=True, kw_only=True):
 
 
 class Interaction(Request, frozen=True, kw_only=True):
-    """Something a person did. `id` is the sender's, the same on every attempt; a purchase names its campaign."""
+    """Something a person did. `id` is the sender's, the same on every attempt.
+
+    A purchase names its campaign, or the offer that it redeems, whose campaign it is then.
+    """
 
     id: Identifier
     user: Identifier
@@ -143,13 +146,18 @@ class Interaction(Request, frozen=True, kw_only=True):
     at: Instant
     valid_s: Annotated[int, Meta(ge=1, le=MAX_VALID_S)] = 86_400
     campaign: UUID | None = None
+    offer: UUID | None = None
 
 
 class InteractionKept(Answer, omit_defaults=False, frozen=True, kw_only=True):
-    """`kept` false: there was nothing to keep, as it is over, known, or without the person's consent."""
+    """`kept` false: there was nothing to keep, as it is over, known, or without the person's consent.
+
+    `redeemed` where an offer was named: true, or false where it was redeemed before.
+    """
 
     kept: bool
     reason: str | None = None
+    redeemed: bool | UnsetType = UNSET
 
 
 class ExportedInteraction(Answer, frozen=True, kw_only=True):

@@ -134,6 +134,17 @@ WITH waiting AS (
     ORDER BY b.offer FOR UPDATE OF b SKIP LOCKED)
 UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
 
+-- name: outbox_recall
+-- $1 workspaces, $2 campaign or null for any, $3 store or null for any. What a switch has silenced is looked at now, and so
+-- ended, instead of when its next try is due. What is under way is left.
+WITH waiting AS (
+    SELECT b.offer FROM outbox b JOIN offer o ON o.id = b.offer
+    LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
+    WHERE b.workspace = ANY ($1::uuid[]) AND b.state = 'due' AND b.due > clock_timestamp()
+      AND ($2::uuid IS NULL OR o.campaign = $2) AND ($3::text IS NULL OR coalesce(r.store, o.fence) = $3)
+    ORDER BY b.offer FOR UPDATE OF b SKIP LOCKED)
+UPDATE outbox b SET due = clock_timestamp() FROM waiting w WHERE b.offer = w.offer;
+
 -- name: outbox_shown_lock
 -- $1 offer, $2 device: the offer's own, or one that speaks for all of its person. The person's lock keeps an erasure from
 -- leaving the event behind.
@@ -141,8 +152,9 @@ SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.
 WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person, $3 what the phone says became of it, $4 the reason it gives, $5 both as the number that back-off
--- counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether it is news. The count orders the locks: outbox rows, then offers.
+-- $1 offer, $2 person, $3 what became of it, as the phone says or the company, $4 the reason given, $5 both as the number
+-- that back-off counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether
+-- that is news, and whether this event is. The count orders the locks: outbox rows, then offers.
 WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
 shown AS (
     UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
@@ -154,7 +166,7 @@ told AS (
     INSERT INTO offer_event (offer, type, workspace, user_id, reason)
     SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1
     ON CONFLICT (offer, type) DO NOTHING RETURNING 1)
-SELECT EXISTS (SELECT FROM shown) AS news;
+SELECT EXISTS (SELECT FROM shown) AS news, EXISTS (SELECT FROM told) AS told;
 
 -- name: outbox_oldest
 -- $1 lane. Seconds for which the oldest row has waited, those included that a back-off or a slowed gateway holds; 0 where

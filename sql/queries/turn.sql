@@ -72,52 +72,57 @@ SELECT turn_write(
     $37::text::uuid[], $38::text::bigint[], $39::bytea[], $40::text::bigint[]);
 
 -- name: turn_write_decisions
--- The decisions of a turn in one statement: decisions, reservations, offers with their outbox rows. Arrays and counts as
--- above.
-WITH decided AS (
+-- A turn that has decided, in one statement: `turn_write` in a transaction that holds the locks already, and then decisions,
+-- reservations, offers with their outbox rows. Arrays and counts as above. $1 looked, $2 to $33 visits and devices, $34 to
+-- $43 decisions, $44 to $65 their offers, and of people held out the places of those that were not made: these are kept from
+-- the first, since nothing can release them, and charge no budget.
+WITH visits AS MATERIALIZED (
+    SELECT turn_write(
+        NULL, '{}', '{}', NULL, '{}', '{}', '{}', $1,
+        $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::uuid[], $6::text[], $7::text::bigint[],
+        $8::text::bigint[], $9::text::bigint[], $10::text::bigint[], $11::text::bigint[], $12::text::uuid[],
+        $13::text::uuid[], $14::text::uuid[], $15::text::text[], $16::text::real[], $17::text::integer[],
+        $18::text::real[], $19::text::uuid[], $20::text::bigint[], $21::text::bigint[], $22::text::bigint[],
+        $23::text::uuid[], $24::text::uuid[], $25::text::uuid[], $26::text::text[], $27::text::real[],
+        $28::text::integer[], $29::text::real[], $30::text::uuid[], $31::text::bigint[], $32::bytea[],
+        $33::text::bigint[]) AS written),
+decided AS (
     INSERT INTO decision (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot)
     SELECT id, workspace, user_id, campaign, 'epoch'::timestamptz + at * interval '1 us', outcome, reason, offer, receipt,
            snapshot
-    FROM unnest($1::text::uuid[], $2::text::uuid[], $3::text::uuid[], $4::text::uuid[], $5::text::bigint[], $6::text::text[],
-                $7::text::text[], $8::text::uuid[], $9::bytea[], $31::bytea[])
-        q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot) RETURNING 1),
+    FROM unnest($34::text::uuid[], $35::text::uuid[], $36::text::uuid[], $37::text::uuid[], $38::text::bigint[],
+                $39::text::text[], $40::text::text[], $41::text::uuid[], $42::bytea[], $43::bytea[])
+        q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot)
+    WHERE (SELECT written FROM visits) RETURNING 1),  -- asked once and first, here and below
 made AS MATERIALIZED (
     SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
            decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,
-           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition, categories, special, campaign_day, store_day
-    FROM unnest($10::text::uuid[], $11::text::bigint[], $12::text::uuid[], $13::text::uuid[], $14::text::uuid[], $15::text[],
-                $16::text[], $17::text[], $18::text::uuid[], $19::text::uuid[], $20::text::uuid[], $21::text::text[],
-                $22::text::text[], $23::bytea[], $24::text::bigint[], $25::text::bigint[], $26::text::smallint[],
-                $27::text[], $28::text::boolean[], $29::text::date[], $30::text::date[])
+           'epoch'::timestamptz + expires * interval '1 us' AS expires_at, partition, categories, special, campaign_day,
+           store_day, ghost
+    FROM unnest($44::text::uuid[], $45::text::bigint[], $46::text::uuid[], $47::text::uuid[], $48::text::uuid[], $49::text[],
+                $50::text[], $51::text[], $52::text::uuid[], $53::text::uuid[], $54::text::uuid[], $55::text::text[],
+                $56::text::text[], $57::bytea[], $58::text::bigint[], $59::text::bigint[], $60::text::smallint[],
+                $61::text[], $62::text::boolean[], $63::text::date[], $64::text::date[], $65::text::boolean[])
         q (user_id, at, offer, workspace, campaign, store, fence, tags, device, decision, visit, trigger, lane, message,
-           created, expires, partition, categories, special, campaign_day, store_day)),
+           created, expires, partition, categories, special, campaign_day, store_day, ghost)
+    WHERE (SELECT written FROM visits)),
 reserved AS (
     INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, categories, special,
-                             campaign_day, store_day)
+                             campaign_day, store_day, ghost, state)
     SELECT user_id, at, offer, workspace, campaign, store, fence,
            CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit,
            CASE WHEN categories = '' THEN '{}' ELSE string_to_array(categories, E'\x1f') END, special, campaign_day,
-           store_day
+           store_day, ghost, ghost::int
     FROM made RETURNING 1),
 offered AS (
     INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
                        expires_at)
     SELECT offer, workspace, user_id, device, decision, campaign, fence, visit, trigger, lane, message, created_at,
-           expires_at FROM made RETURNING 1),
+           expires_at FROM made WHERE NOT ghost RETURNING 1),
 due AS (
     INSERT INTO outbox (offer, workspace, partition, lane, due)
-    SELECT offer, workspace, partition, lane, created_at FROM made RETURNING 1)
+    SELECT offer, workspace, partition, lane, created_at FROM made WHERE NOT ghost RETURNING 1)
 SELECT (SELECT count(*) FROM decided) AS decided, (SELECT count(*) FROM due) AS due;
-
--- name: turn_write_ghosts
--- The places of people held out: $1 users, $2 instants, $3 the offers that were not made, $4 workspaces, $5 campaigns,
--- $6 stores, $7 fences, $8 tags, $9 visits, $10 whether it would have been a special offer. Kept from the first, since nothing can release them. No budget is charged.
-INSERT INTO reservation (user_id, at, offer, workspace, campaign, store, fence, tags, visit, special, state, ghost)
-SELECT user_id, 'epoch'::timestamptz + at * interval '1 us', offer, workspace, campaign, store, fence,
-       CASE WHEN tags = '' THEN '{}' ELSE string_to_array(tags, E'\x1f') END, visit, special, 1, true
-FROM unnest($1::text::uuid[], $2::text::bigint[], $3::text::uuid[], $4::text::uuid[], $5::text::uuid[], $6::text[],
-            $7::text[], $8::text[], $9::text::uuid[], $10::text::boolean[])
-    q (user_id, at, offer, workspace, campaign, store, fence, tags, visit, special);
 
 -- name: partitions_claim
 -- $1 owner, $2 lease in seconds. Takes what is free, renews what is ours; the epoch rises when the owner changes. What is

@@ -41,6 +41,7 @@ LOOK = """() => [
     document.querySelector("#chart polyline")?.getAttribute("points") ?? "",
     [...document.querySelectorAll("#chart .mark")].map(mark => mark.dataset.type),
 ]"""
+CHART_S = 5  # the chart is asked for every second; under load it takes longer
 END_S = 5
 
 if CHROMIUM is None and os.environ.get("GEO_OFFERS_REQUIRE_ALL") != "1":
@@ -238,14 +239,68 @@ def test_a_phone_that_walks_in_is_seen_to_become_likely_inside_and_what_came_of_
 
 
 def test_the_chart_is_that_of_the_person_who_was_chosen(page, complaints):
-    row = page.locator(".row.is-offer").first
-    expect(row).to_be_visible(timeout=OFFER_S * 1000)
-    name = row.locator("b").inner_text()
-    row.evaluate("row => row.click()")
-    expect(page.locator("#presence-who")).to_have_text(name)
-    expect(page.locator("#standings")).to_contain_text("on a visit", timeout=OFFER_S * 1000)
+    who, standings = page.locator("#presence-who"), page.locator("#standings")
+    expect(page.locator(".row.is-offer").first).to_be_visible(timeout=OFFER_S * 1000)
+
+    def chosen_and_seen_on_their_visit() -> bool:
+        """Choose who had the newest offer; they may have left since, and then it is the next one's turn."""
+        name = page.locator(".row.is-offer").first.evaluate("row => (row.click(), row.querySelector('b').innerText)")
+        until = time.monotonic() + CHART_S
+        while time.monotonic() < until:
+            if who.inner_text() == name and "on a visit" in standings.inner_text():
+                return True
+            page.wait_for_timeout(100)
+        page.keyboard.press("Escape")
+        return False
+
+    _wait(chosen_and_seen_on_their_visit, OFFER_S, "a chart of the chosen person's visit")
     page.keyboard.press("Escape")
-    expect(page.locator("#presence-who")).to_have_text(re.compile(", (about to arrive|arrived)$"))
+    expect(who).to_have_text(re.compile(", (about to arrive|arrived)$"), timeout=OFFER_S * 1000)
+    assert complaints == []
+
+
+def _campaign_counts(page: Page) -> dict[str, tuple[int, int]]:
+    """Arrivals and offers of each campaign in the table."""
+    rows = page.locator(".campaigns > tbody > tr:first-child").evaluate_all(
+        "rows => rows.map(row => [...row.children].map(cell => cell.innerText.trim()))"
+    )
+    return {name: (int(arrivals), int(offers)) for name, arrivals, offers in rows}
+
+
+def test_each_campaign_shows_its_arrivals_and_offers_and_a_chosen_one_why_it_was_silent(page, complaints):
+    page.get_by_role("link", name="Campaigns").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#live")).to_be_hidden()
+    for name in ("Campaign", "Arrivals", "Offers"):
+        expect(page.get_by_role("columnheader", name=name, exact=True)).to_be_visible()
+    before: dict[str, int] = {}
+    counted_on: list[str] = []
+
+    def some_campaign_has_more_arrivals_than_before() -> bool:
+        """One that has spoken and been silent, too."""
+        for name, (arrivals, offers) in _campaign_counts(page).items():
+            if arrivals > before.setdefault(name, arrivals) and arrivals > offers > 0:
+                counted_on.append(name)
+        return bool(counted_on)
+
+    _wait(some_campaign_has_more_arrivals_than_before, OFFER_S, "a campaign's having more arrivals than before")
+    campaign = page.get_by_role("button", name=counted_on[0], exact=True)
+    campaign.focus()
+    page.keyboard.press("Enter")
+    expect(campaign).to_have_attribute("aria-expanded", "true")
+    outcomes = page.locator(f"#{campaign.get_attribute('aria-controls')} .outcomes")
+    expect(outcomes.get_by_role("row", name="An offer was made")).to_be_visible()
+    said = outcomes.evaluate("table => [table.caption, ...table.tBodies[0].rows].map(line => line.innerText)")
+    caption, counts = said[0], [int(line.split()[-1]) for line in said[1:]]
+    arrivals, offers, silences = (int(number) for number in re.findall(r"\d+", caption))
+    assert (counts[0], sum(counts[1:]), sum(counts)) == (offers, silences, arrivals)
+    assert counts[1:] == sorted(counts[1:], reverse=True)
+    assert not any("_" in line for line in said), "reasons in plain words"
+    page.keyboard.press("Enter")
+    expect(outcomes).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#campaigns")).to_be_hidden()
+    expect(page.locator("#live")).to_be_visible()
     assert complaints == []
 
 
@@ -253,6 +308,14 @@ def test_on_a_phone_nothing_is_wider_than_the_window(page):
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.locator("#bars li").first).to_be_attached(timeout=OFFER_S * 1000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#pulse").evaluate("pulse => pulse.textContent = 'not connected'")
+    page.set_viewport_size({"width": 360, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("link", name="Campaigns").click()
+    expect(page.locator(".campaigns button").first).to_be_in_viewport()
+    for campaign in page.locator(".campaigns button").all():
+        campaign.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_on_a_small_phone_a_person_chosen_at_the_end_of_the_page_comes_into_view(page):

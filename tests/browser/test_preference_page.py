@@ -7,11 +7,12 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, async_playwright, expect
 
 from geo_offers.storage.embedded import EmbeddedServer
 from tests.support.databases import fresh_database
@@ -25,6 +26,20 @@ UNNAMED = """() => [...document.querySelectorAll("input:not([type=hidden]), sele
 SMALL = """() => [...document.querySelectorAll("button, select, input[type=number], input[type=time], .tick label")]
     .filter(field => field.getBoundingClientRect().height > 0 && field.getBoundingClientRect().height < 40)
     .map(field => field.outerHTML)"""
+FAINT = """() => {
+    const rgb = text => text.match(/[\\d.]+/g).map(Number);
+    const light = text => rgb(text).slice(0, 3).map(c => c / 255)
+        .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const ground = node => {
+        const colour = getComputedStyle(node).backgroundColor;
+        return rgb(colour)[3] !== 0 ? colour : ground(node.parentElement);
+    };
+    return [...document.querySelectorAll("body *")]
+        .filter(node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()))
+        .map(node => [light(getComputedStyle(node).color), light(ground(node)), node.outerHTML])
+        .filter(([ink, paper]) => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05) < 4.5);
+}"""  # WCAG 2.2, 1.4.3: text against what is behind it
 
 if CHROMIUM is None and os.environ.get("GEO_OFFERS_REQUIRE_ALL") != "1":
     pytest.skip("needs Debian's chromium: apt install chromium", allow_module_level=True)
@@ -71,7 +86,7 @@ async def test_a_person_changes_their_rhythm_without_scripts(visitor: Visitor) -
     page = visitor.page
     assert await page.title() == "Your offers"
     await page.get_by_label("Offers at most", exact=True).fill("3")
-    await page.get_by_label("in", exact=True).first.select_option("month")
+    await page.get_by_label("within", exact=True).first.select_option("month")
     await page.get_by_label("In the app only").check()
     second = page.get_by_role("group", name="Quiet hours 2")
     await second.get_by_label("Sun").check()
@@ -98,6 +113,33 @@ async def test_every_field_has_a_name_and_a_finger_s_size_and_nothing_is_wider_t
     assert await looking.evaluate("() => document.documentElement.scrollWidth") == 390
     if picture := os.environ.get("GEO_OFFERS_PICTURE"):
         await looking.screenshot(path=Path(picture).with_stem(Path(picture).stem + "-preferences"), full_page=True)
+    await looking.close()
+
+
+async def test_the_number_of_hours_is_asked_for_where_hours_are_chosen(visitor: Visitor) -> None:
+    hours = visitor.page.get_by_label("How many hours").first
+    window = visitor.page.get_by_label("within", exact=True).first
+    await expect(hours).to_be_hidden()
+    await window.select_option("hours")
+    await expect(hours).to_be_visible()
+    await window.select_option("month")
+    await expect(hours).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_all_words_stand_out_from_what_is_behind_them_by_day_and_by_night(
+    visitor: Visitor, scheme: Literal["light", "dark"]
+) -> None:
+    browser = visitor.page.context.browser
+    assert browser is not None
+    looking = await browser.new_page(
+        color_scheme=scheme, viewport={"width": 390, "height": 844}, extra_http_headers={"Sec-GPC": "1"}
+    )
+    for path in ("", "?saved", "/erase"):
+        await looking.goto(visitor.page.url.partition("?")[0] + path)
+        assert await looking.evaluate(FAINT) == []
+    night = await looking.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 24, 30)"
+    assert night is (scheme == "dark")
     await looking.close()
 
 

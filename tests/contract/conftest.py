@@ -206,6 +206,15 @@ class MemoryOutbox:
             if hit and devices.get(record.case.device) == record.case.workspace:
                 record.due_us = min(record.due_us, self.now_us)
 
+    async def recall(
+        self, workspaces: Collection[UUID], *, campaign: UUID | None = None, store: str | None = None
+    ) -> None:
+        await asyncio.sleep(0)
+        for record in self.records.values():
+            meant = campaign in {None, record.case.campaign} and store in {None, FENCE}
+            if meant and record.queued and record.state == "due" and record.case.workspace in workspaces:
+                record.due_us = min(record.due_us, self.now_us)
+
     async def shown(self, workspace: UUID, offer: UUID, device: UUID) -> Literal["news", "known", "unknown"]:
         await asyncio.sleep(0)
         record = self.records.get(offer)

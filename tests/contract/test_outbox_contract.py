@@ -1,6 +1,7 @@
 """What the dispatcher relies on, the same in memory and in PostgreSQL."""
 
 import asyncio
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from geo_offers.pipeline.lanes import replace_key
 from geo_offers.pipeline.outbox import Rechecked
 from geo_offers.pipeline.settlement import Close, DeadToken, Move, Retry
+from tests.contract.conftest import FENCE
 
 LEASE_S = 10.0
 
@@ -432,6 +434,30 @@ async def test_one_record_may_hold_every_kind(world):
         ]
     )
     assert set(applied) == {case.offer for case in cases[:3]}
+
+
+# ---------------------------------------------------------------------------------------------- switches
+async def test_a_switch_makes_due_on_every_lane_what_waits_of_it_and_nothing_else(world):
+    case, other = await world.put(due_in_s=300), await world.put(due_in_s=300)
+    in_app = await world.put(lane="inapp", due_in_s=300, beside=case)
+    both = [case.workspace, other.workspace]
+    await world.outbox.recall(both, campaign=uuid.uuid4())
+    await world.outbox.recall(both, store="stores/none")
+    assert min([(await world.row(one)).due_in_s for one in (case, in_app, other)]) > 200
+    await world.outbox.recall(both, campaign=case.campaign)
+    assert max([(await world.row(one)).due_in_s for one in (case, in_app)]) <= 0
+    assert (await world.row(other)).due_in_s > 200
+    await world.outbox.recall([case.workspace])
+    assert (await world.row(other)).due_in_s > 200
+    await world.outbox.recall(both, store=FENCE)
+    assert (await world.row(other)).due_in_s <= 0
+
+
+async def test_a_switch_leaves_a_row_that_is_under_way(world):
+    case = await world.put()
+    await sending(world)
+    await world.outbox.recall([case.workspace])
+    assert (await world.row(case)).state == "sending"
 
 
 # ---------------------------------------------------------------------------------------------- in the app

@@ -51,7 +51,7 @@ async def test_a_body_that_is_not_packed_as_it_says_is_malformed_and_no_fault_of
     assert [record for record in caplog.records if record.name.startswith("aiohttp")] == []
 
 
-@pytest.mark.parametrize("encodings", [["lzma"], ["x-gzip"], ["gzip, gzip"], ["gzip", "gzip"], ["base64"]])
+@pytest.mark.parametrize("encodings", [["lzma"], ["zstd"], ["x-gzip"], ["gzip, gzip"], ["gzip", "gzip"], ["base64"]])
 async def test_a_packing_that_is_not_taken_is_refused_by_its_name(made, encodings):
     status, problem = await post(made, gzip.compress(GOOD), *encodings)
     assert (status, problem["code"]) == (415, "unsupported_media_type")

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo_offers.offers.caps import CapRule, Past, Scope, Use, Wanted, cap_window, over
+from geo_offers.offers.caps import CapRule, Past, Scope, Use, Wanted, cap_window, over, rules_of
 from geo_offers.offers.gates.rule import gap_until_us
 from geo_offers.places.fences import FenceId
 
@@ -75,7 +75,7 @@ def test_of_several_rules_the_first_full_one_is_found_whoever_was_asked_before(
     for wanted in candidates:
         each = [over(rule, uses, wanted, now_us=NOW_US, zone=ZONE) for rule in several]
         first = next(((number, full) for number, full in enumerate(each) if full is not None), None)
-        assert room.first_full(several, wanted) == first
+        assert room.first_full(rules_of(tuple(several)), wanted) == first
 
 
 @given(USES, rules(), WANTED, st.integers(-48, 48))
@@ -83,6 +83,6 @@ def test_room_is_looked_at_anew_at_another_instant(
     uses: Sequence[Use], rule: CapRule, wanted: Wanted, away: int
 ) -> None:
     past, later_us = Past(uses), NOW_US + away * HOUR_US
-    past.room(NOW_US, ZONE).first_full([rule], wanted)
-    found = past.room(later_us, ZONE).first_full([rule], wanted)
+    past.room(NOW_US, ZONE).first_full(rules_of((rule,)), wanted)
+    found = past.room(later_us, ZONE).first_full(rules_of((rule,)), wanted)
     assert (None if found is None else found[1]) == over(rule, uses, wanted, now_us=later_us, zone=ZONE)

@@ -1,5 +1,6 @@
 """Snapshots as they are stored: read again, they decide the same, and they hold no place and nobody unasked for."""
 
+import zlib
 from dataclasses import replace
 from uuid import UUID
 
@@ -11,14 +12,15 @@ from hypothesis import strategies as st
 from geo_offers import wire
 from geo_offers.offers.breakers import Tripped
 from geo_offers.offers.budgets import Budget, Spent, of_campaign, of_store
-from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
-from geo_offers.offers.caps import Past, Use
+from geo_offers.offers.campaigns import Campaign, Campaigns, CampaignState, FenceSelector
+from geo_offers.offers.caps import CapRule, Past, Use
 from geo_offers.offers.context import Interaction, Moment, State, When
 from geo_offers.offers.decide import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy, decide
 from geo_offers.offers.experiment import Experiment, Variant
 from geo_offers.offers.hours import Opening
 from geo_offers.offers.keeping import again, kept
-from geo_offers.offers.packing import packed, unpacked
+from geo_offers.offers.packing import WORDS, packed, unpacked
+from geo_offers.offers.ranking import SCORED, found
 from geo_offers.offers.scoring import Worth
 from geo_offers.offers.stores import StoreRules
 from geo_offers.offers.texts import Field, Form, Plural, Text
@@ -58,6 +60,9 @@ FIELDS = (
     Field("n", "number", 1),
     Field("name", "text", source="profile", attribute="first", fallback=(("en", "You"), ("ar", "أنت"))),
 )
+PLAIN = Campaign(UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"), TEXTS)
+PERSON = Person(UUID(int=3), AGREED, Rhythm(), ZONES[0], "en")
+FULL = {"tags": [], "visit": None, "special": False, "ghost": False, "became": 0}
 states = st.sampled_from([State(on=True), State(on=False, why="over"), State(None, "unknown", NOW_US + 5)])
 moments = st.builds(
     Moment,
@@ -163,7 +168,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         ),
         DeviceView(DEVICE, draw(st.booleans()), draw(st.sampled_from([(), ("webhook", "inapp")]))),
         arrivals,
-        tuple(draw(campaigns(number)) for number in range(1, draw(st.integers(1, 3)) + 1)),
+        draw(st.sampled_from([tuple, Campaigns]))(
+            [draw(campaigns(number)) for number in range(1, draw(st.integers(1, 3)) + 1)]
+        ),
         Past(draw(st.lists(uses, max_size=4))),
         draw(st.frozensets(st.sampled_from([fence.id for fence in FENCES]), max_size=1)),
         catalog_version=7,
@@ -181,6 +188,62 @@ def test_a_snapshot_that_was_stored_decides_the_same(snapshot: Snapshot) -> None
         assert decide(again(kept(snapshot))) == decided
 
 
+@given(snapshots())
+@settings(max_examples=50, deadline=None)
+def test_what_an_older_release_stored_decides_the_same(snapshot: Snapshot) -> None:
+    decided = decide(snapshot)
+    if decided is not None:
+        told = msgspec.json.decode(unpacked(kept(snapshot)))
+        told["uses"] = [FULL | use for use in told["uses"]]
+        deflate = zlib.compressobj(1, zlib.DEFLATED, -14, zdict=WORDS)
+        stored = b"\x01" + deflate.compress(msgspec.json.encode(told)) + deflate.flush()
+        assert decide(again(stored)) == decided
+
+
+@given(snapshots())
+@settings(max_examples=25, deadline=None)
+def test_campaigns_that_were_written_before_are_written_the_same(snapshot: Snapshot) -> None:
+    if decide(snapshot) is not None:
+        held = replace(snapshot, campaigns=Campaigns(snapshot.campaigns))
+        anew = kept(replace(snapshot, campaigns=tuple(snapshot.campaigns)))
+        assert [kept(held), kept(held)] == [anew, anew]
+
+
+def test_another_version_of_a_campaign_is_written_as_it_is() -> None:
+    arrival = Arrival(edge(FENCES[0], TransitionType.ENTER, NOW_US, NOW_US), FENCES[0], ZONES[0])
+    snapshot = Snapshot(NOW_US, PERSON, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), (arrival,), ())
+    first, second = (Campaigns([replace(PLAIN, name=name)]) for name in ("first", "second"))
+    names = [again(kept(replace(snapshot, campaigns=held))).campaigns[0].name for held in (first, second, first)]
+    assert names == ["first", "second", "first"]
+
+
+@pytest.mark.parametrize("arrivals", [1, 2])
+def test_of_too_many_candidates_those_that_were_asked_are_stored(arrivals: int) -> None:
+    several = Campaigns(
+        replace(PLAIN, id=UUID(int=number + 1), priority=number % 3, texts={"en": Text("Hello", "There")})
+        for number in range(SCORED + 5)
+    )
+    at = tuple(
+        Arrival(edge(fence, TransitionType.ENTER, NOW_US, NOW_US), fence, ZONES[0]) for fence in FENCES[:arrivals]
+    )
+    snapshot = Snapshot(NOW_US, PERSON, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), at, several)
+    asked = {candidate.campaign.id for candidate in found(snapshot)[0]}
+    stored = again(kept(snapshot))
+    assert len(asked) <= SCORED < len(several)
+    assert {campaign.id for campaign in stored.campaigns} == asked
+    then, now = decide(snapshot), decide(stored)
+    assert then is not None
+    assert now is not None
+    assert (now.outcome, now.reason, now.offer) == (then.outcome, then.reason, then.offer)
+
+
+def test_what_a_row_leaves_out_means_what_it_meant_when_it_was_written() -> None:
+    full = {"n": 1, "unit": "week", "mode": "rolling", "scope": "user_campaign", "tag": None}
+    assert msgspec.convert({"limit": 2}, CapRule) == msgspec.convert({"limit": 2} | full, CapRule)
+    use = {"at_us": NOW_US, "campaign": str(UUID(int=1)), "store": "s", "place": "town/s"}
+    assert msgspec.convert(use, Use) == msgspec.convert(use | FULL, Use)
+
+
 @given(snapshots(), st.floats(10.1, 89).filter(lambda degrees: len(repr(degrees)) > 8))
 @settings(max_examples=50, deadline=None)
 def test_where_the_fences_lie_is_not_stored(snapshot: Snapshot, degrees: float) -> None:
@@ -193,17 +256,14 @@ def test_where_the_fences_lie_is_not_stored(snapshot: Snapshot, degrees: float) 
 
 def test_of_a_person_nothing_is_stored_that_no_candidate_asks_for() -> None:
     known = Facts(profiled=True, attributes={"shoe": "secret"})
-    person = Person(UUID(int=3), AGREED, Rhythm(), ZONES[0], "en", facts=known)
+    person = replace(PERSON, facts=known)
     arrival = Arrival(edge(FENCES[0], TransitionType.ENTER, NOW_US, NOW_US), FENCES[0], ZONES[0])
-    plain = Campaign(
-        UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"), TEXTS
-    )
-    other = replace(plain, id=UUID(int=2), fences=FenceSelector(set="elsewhere"), ask="size", name="unasked")
-    snapshot = Snapshot(NOW_US, person, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), (arrival,), (plain, other))
+    other = replace(PLAIN, id=UUID(int=2), fences=FenceSelector(set="elsewhere"), ask="size", name="unasked")
+    snapshot = Snapshot(NOW_US, person, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), (arrival,), (PLAIN, other))
     told = unpacked(kept(snapshot))
     assert b"secret" not in told
     assert b"unasked" not in told
-    asking = replace(snapshot, campaigns=(replace(plain, ask="size"),))
+    asking = replace(snapshot, campaigns=(replace(PLAIN, ask="size"),))
     assert b"secret" in unpacked(kept(asking))
 
 

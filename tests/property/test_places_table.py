@@ -99,8 +99,7 @@ def telling_points(geometry, seed):
 
 def exactly(numbers, geometries, lat, lon):
     """What the index makes of a table's numbers."""
-    point = ecef(lat, lon)
-    return {n if n >= 0 else ~n for n in numbers if n >= 0 or contains_one(geometries[~n], lat, lon, point)}
+    return {n if n >= 0 else ~n for n in numbers if n >= 0 or contains_one(geometries[~n], lat, lon, ecef(lat, lon))}
 
 
 @given(st.lists(geometries(), min_size=1, max_size=4), st.integers(0, 2**32 - 1))

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec import structs
 
 from geo_offers.offers.caps import Use
 from geo_offers.offers.decide import Arrival, Decision, DeviceView, Person, Reason, Snapshot, WorkspacePolicy, decide
@@ -113,7 +114,7 @@ class Weeks(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), became=st.sampled_from(Became))
     def tell(self, which: int, became: Became) -> None:
         place = which % len(self.uses)
-        self.uses[place] = replace(self.uses[place], became=max(self.uses[place].became, became))
+        self.uses[place] = structs.replace(self.uses[place], became=max(self.uses[place].became, became))
 
     @rule(special=st.booleans(), late_minutes=st.sampled_from([0, 0, 0, 30, 1440]))
     def arrive(self, special: bool, late_minutes: int) -> None:

@@ -436,6 +436,51 @@ async def test_the_persons_calls_go_where_the_contract_says(server: FakeServer, 
     assert server.asked[4][:2] == ("DELETE", "/v1/me")
 
 
+async def test_a_profile_is_read_and_patched_and_a_link_is_made(server: FakeServer, client: Client) -> None:
+    profile = wire.Profile(attributes={"city": "Emden"}, locale="de")
+    link = wire.PreferenceLink(url="https://offers.example/p/x", expires_in=3600)
+    server.on("GET", "/v1/me/profile", answer(profile))
+    server.on("PATCH", "/v1/me/profile", answer(profile))
+    server.on("POST", "/v1/me/link", answer(link))
+    device = await client.enrol(wire.Enrolment(platform="ios"))
+    assert await device.profile() == profile
+    assert await device.patch_profile(wire.ProfilePatch(attributes={"city": None}, refused=["size"])) == profile
+    assert server.asked[-1][3] == {"attributes": {"city": None}, "refused": ["size"]}
+    assert await device.link() == link
+
+
+@pytest.mark.parametrize("lost", [[], [drop], [drop, refuse(401, "unauthenticated")]])
+async def test_a_log_in_goes_on_with_its_own_token_whatever_was_lost(
+    server: FakeServer, client: Client, lost: list[Handler]
+) -> None:
+    named = uuid4()
+    told = wire.LoggedIn(device=DEVICE, user=named, access_token="access-9", expires_in=900, merged=True)
+    fresh = wire.Tokens(access_token="access-8", expires_in=900, refresh_token="refresh-1")
+    server.on("POST", "/v1/me/user", *lost, answer(told))
+    server.on("POST", "/v1/devices/token", answer(fresh))
+    device = await client.enrol(wire.Enrolment(platform="ios"))
+    assert (await device.log_in("kim", "proof")).merged
+    assert device.user == named
+    assert server.asked[-1][3] == {"user": "kim", "user_proof": "proof"}
+    await device.send([ping()])
+    assert server.bearers("/v1/pings") == ["Bearer access-9"]
+    assert device.refresh_token == ("refresh-1" if len(lost) == 2 else "refresh-0")
+
+
+async def test_a_server_key_tells_what_people_did_and_what_it_knows_of_them(server: FakeServer) -> None:
+    at, offer = datetime(2026, 1, 1, tzinfo=UTC), uuid4()
+    profile = wire.Profile(attributes={"purchases": 1}, locale="en")
+    server.on("POST", "/v1/interactions", answer(wire.InteractionKept(kept=True, redeemed=True)))
+    server.on("PATCH", "/v1/users/ann%2Fx/profile", answer(profile))
+    async with Client(server.url, "sk_key") as client:
+        told = await client.tell(wire.Interaction(id="p1", user="ann/x", type="purchase", at=at, offer=offer))
+        assert (told.kept, told.redeemed) == (True, True)
+        assert await client.patch_profile("ann/x", wire.ProfilePatch(attributes={"purchases": 1})) == profile
+    sent = {"id": "p1", "user": "ann/x", "type": "purchase", "at": "2026-01-01T00:00:00Z", "offer": str(offer)}
+    assert server.asked[0][3] == sent | {"valid_s": 86_400}
+    assert {headers["Authorization"] for _, _, headers, _ in server.asked} == {"Bearer sk_key"}
+
+
 async def test_the_inbox_is_read_to_its_last_page(server: FakeServer, client: Client) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     first, second = (

@@ -206,6 +206,14 @@ async def test_decisions_are_asked_by_campaign_and_reason(server: FakeServer, ma
     assert server.asked[0][1] == {"campaign": str(campaign), "reason": "quiet_hours", "limit": "1000"}
 
 
+async def test_outcomes_are_asked_for_a_campaign_and_a_time(server: FakeServer, manager: Manager) -> None:
+    campaign = uuid4()
+    counted = wire.Outcomes(campaign=campaign, since=NOW, until=NOW, decisions=3, offers=1, silences={"cap": 2})
+    server.answers[f"GET /v1/campaigns/{campaign}/outcomes"] = counted
+    assert await manager.outcomes(campaign, since=NOW) == counted
+    assert server.asked[0][1] == {"since": NOW.isoformat()}
+
+
 async def test_private_places_are_put_listed_and_deleted_and_geofences_over_them_approved(server, manager):
     place = wire.PrivatePlaceState(
         id="a b", category="health", version=1, updated_at=NOW, feature=msgspec.Raw(b"{}"), waiting=["town/x"]

@@ -6,6 +6,7 @@ import json
 import pytest
 from aiohttp import ClientSession
 
+from geo_offers.client import ConnectionFailed
 from geo_offers.demo.feed import Feed
 from geo_offers.demo.site import build, check, console
 from geo_offers.demo.stage import Stage
@@ -30,14 +31,28 @@ async def site(monkeypatch, tmp_path):
     def presence(n):
         return {None: {"n": 7}, 7: {"n": 7}}.get(n)
 
-    app = build(feed, stage, {"title": "Pellhaven"}, about, presence)
+    async def outcomes():
+        if feed.watched:
+            raise ConnectionFailed("nobody listens")
+        return [{"name": "Warm rolls", "offers": 1}]
+
+    app = build(feed, stage, {"title": "Pellhaven"}, about=about, presence=presence, outcomes=outcomes)
     async with answering(app) as url, ClientSession(url) as session:
         yield session, feed, stage
         feed.close()
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/pages/main.js", "/demo/town", "/demo/people/7", "/demo/presence", "/demo/presence/7"]
+    "path",
+    [
+        "/",
+        "/pages/main.js",
+        "/demo/town",
+        "/demo/people/7",
+        "/demo/presence",
+        "/demo/presence/7",
+        "/demo/campaigns",
+    ],
 )
 async def test_everything_is_served_under_the_content_policy(site, path):
     async with site[0].get(path) as answer:
@@ -77,6 +92,14 @@ async def test_a_person_who_has_left_is_not_found(site):
 async def test_the_last_minutes_of_a_phone_are_told_and_of_one_that_told_nothing_null(site, path, told):
     async with site[0].get(f"/demo/presence{path}") as answer:
         assert (answer.status, await answer.json()) == (200, told)
+
+
+async def test_counts_that_the_service_does_not_give_just_now_are_to_be_asked_for_again(site):
+    async with site[0].get("/demo/campaigns") as answer:
+        assert await answer.json() == [{"name": "Warm rolls", "offers": 1}]
+    with site[1].watch():
+        async with site[0].get("/demo/campaigns") as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
 def test_a_page_without_its_libraries_says_how_to_get_them(monkeypatch, tmp_path):

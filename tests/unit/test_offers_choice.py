@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from geo_offers.offers.budgets import Budget, Charged, Spent, of_campaign, of_store
 from geo_offers.offers.campaigns import CampaignState, faults
@@ -17,7 +18,7 @@ from geo_offers.offers.charging import Purse, asked
 from geo_offers.offers.decide import Decision, Reason
 from geo_offers.offers.experiment import Arm, Experiment, Variant, assign, changes, place
 from geo_offers.offers.rendering import Text
-from geo_offers.offers.scoring import Weights, Worth, score, terms
+from geo_offers.offers.scoring import Weights, Worth, score, terms, told_terms
 from geo_offers.offers.stores import StoreRules
 from geo_offers.places.fences import FenceId
 from tests.unit.test_offers_decide import (
@@ -95,9 +96,9 @@ def test_the_workspaces_weights_decide_what_counts() -> None:
 
 def test_a_score_is_the_documented_sum() -> None:
     of = terms(Worth(30, 0.25), confidence=0.8, distance_m=-50.0, left_us=DAY_US, told=2)
-    assert (of.value, of.margin, of.fit, of.expiry, of.fatigue) == (0.75, 0.25, 0.4, 0.5, 0.5)
+    assert told_terms(of) == {"value": 0.75, "margin": 0.25, "fit": 0.4, "expiry": 0.5, "fatigue": 0.5}
     assert score(Weights(1, 2, 3, 4, 5), of) == 1.95  # 0.75 + 2 * 0.25 + 3 * 0.4 + 4 * 0.5 - 5 * 0.5
-    assert terms(Worth(), confidence=1, distance_m=None, left_us=None, told=0).fit == 0
+    assert told_terms(terms(Worth(), confidence=1, distance_m=None, left_us=None, told=0))["fit"] == 0
 
 
 def test_more_than_thirty_silent_campaigns_do_not_hide_one_that_speaks() -> None:
@@ -171,7 +172,7 @@ def test_a_holdout_is_asked_last_and_takes_the_place_in_the_persons_time_and_no_
     assert ghost is not None
     assert (ghost.campaign, ghost.store, ghost.fence, ghost.visit) == (ONE, "baker-1", BAKERY.id, visit_of(BAKERY))
     later = use(HOUR_US, ghost.store, 1, ghost.visit)
-    assert decided(uses=(replace(later, ghost=True),)).reason is Reason.RHYTHM_GAP
+    assert decided(uses=(structs.replace(later, ghost=True),)).reason is Reason.RHYTHM_GAP
 
 
 def test_a_person_is_drawn_as_who_they_were_before_their_name_was_known() -> None:

@@ -1,5 +1,7 @@
 """Receipts as they are stored: a fraction of their size, and read again whichever release wrote them."""
 
+import zlib
+from base64 import b64decode
 from dataclasses import replace
 from hashlib import sha256
 from uuid import uuid4
@@ -9,7 +11,7 @@ import pytest
 
 from bench.deciding import CASES, STAGES, snapshots
 from geo_offers.offers.decide import decide, receipt
-from geo_offers.offers.packing import WORDS, packed, unpacked
+from geo_offers.offers.packing import TABLES, WORDS, packed, unpacked
 
 
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.name)
@@ -31,7 +33,31 @@ def test_what_an_older_release_wrote_plainly_is_read_as_it_is():
     assert unpacked(b'{"gates":[]}') == b'{"gates":[]}'
 
 
-@pytest.mark.parametrize("column", [b"", b"\x02abc", b"\x01\xff\xff\xff", packed(b"{}")[:1]])
+@pytest.mark.parametrize("told", [b"{}", b'{"gates":[]}', WORDS[-2_000:]])
+def test_what_an_older_release_deflated_is_read_by_its_words(told):
+    deflate = zlib.compressobj(1, zlib.DEFLATED, -14, 6, zlib.Z_DEFAULT_STRATEGY, WORDS)
+    assert unpacked(b"\x01" + deflate.compress(told) + deflate.flush()) == told
+
+
+def test_one_row_does_not_depend_on_the_rows_before_it():
+    alone = packed(b'{"a":"what nobody else says"}')
+    packed(b'{"b":"what nobody else says"}')
+    assert packed(b'{"a":"what nobody else says"}') == alone
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        b"",
+        b"\x02abc",
+        b"\x01",
+        b"\x01\xff\xff\xff",
+        b"\x28abc",
+        packed(b"{}")[:1],
+        packed(b"{}")[:-1],
+        packed(WORDS[:500])[:-3],
+    ],
+)
 def test_anything_else_is_refused(column):
     with pytest.raises(ValueError, match=r"does not know|not as it was written"):
         unpacked(column)
@@ -39,3 +65,9 @@ def test_anything_else_is_refused(column):
 
 def test_the_words_are_those_by_which_stored_rows_were_written():
     assert sha256(WORDS).hexdigest() == "fca122b4dd9867c08396e1bd319c24e0737b5b9438b5fe41ce688614a19d1388"
+    assert sha256(TABLES).hexdigest() == "4b98ded81f4ec8b24a6a4fed39c71a28aedc700751bf8c351b261fee5e8dc27c"
+
+
+def test_a_row_that_this_release_wrote_is_read_by_those_after_it():
+    written = b"KLUv/QAAbQAAEF19AgzIgAm8Dj4IBA=="
+    assert unpacked(b64decode(written)) == b'{"outcome":"suppressed","reason":"cap","gates":[]}'

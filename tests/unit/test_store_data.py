@@ -256,6 +256,14 @@ def test_stores_are_of_known_kinds_and_the_service_takes_them_as_they_are() -> N
         assert all(hours.start < hours.end for hours in shop.hours), "no shop of the town is open over midnight"
 
 
+def test_every_shop_is_open_from_late_morning_to_the_afternoon_on_each_day_of_the_week() -> None:
+    for shop in TOWN.shops:
+        open_then = {
+            day for hours in shop.hours if hours.start <= "11:00" and hours.end >= "16:00" for day in hours.days
+        }
+        assert len(open_then) == 7, shop.id
+
+
 def test_every_store_bears_the_invented_brand_and_nobody_elses() -> None:
     assert all(shop.name.startswith(f"{BRAND} ") for shop in TOWN.shops)
     assert TOWN.workspace.name == BRAND

@@ -146,3 +146,26 @@ async def test_a_commit_is_made_under_the_ownership_that_its_states_are_from_the
     first.epoch, second.epoch, other.epoch, other.partition = 3, 4, 7, 9
     await a_turn(database)([first, second, other])
     assert database.epochs == [{0: 3, 9: 7}]
+
+
+async def test_a_turn_that_finds_its_policies_older_than_its_transaction_renews_them_and_decides_by_the_new_ones():
+    database = Database()
+    turn = a_turn(database)
+    await turn([arriving()])
+    database.now = policies(6, CampaignState.PAUSED)
+    await turn([arriving()])
+    assert database.reasons == [None, "not_live"]
+    assert turn.catalog.policies[WORKSPACE].version == 6
+
+
+async def test_whom_a_turn_asks_follows_from_the_policies_that_it_renewed():
+    database = Database()
+    turn = a_turn(database)
+    silent = replace(database.now, campaigns=[])
+    database.now = silent
+    await turn([arriving()])
+    assert database.reasons == []
+    turn.catalog.policies[WORKSPACE] = replace(silent, campaigns=[replace(ROLLS, trigger_on=TransitionType.EXIT)])
+    database.now = policies(6, CampaignState.APPROVED)
+    await turn([arriving()])
+    assert database.reasons == [None]

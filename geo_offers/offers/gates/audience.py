@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from geo_offers.offers.gates.rule import Verdict
+from geo_offers.offers.gates.rule import NO_DETAIL, Verdict
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.segments import Moment
@@ -15,7 +15,7 @@ def audience(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """
     wanted, person = candidate.campaign.audience, snapshot.person
     if not wanted.clauses:
-        return True, {}
+        return True, NO_DETAIL
     facts = person.facts
     if wanted.personal and not facts.profiled:
         return False, {"profile": False}

@@ -5,7 +5,11 @@ from typing import Any
 from geo_offers.offers import budgets
 from geo_offers.offers.gates.rule import Verdict
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Snapshot
+from geo_offers.offers.snapshot import Arrival, Snapshot
+
+
+def budget_here(_snapshot: Snapshot, arrival: Arrival) -> bool:
+    return arrival.rules.budget is not None
 
 
 def budget(snapshot: Snapshot, candidate: Candidate) -> Verdict:

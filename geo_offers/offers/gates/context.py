@@ -3,7 +3,7 @@
 from geo_offers.offers.context import UNKNOWN, State, purchase_until_us
 from geo_offers.offers.gates.rule import Verdict, said_at
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Snapshot
+from geo_offers.offers.snapshot import Arrival, Snapshot
 
 
 def opening_hours(_snapshot: Snapshot, candidate: Candidate) -> Verdict:
@@ -30,6 +30,10 @@ def context(snapshot: Snapshot, candidate: Candidate) -> Verdict:
         if state.on is not False:
             return _not(name, state, state.why or "on")
     return True, {"events": len(campaign.when.events)}
+
+
+def context_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
+    return bool(snapshot.person.interactions)
 
 
 def _not(name: str, state: State, why: str | None) -> Verdict:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from geo_offers.offers.gates.rule import Verdict, said_at
+from geo_offers.offers.gates.rule import NO_DETAIL, Verdict, said_at
 from geo_offers.offers.hours import weekly_until
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
@@ -12,14 +12,14 @@ def schedule(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Pass between the campaign's first and last instant, and there within its hours, if it has any."""
     campaign = candidate.campaign
     if not campaign.scheduled(snapshot.now_us):
-        return False, {}
-    return not campaign.hours or _hours_until(snapshot, candidate) is not None, {}
+        return False, NO_DETAIL
+    return not campaign.hours or _hours_until(snapshot, candidate) is not None, NO_DETAIL
 
 
-def told_schedule(snapshot: Snapshot, candidate: Candidate) -> dict[str, Any]:
+def told_schedule(snapshot: Snapshot, candidate: Candidate, *, passed: bool) -> dict[str, Any]:
     campaign = candidate.campaign
     detail = {"from": said_at(campaign.from_us), "until": said_at(campaign.until_us)}
-    if campaign.hours and campaign.scheduled(snapshot.now_us):
+    if campaign.hours and (passed or campaign.scheduled(snapshot.now_us)):
         detail["hours_until"] = said_at(_hours_until(snapshot, candidate))
     return detail
 

@@ -5,15 +5,17 @@ counted by itself, and asks for no gap. What was drawn from it does not count ag
 offers is kept from every offer, the special ones too.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, Final
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import WINDOW_DAYS, free_at_us, past_of
 from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Snapshot
+from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.people.backoff import step
+from geo_offers.people.mutes import NOTHING_MUTED
 from geo_offers.people.public_days import VERSION
 from geo_offers.people.quiet import quiet_until
 from geo_offers.people.rhythm import Per, Rolling, window
@@ -27,6 +29,10 @@ def muted(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     rhythm, wanted = snapshot.person.rhythm, candidate.wanted
     by = rhythm.mute.by(wanted.campaign, wanted.store, wanted.categories) or _channel(snapshot)
     return by is None, {"by": by}
+
+
+def muted_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
+    return snapshot.person.rhythm.mute != NOTHING_MUTED or _channel(snapshot) is not None
 
 
 def _channel(snapshot: Snapshot) -> str | None:
@@ -59,7 +65,7 @@ def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def _gap(snapshot: Snapshot) -> tuple[int, int | None]:
     """The person's step of back-off, and when the gap that it makes is over; None when it is."""
-    on = step([use.became for use in past_of(snapshot.uses).in_order], snapshot.policy.back_off)
+    on = step([told for use in past_of(snapshot.uses).in_order if (told := use.became)], snapshot.policy.back_off)
     gap_us = min(snapshot.person.rhythm.min_gap_us << on, LONGEST_GAP_US)
     return on, gap_until_us(snapshot.uses, snapshot.now_us, gap_us)
 
@@ -69,7 +75,7 @@ def special(snapshot: Snapshot, candidate: Candidate) -> Verdict | None:
     budget = snapshot.person.rhythm.special
     if not (candidate.campaign.special and budget.allow):
         return None
-    drawn = (use.at_us for use in snapshot.uses if use.special)
+    drawn = [use.at_us for use in past_of(snapshot.uses).in_order if use.special]
     room, detail = _room(snapshot, budget.max, budget.per, drawn)
     return room, {"special": detail}
 
@@ -83,11 +89,11 @@ def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
     return not room or _gap(snapshot)[1] is not None
 
 
-def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Iterable[int]) -> Verdict:
-    """Whether fewer than `most` of these instants stand in the window of an offer made now."""
+def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Sequence[int]) -> Verdict:
+    """Whether fewer than `most` of these instants, ascending, stand in the window of an offer made now."""
     now_us, rolling = snapshot.now_us, isinstance(per, Rolling)
     counting = window(per, now_us, snapshot.person.zone)
-    counted = counting.held(instants_us)
+    counted = instants_us[bisect_left(instants_us, counting.start_us) : bisect_left(instants_us, counting.end_us)]
     until_us = free_at_us(counted, most, counting, now_us, rolling=rolling) if 0 < most <= len(counted) else None
     said: Any = {"hours": per.hours} if isinstance(per, Rolling) else per
     return len(counted) < most, {"max": most, "per": said, "used": len(counted), "until": said_at(until_us)}

@@ -1,18 +1,25 @@
 """What a gate is, and the words that gates share."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, Protocol
 
 from geo_offers.instants import text
 from geo_offers.offers.caps import Use, past_of
 from geo_offers.offers.decisions import Reason
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Snapshot
+from geo_offers.offers.snapshot import Arrival, Snapshot
 
-Verdict = tuple[bool, dict[str, Any]]
+Verdict = tuple[bool, Mapping[str, Any]]
+NO_DETAIL: Final[Mapping[str, Any]] = {}
 Of = Literal["person", "arrival", "candidate"]
+
+
+class Tell(Protocol):
+    def __call__(self, snapshot: Snapshot, candidate: Candidate, *, passed: bool) -> Mapping[str, Any]:
+        """Make the detail of a gate whose answer is known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,8 @@ class GateRule:
     excuse: whether a special campaign may pass though a gate of the person has failed, and what is to be added to its
     detail; None where there is no excuse. It looks at the person, and at whether the campaign is special.
     tell: the detail, where that costs more than the answer: of most candidates the answer alone is wanted.
+    here: of a gate of the candidate, whether a campaign that asks nothing at it (`Standing.asks`) may fail at it; it
+    looks at no campaign. None where it may not.
     """
 
     gate: str
@@ -31,7 +40,8 @@ class GateRule:
     of: Of = "candidate"
     final: bool = False
     excuse: Callable[[Snapshot, Candidate], Verdict | None] | None = None
-    tell: Callable[[Snapshot, Candidate], dict[str, Any]] | None = None
+    tell: Tell | None = None
+    here: Callable[[Snapshot, Arrival], bool] | None = None
 
 
 def gap_until_us(uses: Sequence[Use], now_us: int, gap_us: int) -> int | None:

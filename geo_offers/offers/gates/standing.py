@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from geo_offers.offers.breakers import NONE_TRIPPED
-from geo_offers.offers.gates.rule import Verdict
+from geo_offers.offers.gates.rule import NO_DETAIL, Verdict
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Snapshot
+from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.people.consent import Purpose
 from geo_offers.presence.states import TransitionType
 
@@ -33,14 +33,23 @@ def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def live(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Live is what is approved, at a store that is not paused, with no breaker of its own, its store or fence open."""
-    return candidate.campaign.live and not _paused(snapshot, candidate) and _breaker(snapshot, candidate) is None, {}
+    return candidate.campaign.live and not _paused(snapshot, candidate) and _breaker(
+        snapshot, candidate
+    ) is None, NO_DETAIL
 
 
-def told_live(snapshot: Snapshot, candidate: Candidate) -> dict[str, Any]:
-    campaign, by = candidate.campaign, _breaker(snapshot, candidate)
+def live_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
+    return bool(snapshot.policy.paused_stores) or snapshot.policy.tripped is not NONE_TRIPPED
+
+
+def told_live(snapshot: Snapshot, candidate: Candidate, *, passed: bool) -> dict[str, Any]:
+    campaign = candidate.campaign
     detail: dict[str, Any] = {"state": campaign.state, "locales": len(campaign.texts)}
+    if passed:
+        return detail
     if _paused(snapshot, candidate):
         return detail | {"paused": "store"}
+    by = _breaker(snapshot, candidate)
     return detail if by is None else detail | {"breaker": by}
 
 

@@ -1,6 +1,6 @@
 """Whether the campaign has words for this person: a field of theirs may be without a value, and without a fallback."""
 
-from geo_offers.offers.gates.rule import Verdict
+from geo_offers.offers.gates.rule import NO_DETAIL, Verdict
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.rendering import Facts, lacking
 from geo_offers.offers.snapshot import Snapshot
@@ -10,7 +10,7 @@ def words(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Of a test all variants are looked at, whichever is drawn later: who is in it does not depend on the draw."""
     campaign = candidate.campaign
     if not campaign.fields:
-        return True, {}
+        return True, NO_DETAIL
     known = facts(snapshot, candidate)
     said = [campaign.texts, *(one.texts for one in campaign.experiment.variants if one.texts is not None)]
     missing = {name for texts in said for name in lacking(texts, campaign.fields, known)}

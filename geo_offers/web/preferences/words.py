@@ -15,8 +15,8 @@ _EN: Final[Words] = {
     "consents_hint": "Each is yours to give or take back, on its own. Saying no costs you nothing else.",
     "gpc": (
         "Your browser says that you are neither to be profiled nor measured (Global Privacy Control)."
-        " That is on record as your no to both. What you agree to after it stands;"
-        " to agree here, switch it off for this page first."
+        " That is on record as your no to both. If you agree to one of them later, that counts;"
+        " to do so here, switch the signal off for this page first."
     ),
     "locate": "Find out which of our stores I am at",
     "offers": "Send me offers",
@@ -24,7 +24,7 @@ _EN: Final[Words] = {
     "measure": "Measure whether offers were of use",
     "rhythm": "How often",
     "max": "Offers at most",
-    "per": "in",
+    "per": "within",
     "per_day": "a day",
     "per_week": "a week",
     "per_month": "a month",
@@ -106,8 +106,8 @@ _DE: Final[Words] = {
     "consents_hint": "Jede Einwilligung gibst und nimmst du einzeln. Ein Nein kostet dich sonst nichts.",
     "gpc": (
         "Dein Browser sagt, dass du weder ein Profil noch Messungen willst (Global Privacy Control)."
-        " Das steht als dein Nein zu beidem im Verzeichnis. Worin du danach einwilligst, gilt;"
-        " um hier einzuwilligen, schalte es für diese Seite zuerst ab."
+        " Das steht als dein Nein zu beidem im Verzeichnis. Willigst du später in eines davon ein, gilt das;"
+        " um es hier zu tun, schalte das Signal für diese Seite zuerst ab."
     ),
     "locate": "Feststellen, in welchem unserer Läden ich bin",
     "offers": "Mir Angebote schicken",

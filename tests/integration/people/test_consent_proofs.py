@@ -89,6 +89,55 @@ async def test_what_cannot_be_a_proof_is_refused_with_its_place(api, more, point
     assert await api.ledger() == 0
 
 
+# ------------------------------------------------------------------------------------------------ TC strings
+TCF = "COtybn4PA_zT4KjACBENAPCIAEBAAECAAIAAAAAAAAAA"  # with special feature 1
+NO_TCF = "COrVd1pOrVd1pACABCENAHCAAAAAAAAAAAiQAAAAAAAA"  # without
+
+
+async def test_a_tc_string_that_opts_in_to_precise_location_is_the_proof_by_its_digest_alone(api):
+    phone = await api.phone(consents={"locate": {"text_version": "v1", "tc_string": TCF}, "offers": "v1"})
+    assert (await said(phone, "locate", granted=False, tc_string=NO_TCF)).status == 200
+    proofs = [word.get("proof") for word in await words(phone) if word["purpose"] == "locate"]
+    assert proofs == [hashlib.sha256(one.encode()).hexdigest() for one in (TCF, NO_TCF)]
+    assert await phone.consents() == {"locate": False, "offers": True}
+    assert not any(TCF in row for rows in (await api.tables()).values() for row in rows)
+
+
+async def test_without_special_feature_one_nobody_is_located(api):
+    agreed = {"locate": {"text_version": "v1", "tc_string": NO_TCF}}
+    answer = await api.call("POST", "/v1/devices", "app", {"platform": "ios", "consents": agreed})
+    assert (answer.status, answer.code) == (403, "tcf")
+    phone = await api.phone(consents={})
+    answer = await said(phone, "locate", tc_string=NO_TCF)
+    assert (answer.status, answer.code) == (403, "tcf")
+    assert await phone.consents() == {}
+    assert (await phone.at(SHOP)).code == "consent_required"
+    assert await api.ledger() == 0
+    assert (await said(phone, "locate", tc_string=TCF)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("purpose", "more"),
+    [
+        ("locate", {"tc_string": ""}),
+        ("locate", {"tc_string": "no string"}),
+        ("locate", {"tc_string": TCF + "." * 2}),
+        ("locate", {"tc_string": "A" * 8193}),
+        ("locate", {"tc_string": TCF, "proof": PROOF}),
+        ("offers", {"tc_string": TCF}),
+    ],
+)
+async def test_what_is_no_tc_string_or_says_nothing_of_the_purpose_is_refused_with_its_place(api, purpose, more):
+    phone = await api.phone(consents={})
+    answer = await said(phone, purpose, **more)
+    assert (answer.status, answer.pointers) == (422, ["/tc_string"])
+    enrolment = {"platform": "ios", "consents": {purpose: {"text_version": "v1"} | more}}
+    answer = await api.call("POST", "/v1/devices", "server", [{"platform": "ios"}, enrolment])
+    assert answer.status == 422
+    assert answer.pointers[0].replace("/.../", f"/{purpose}/") == f"/1/consents/{purpose}/tc_string"
+    assert await api.ledger() == 0
+
+
 # ------------------------------------------------------------------------------------------------ texts that there are
 async def test_a_workspace_that_names_its_texts_takes_no_other_and_every_refusal(api):
     await api.good("PATCH", "/v1/workspace", "owner", {"consent_texts": {"locate": ["v2", "v3"]}})

@@ -234,6 +234,69 @@ async def test_an_interaction_may_be_signed_instead_of_sent_with_a_key(api):
     assert (await api.call("POST", nowhere, None, body, headers=good)).status == 401
 
 
+async def backed_off(api, phone):
+    """The step of back-off that the next arrival's receipt tells."""
+    await phone.at(SHOP)
+    step = gate(await newest(api), "rhythm_gap")["detail"]["step"]
+    await phone.at(AWAY)
+    return step
+
+
+async def test_a_purchase_that_names_an_offer_redeems_it_once_and_moves_the_persons_step_back(api):
+    campaign = await api.shop()
+    ann = await api.buyer("server", user="ann")
+    offers = []
+    for kind in ("shown", "dismissed"):
+        (offer,) = (await ann.at(SHOP)).body["offers"]
+        await ann.good("POST", f"/v1/me/offers/{offer['id']}/events", {"type": kind})
+        await ann.at(AWAY)
+        offers.append(offer["id"])
+    assert await backed_off(api, ann) == 2
+    rolls = did(
+        kind="purchase", offer=offers[0], at=instant(hours=-3), valid_s=3600
+    )  # long over, and redeemed all the same
+    assert await tell(api, rolls) == {"kept": False, "reason": "over", "redeemed": True}
+    assert await backed_off(api, ann) == 2, "a step below none is none: the dismissal came after it"
+    bought = did("b", kind="purchase", offer=offers[1])
+    assert await tell(api, bought) == {"kept": True, "reason": None, "redeemed": True}
+    assert await tell(api, bought) == {"kept": False, "reason": "known", "redeemed": False}
+    assert await backed_off(api, ann) == 0
+    (kept,) = await kept_of(api, ann)
+    assert kept["campaign"] == campaign, "it silences the offer's campaign, without the consent to profiling"
+    told = {one["offer"]["id"]: one for one in (await ann.good("GET", "/v1/me/export"))["offers"]}
+    assert [event["type"] for event in told[offers[1]]["events"]] == ["dismissed", "redeemed"]
+
+
+async def test_an_offer_that_is_redeemed_is_not_sent_any_more(api):
+    await api.shop()
+    ann = await api.buyer("server", user="ann")
+    (offer,) = (await ann.at(SHOP)).body["offers"]
+    await api.waiting(offer)
+    assert (await tell(api, did(kind="purchase", offer=offer["id"])))["redeemed"]
+    held = "SELECT count(*) FROM outbox WHERE offer = $1::uuid"
+    assert await api.rows.fetchval(held, offer["id"]) == 0
+    became = "SELECT became FROM reservation WHERE offer = $1::uuid"
+    assert await api.rows.fetchval(became, offer["id"]) == 7
+
+
+async def test_what_redeems_no_offer_of_this_person_is_refused_with_its_place_and_nothing_of_it_is_kept(api):
+    await api.shop()
+    ann, ben = await api.buyer("server", user="ann", consents=ALL), await api.buyer("server", user="ben", consents=ALL)
+    (theirs,) = (await ben.at(SHOP)).body["offers"]
+    (own,) = (await ann.at(SHOP)).body["offers"]
+    for wrong, pointer in (
+        ({"offer": theirs["id"]}, "/offer"),
+        ({"offer": str(uuid.uuid4())}, "/offer"),
+        ({"offer": own["id"], "campaign": str(uuid.uuid4())}, "/campaign"),
+        ({"offer": own["id"], "type": "basket_left"}, "/offer"),
+    ):
+        answer = await api.call("POST", "/v1/interactions", "server", did(kind="purchase") | wrong)
+        assert (answer.status, answer.pointers) == (422, [pointer])
+    assert (await ann.call("POST", f"/v1/me/offers/{own['id']}/events", {"type": "redeemed"})).status == 422
+    assert await kept_of(api, ann) == []
+    assert not await api.rows.fetchval("SELECT count(*) FROM offer_event WHERE workspace = $1", api.workspace)
+
+
 async def test_what_people_did_is_forgotten_when_it_is_over_and_erased_with_them(api):
     ann = await api.phone("server", user="ann", consents=ALL)
     assert (await tell(api, did("short", valid_s=3600)))["kept"]

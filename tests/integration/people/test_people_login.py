@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from geo_offers import wire
+from geo_offers.client import Client
 from geo_offers.offers.experiment import Experiment, Variant, assign
 from geo_offers.pipeline.login import named_user
 from tests.integration.people.conftest import AWAY, BOTH, LOOSE, SHOP, before
@@ -195,6 +197,16 @@ async def test_old_tokens_end_with_the_log_in_and_the_refresh_token_goes_on(api)
     phone.token = tokens["access_token"]
     again = await phone.good("POST", "/v1/me/user", {"user": "kim"})
     assert (again["user"], again["merged"]) == (phone.user, False)
+
+
+async def test_a_phone_with_the_sdk_goes_on_as_the_named_person(api):
+    async with Client(api.service.url, await api.key("app")) as client:
+        device = await client.enrol(wire.Enrolment(platform="ios", consents=BOTH))
+        anonymous = device.user
+        await device.log_in("kim")
+        assert device.user == named_user(api.workspace, "kim") != anonymous
+        assert {state.purpose for state in await device.consents()} == set(BOTH)
+        assert (await device.link()).url
 
 
 async def test_a_phone_of_one_named_person_does_not_become_anothers(api):

@@ -50,8 +50,7 @@ async def queued(api, phone):
 
 
 async def ended(api, offer):
-    """How the dispatcher ends an offer that it looks at now."""
-    await api.rows.execute("UPDATE outbox SET due = clock_timestamp() WHERE offer = $1", offer)
+    """How the dispatcher ends an offer that would wait for an hour."""
     async with asyncio.timeout(5):
         while (row := await api.rows.fetchrow("SELECT state, detail FROM offer WHERE id = $1", offer))[0] == "queued":
             await asyncio.sleep(0.01)
@@ -84,6 +83,31 @@ async def test_a_paused_store_is_silent_from_the_next_arrival_on_and_sends_nothi
         ("store.pause", "stores/main"),
         ("store.put", "stores/main"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("switch", "reason"), [("pause", "not_live"), ("end", "not_live"), ("workspace", "kill_switch")]
+)
+async def test_what_waits_of_a_campaign_or_workspace_that_is_switched_off_is_cancelled_at_once(api, switch, reason):
+    campaign = await api.shop()
+    waiting = await api.buyer()
+    offer = await queued(api, waiting)
+    if switch == "workspace":
+        await api.good("PATCH", "/v1/workspace", "owner", {"paused": True})
+    else:
+        await api.good("POST", f"/v1/campaigns/{campaign}/{switch}", "owner")
+    assert await ended(api, offer) == ("cancelled", reason)
+    assert (await waiting.good("GET", "/v1/me/offers"))["items"] == []
+
+
+async def test_a_switch_lets_what_others_have_to_say_wait_for_its_phone(api):
+    first, second = await api.shop(), await api.shop(priority=1)
+    offer = await queued(api, await api.buyer())  # of the second, which comes first
+    await api.good("POST", f"/v1/campaigns/{first}/pause", "owner")
+    looked = await api.rows.fetchrow("SELECT state, due > clock_timestamp() FROM outbox WHERE offer = $1", offer)
+    assert tuple(looked) == ("due", True)
+    await api.good("POST", f"/v1/campaigns/{second}/pause", "owner")
+    assert await ended(api, offer) == ("cancelled", "not_live")
 
 
 async def test_a_store_is_paused_by_an_editor_and_only_where_there_is_one(api):

@@ -1,5 +1,6 @@
 // Joins the map, the panel and the live feed.
 
+import { Campaigns } from "./campaigns.js";
 import { Cards } from "./cards.js";
 import { listen } from "./feed.js";
 import { Fences, createMap, shortName } from "./map.js";
@@ -38,6 +39,7 @@ async function start() {
   const person = new Person({ placeName, onClose: () => follow(undefined) });
   const choose = (n) => {
     if (!phones.get(n)) return;
+    if (location.hash === "#campaigns") location.hash = "#live";
     follow(n);
     const at = phones.latLng(n);
     if (at && !map.getBounds().pad(-0.1).contains(at)) map.panTo(at);
@@ -56,6 +58,7 @@ async function start() {
   map.on("zoomanim", () => byId("cards").classList.add("away"));
   map.on("zoomend", () => byId("cards").classList.remove("away"));
   find(phones, choose);
+  views(new Campaigns());
 
   listen(
     "/demo/feed",
@@ -101,6 +104,23 @@ async function start() {
     figures.show(stats, phones.size);
     bars.show(stats.decisions ?? {});
   }
+}
+
+/** The address says which of the panel's views is shown, so that the browser's Back works. */
+function views(campaigns) {
+  const show = () => {
+    const wanted = location.hash === "#campaigns" ? "#campaigns" : "#live";
+    for (const link of document.querySelectorAll(".bar nav a")) {
+      if (link.hash === wanted) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      byId(link.hash.slice(1)).hidden = link.hash !== wanted;
+    }
+    const view = byId(wanted.slice(1));
+    if (location.hash === wanted && view.getBoundingClientRect().top > innerHeight / 2) view.scrollIntoView();
+    campaigns.watch(wanted === "#campaigns");
+  };
+  addEventListener("hashchange", show);
+  show();
 }
 
 function find(phones, choose) {
