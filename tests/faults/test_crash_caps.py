@@ -9,6 +9,7 @@ from tests.support.running import serving
 
 FENCES = 1_000
 REQUESTS = 100
+RESENDS = 5
 
 
 async def _send(made, pings):
@@ -19,6 +20,14 @@ async def _send(made, pings):
         return False
     assert answer.status in {200, 503}
     return answer.status == 200
+
+
+async def _send_again(made, pings):
+    """As a phone does that is told to come back: a hundred requests for one person wait for each other."""
+    for _ in range(RESENDS):
+        if await _send(made, pings):
+            return True
+    return False
 
 
 async def test_a_kill_in_the_middle_and_a_resend_never_pass_the_cap(database):
@@ -50,7 +59,7 @@ async def test_a_kill_in_the_middle_and_a_resend_never_pass_the_cap(database):
         await free_partitions(rows)
         await served.start()
 
-        assert all(await asyncio.gather(*(_send(made, pings) for pings in requests)))
+        assert all(await asyncio.gather(*(_send_again(made, pings) for pings in requests)))
         assert await rows.fetchval("SELECT count(*) FROM visit") == FENCES
         assert await rows.fetchval("SELECT count(*) FROM visit WHERE enter_decision IS NULL") == 0
         assert await rows.fetchval("SELECT count(*) FROM offer") == 3
