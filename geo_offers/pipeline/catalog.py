@@ -25,7 +25,10 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it."""
+    """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it.
+
+    push_lanes: those that it has credentials for.
+    """
 
     version: int
     policy: WorkspacePolicy
@@ -36,6 +39,7 @@ class Policies:
     store_rules: Mapping[str, StoreRules] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
     journey: Journey = DEFAULT
+    push_lanes: frozenset[str] = frozenset()
     concerned: Concerned = field(init=False)
     needs: Needs = field(init=False)
     budgeted: bool = field(init=False)
