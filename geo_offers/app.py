@@ -189,8 +189,9 @@ class _Parts:
             lanes.append(LogLane())
         seals = seals_of(settings)
         lanes += tenant_lanes(session, PostgresVault(pool, seals))
+        push = frozenset(lane.name for lane in lanes) - {"inapp"}
         dispatcher = Dispatcher(
-            PostgresOutbox(pool, catalog), lanes, Delivered(figures, live), lease_s=settings.lease_s
+            PostgresOutbox(pool, catalog, push), lanes, Delivered(figures, live), lease_s=settings.lease_s
         )
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
@@ -201,7 +202,7 @@ class _Parts:
             figures=figures,
             live=live,
             wake=dispatcher.wake,
-            lanes=frozenset(lane.name for lane in lanes) - {"inapp"},
+            lanes=push,
             tz_version=version("tzdata"),
             holidays_version=version("holidays"),
         )

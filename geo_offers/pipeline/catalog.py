@@ -18,6 +18,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
 from geo_offers.people.journey import DEFAULT, Journey
 from geo_offers.pipeline.audience import Needs
+from geo_offers.pipeline.credentials import TENANT_LANES
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
@@ -53,6 +54,10 @@ class Policies:
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)
+
+    def signs_in(self, lane: str) -> bool:
+        """Whether the workspace can use a lane: its own need its credentials."""
+        return lane not in TENANT_LANES or lane in self.push_lanes
 
 
 class Catalog:

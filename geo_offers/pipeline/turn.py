@@ -30,7 +30,6 @@ from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline import records
 from geo_offers.pipeline.audience import facts, words
 from geo_offers.pipeline.catalog import Catalog, Policies
-from geo_offers.pipeline.credentials import TENANT_LANES
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.partitions import Ownership
@@ -251,8 +250,8 @@ class DecisionTurn:
         the workspace has credentials where it has to bring its own.
         """
         lane = device.push_lane
-        good = lane == "log" if device.replay else lane not in TENANT_LANES or lane in policies.push_lanes
-        by = {"push": lane if good and lane in self.lanes else None, "inapp": "inapp"}
+        good = lane in self.lanes and (lane == "log" if device.replay else policies.signs_in(lane))
+        by = {"push": lane if good else None, "inapp": "inapp"}
         return tuple(lane for channel in channels if (lane := by[channel]) is not None)
 
     # ------------------------------------------------------------------------------------------ telling

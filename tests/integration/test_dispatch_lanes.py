@@ -18,6 +18,7 @@ from standardwebhooks import Webhook
 
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.pipeline import throttle
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.storage.outbox import PostgresOutbox
@@ -321,6 +322,22 @@ async def test_a_dead_token_is_cleared_and_the_offer_comes_in_the_app_until_show
     assert await house.admin.fetchval("SELECT lane FROM offer WHERE id = $1", sent.offer) == "inapp"
     assert await house.admin.fetchval("SELECT count(*) FROM offer_event WHERE offer = $1", sent.offer) == 1
     assert [told[3] for told in house.feed.told] == ["token_dead", "offered", "shown"]
+
+
+async def test_a_gateway_that_says_of_all_tokens_that_they_are_dead_buries_few_and_its_lane_rests(house, monkeypatch):
+    monkeypatch.setattr(throttle, "MOST_DEATHS", 3)
+    house.gateway.answers = [web.Response(status=410) for _ in range(50)]
+    for _ in range(12):
+        await house.put()
+    async with house.running(), asyncio.timeout(5):
+        while len(house.gateway.posts) < 12:
+            await asyncio.sleep(0.02)
+    buried = await house.admin.fetchval("SELECT count(*) FROM device WHERE push_token IS NULL")
+    assert (buried, await house.admin.fetchval("SELECT count(*) FROM push_tombstone")) == (3, 3)
+    assert house.feed.counts["webhook", "deaths_doubted"] >= 1
+    held = await house.admin.fetch("SELECT slot.state, b.lane FROM outbox b JOIN reservation slot USING (offer)")
+    assert sorted((row["state"], row["lane"]) for row in held) == [(0, "inapp")] * 3 + [(0, "webhook")] * 9
+    assert len(house.gateway.posts) == 12
 
 
 async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house):
