@@ -25,7 +25,7 @@ ORDER BY id FOR SHARE SKIP LOCKED;
 -- name: outbox_look
 -- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours. A fence is named set/id:
 -- the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level security would not let
--- it reach the key's index (text functions are not leakproof). Whether a fence is active is looked for in its bytes,
+-- it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE). Whether a fence is active is looked for in its bytes,
 -- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
 -- a text the quotes would stand escaped.
 SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
@@ -45,7 +45,7 @@ JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
 JOIN workspace w ON w.id = b.workspace
 LEFT JOIN offer o ON o.id = b.offer
 LEFT JOIN app_user u ON u.id = o.user_id
-LEFT JOIN device d ON d.id = coalesce(o.sent_to, o.device)
+LEFT JOIN device d ON d.id = CASE WHEN o.sent_to IS NULL THEN o.device ELSE o.sent_to END
 LEFT JOIN campaign c ON c.id = o.campaign
 LEFT JOIN visit v ON v.id = o.visit
 LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id

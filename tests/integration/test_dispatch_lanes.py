@@ -22,7 +22,7 @@ from geo_offers.pipeline import throttle
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.storage.outbox import PostgresOutbox
-from geo_offers.storage.pool import open_pool
+from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.queries import sql
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -566,3 +566,13 @@ async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
     assert "outbox_due" in text
     assert "Seq Scan" not in text
     assert "Rows Removed by Filter" not in text
+
+
+async def test_the_re_check_reads_each_phone_by_its_key(house):
+    async with transaction(
+        house._pool, []
+    ) as connection:  # as the role that policies bind: they may keep an index away
+        await connection.execute(f"PREPARE look (uuid[], bigint[]) AS {sql('outbox_look')}")
+        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}')")]
+    phone = next(number for number, line in enumerate(plan) if "on device d" in line)
+    assert plan[phone + 1].startswith("Index Cond: (id = ")
