@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from geo_offers.errors import Unavailable
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.credentials import Vault
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine, Limits
 from geo_offers.pipeline.fences import FenceMemory
@@ -55,8 +57,10 @@ from geo_offers.storage.profiles import PostgresProfiles
 from geo_offers.storage.proofs import log_heads
 from geo_offers.storage.rehearsals import PostgresArchive
 from geo_offers.storage.retention import PostgresRetention
+from geo_offers.storage.sealing import Seals, of_folder
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
+from geo_offers.storage.vault import PostgresCredentials, PostgresVault
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web.application import application
 from geo_offers.web.auth import Authenticator
@@ -99,6 +103,14 @@ async def database(settings: Settings, watch: Watch) -> AsyncIterator[str]:
             yield server.app_dsn
         finally:
             await _cancel([keeper])
+
+
+def seals_of(settings: Settings) -> Callable[[], Seals]:
+    """The keys of what is kept sealed: the operator's, or our own database's folder's, made at the first need."""
+    if settings.credentials_key is None and settings.database_url is None:
+        return cache(partial(of_folder, settings.folder))
+    seals = Seals(settings.credentials_key or "")
+    return lambda: seals
 
 
 class Delivered:
@@ -146,6 +158,11 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         yield listener
 
 
+def tenant_lanes(session: aiohttp.ClientSession, vault: Vault) -> list[Lane]:  # noqa: ARG001  for lanes to come
+    """The lanes that workspaces bring their own credentials for, each under its name in `credentials.TENANT_LANES`."""
+    return []
+
+
 def _session() -> aiohttp.ClientSession:
     """For the push gateway: keeps no cookie and unpacks nothing."""
     return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
@@ -170,8 +187,11 @@ class _Parts:
             lanes.append(WebhookLane(session, settings.webhook_url, settings.webhook_secret.split()))
         if settings.log_lane:
             lanes.append(LogLane())
+        seals = seals_of(settings)
+        lanes += tenant_lanes(session, PostgresVault(pool, seals))
+        push = frozenset(lane.name for lane in lanes) - {"inapp"}
         dispatcher = Dispatcher(
-            PostgresOutbox(pool, catalog), lanes, Delivered(figures, live), lease_s=settings.lease_s
+            PostgresOutbox(pool, catalog, push), lanes, Delivered(figures, live), lease_s=settings.lease_s
         )
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
@@ -182,7 +202,7 @@ class _Parts:
             figures=figures,
             live=live,
             wake=dispatcher.wake,
-            lanes=frozenset(lane.name for lane in lanes) - {"inapp"},
+            lanes=push,
             tz_version=version("tzdata"),
             holidays_version=version("holidays"),
         )
@@ -208,6 +228,7 @@ class _Parts:
             offers=PostgresOffers(pool),
             looks=PostgresLooks(pool),
             workspaces=PostgresWorkspaces(pool),
+            credentials=PostgresCredentials(pool, seals),
             stores=PostgresStores(pool),
             segments=PostgresSegments(pool),
             profiles=PostgresProfiles(pool),
@@ -223,6 +244,7 @@ class _Parts:
             decisions=PostgresDecisionLog(pool),
             letters=PostgresLetters(pool),
             public_url=(settings.public_url or "").rstrip("/"),
+            fcm_token_url=settings.fcm_token_url,
             breakers=PostgresBreakers(pool),
             events=PostgresEvents(pool),
             interactions=PostgresInteractions(pool),

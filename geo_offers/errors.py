@@ -53,6 +53,10 @@ class Conflict(GeoOffersError):
     """The thing's present state does not allow it."""
 
 
+class Keyless(GeoOffersError):
+    """A secret cannot be kept or read: the operator's key for it is not here."""
+
+
 class Crowded(GeoOffersError):
     """Too many geofences would lie at one spot."""
 

@@ -12,6 +12,8 @@ from platformdirs import user_data_path
 
 from geo_offers import signing
 from geo_offers.errors import Misconfigured
+from geo_offers.pipeline.credentials import GOOGLE_OAUTH
+from geo_offers.storage.sealing import Seals
 from geo_offers.web.sentences import sentence
 
 PREFIX: Final = "GEO_OFFERS_"
@@ -30,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool_size: Annotated[int, Meta(ge=2, le=100)] = 8
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    credentials_key: str | None = None
+    fcm_token_url: str = GOOGLE_OAUTH
     log_lane: bool = False
     lease_s: Annotated[float, Meta(gt=0.1, le=300)] = 10.0
     queue_points: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
@@ -102,6 +106,13 @@ def _is_secret(text: str) -> bool:
         return False
 
 
+def _are_keys(text: str) -> bool:
+    try:
+        return bool(Seals(text))
+    except Misconfigured:
+        return False
+
+
 _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
     (
         "webhook_url",
@@ -112,6 +123,16 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
         "public_url",
         _is_gateway,
         "give the http or https address under which phones reach this service, such as https://offers.example",
+    ),
+    (
+        "fcm_token_url",
+        _is_gateway,
+        "give the http or https address that service accounts get their tokens from; Google's is the default",
+    ),
+    (
+        "credentials_key",
+        _are_keys,
+        "give the base64 of 32 random bytes; while one is replaced, the new one, a space, and the old one",
     ),
     (
         "webhook_secret",

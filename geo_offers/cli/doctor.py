@@ -22,6 +22,7 @@ import asyncpg
 import msgspec
 
 import geo_offers
+from geo_offers.app import seals_of
 from geo_offers.errors import GeoOffersError, Misconfigured
 from geo_offers.places.importing.rows import EASY_BODY, Manner
 from geo_offers.places.table import BestTable, PlainTable
@@ -30,6 +31,8 @@ from geo_offers.settings import FOR_OTHERS, PREFIX, Settings
 from geo_offers.storage import datafolder, embedded, migrate
 from geo_offers.storage.pool import open_pool
 from geo_offers.storage.proofs import prove
+from geo_offers.storage.sealing import KEY_FILE, Seals
+from geo_offers.storage.vault import unopened
 from geo_offers.web.connections import most_connections
 
 NAMED: Final = ("aiohttp", "asyncpg", "h3", "numpy", "shapely")
@@ -89,7 +92,7 @@ def _shown(finding: Finding, settings: Settings) -> Finding:
 
 
 def _secrets(settings: Settings) -> Iterator[str]:
-    yield from (settings.webhook_secret or "").split()
+    yield from f"{settings.webhook_secret or ''} {settings.credentials_key or ''}".split()
     for address in (settings.database_url, settings.migrate_url):
         if address is not None:
             found = _PASSWORD.search(address)
@@ -206,6 +209,29 @@ async def _consents(name: str, settings: Settings) -> Finding:
     return Finding(name, "ok", "; ".join(told) or "the ledger is empty")
 
 
+async def _credentials(name: str, settings: Settings) -> Finding:
+    """Whether what workspaces sign in to push services with can be opened by the keys that are here."""
+    async with _serving_dsn(settings) as dsn:
+        if dsn is None:
+            return Finding(name, "ok", "not looked at: no server runs")
+        try:
+            async with open_pool(dsn, size=1) as pool, pool.acquire() as connection:
+                await migrate.check(connection)
+        except Misconfigured:
+            return Finding(name, "note", "not looked at: the database is not in order")
+        async with open_pool(dsn, size=1) as pool:
+            found, shut = await unopened(pool, _keys_here(settings))
+    if shut:
+        return Finding(name, "wrong", f"no key here opens {'; '.join(shut)}: see GEO_OFFERS_CREDENTIALS_KEY")
+    return Finding(name, "ok", f"{found} kept, all can be opened" if found else "none are kept")
+
+
+def _keys_here(settings: Settings) -> Callable[[], Seals]:
+    """As serve has them, but for a key that it would make."""
+    own = settings.database_url is None and settings.credentials_key is None
+    return Seals if own and not (settings.folder / KEY_FILE).exists() else seals_of(settings)
+
+
 @asynccontextmanager
 async def _serving_dsn(settings: Settings) -> AsyncIterator[str | None]:
     """What serve would connect to; None where its own server does not run."""
@@ -229,4 +255,5 @@ CHECKS: Final[dict[str, Check]] = {
     "data folder": _folder,
     "database": _database,
     "consents": _consents,
+    "credentials": _credentials,
 }

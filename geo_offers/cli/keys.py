@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from geo_offers.app import seals_of
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.pipeline.callers import Role
 from geo_offers.pipeline.tokens import parse_key
 from geo_offers.settings import Settings
-from geo_offers.storage import embedded, keys, migrate
+from geo_offers.storage import embedded, keys, migrate, vault
 from geo_offers.storage.pool import Pool, open_pool
 
 
@@ -42,6 +43,11 @@ def add(commands: Any) -> None:
     proof = group.add_parser("proof-secret", help="the secret for user_proof of a workspace, in hex")
     proof.add_argument("--workspace", required=True, metavar="NAME")
     proof.set_defaults(run=run_proof)
+    anew = group.add_parser(
+        "reseal",
+        help="put push credentials under the first key of GEO_OFFERS_CREDENTIALS_KEY; prints how many were not",
+    )
+    anew.set_defaults(run=run_reseal)
     signing = group.add_parser("signing-secret", help="the secret that signs a workspace's interactions without a key")
     signing.add_argument("--workspace", required=True, metavar="NAME")
     signing.set_defaults(run=run_signing)
@@ -112,6 +118,16 @@ async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:
     async with opened(settings) as pool:
         await keys.PostgresServiceKeys(pool).rotate()
     return 0
+
+
+async def run_reseal(_given: argparse.Namespace, settings: Settings) -> int:
+    """1 where some do not open: the key that they are under must stay, or is lost."""
+    async with opened(settings) as pool:
+        done, shut = await vault.reseal(pool, seals_of(settings)())
+    print(f"resealed {done}")
+    if shut:
+        print(f"geo-offers: {shut} cannot be opened by any key here; geo-offers doctor names them", file=sys.stderr)
+    return 1 if shut else 0
 
 
 async def run_proof(given: argparse.Namespace, settings: Settings) -> int:

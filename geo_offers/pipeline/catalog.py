@@ -18,6 +18,7 @@ from geo_offers.offers.snapshot import WorkspacePolicy
 from geo_offers.offers.stores import StoreRules
 from geo_offers.people.journey import DEFAULT, Journey
 from geo_offers.pipeline.audience import Needs
+from geo_offers.pipeline.credentials import TENANT_LANES
 from geo_offers.places.cells import Cover
 from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.places.index import GeofenceIndex
@@ -25,7 +26,10 @@ from geo_offers.places.index import GeofenceIndex
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it."""
+    """One workspace at one catalog version; `concerned`, `needs` and `budgeted` follow from it.
+
+    push_lanes: those that it has credentials for.
+    """
 
     version: int
     policy: WorkspacePolicy
@@ -36,6 +40,7 @@ class Policies:
     store_rules: Mapping[str, StoreRules] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
     journey: Journey = DEFAULT
+    push_lanes: frozenset[str] = frozenset()
     concerned: Concerned = field(init=False)
     needs: Needs = field(init=False)
     budgeted: bool = field(init=False)
@@ -49,6 +54,10 @@ class Policies:
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)
+
+    def signs_in(self, lane: str) -> bool:
+        """Whether the workspace can use a lane: its own need its credentials."""
+        return lane not in TENANT_LANES or lane in self.push_lanes
 
 
 class Catalog:

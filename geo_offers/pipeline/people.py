@@ -122,6 +122,10 @@ class People(Protocol):
 
     async def set_rhythm(self, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm: ...
 
+    async def set_push(self, caller: Caller, push: wire.PushAddress | None) -> None:
+        """Where the caller's device takes push from now on; None: nowhere. A token has one device: its last one."""
+        ...
+
     async def export(self, caller: Caller) -> Exported: ...
 
     async def withdraw_all(self, caller: Caller) -> None:

@@ -221,7 +221,8 @@ class _Play:
             facts=facts(policies.needs, policies.journey, passer.account, passer.platform, stays),
             drawn_as=passer.drawn_as,
         )
-        return Walker(person, DeviceView(passer.id, lanes=passer.lanes), arrivals, passer.uses)
+        lanes = tuple(lane for lane in passer.lanes if policies.signs_in(lane))
+        return Walker(person, DeviceView(passer.id, lanes=lanes), arrivals, passer.uses)
 
     def _named(self, stays: Stays) -> Stays:
         fence = self._index.get(FenceId(stays.store))

@@ -32,7 +32,7 @@ from geo_offers.pipeline.settlement import (
     settle,
     unreadable,
 )
-from geo_offers.pipeline.throttle import Throttle
+from geo_offers.pipeline.throttle import DOUBTED, Throttle
 
 BATCH: Final = 200
 MOST_SCOPES: Final = 10_000
@@ -263,8 +263,16 @@ class LaneRunner:
             outcome = Ambiguous("the lane raised")
         finally:
             if throttle is not None:
+                outcome = self._believed(throttle, outcome)
                 throttle.heard(outcome, self._now, self._jitter())
         return outcome
+
+    def _believed(self, throttle: Throttle, outcome: Outcome) -> Outcome:
+        """What is taken for true of an outcome; that a gateway is doubted is counted, for somebody to look."""
+        believed = throttle.believed(outcome, self._now)
+        if believed is not outcome:
+            self._observer.counted(self._lane.name, DOUBTED)
+        return believed
 
     def _sent(self, task: "asyncio.Task[Outcome | float]") -> None:
         ready = self._sends.pop(task)
@@ -277,6 +285,7 @@ class LaneRunner:
             ready.claim,
             ready.message,
             outcome,
+            lane=self._lane.name,
             repeats=self._lane.repeats,
             lease_s=self._lease_s,
             jitter=self._jitter(),
@@ -320,6 +329,7 @@ class LaneRunner:
             case Retry(after_s=after_s):
                 self._look_at = min(self._look_at, self._now + after_s)
             case Move(lane=lane):
+                self.wake()  # the person's other phone may be of this lane
                 self._wake_lane(lane)
             case Close():
                 pass

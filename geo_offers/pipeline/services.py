@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from geo_offers.pipeline.breakers import Breakers
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.credentials import GOOGLE_OAUTH, Credentials
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.engine import Engine
 from geo_offers.pipeline.events import Events, Interactions
@@ -46,6 +47,7 @@ class Services:
     offers: Offers
     looks: Looks
     workspaces: Workspaces
+    credentials: Credentials
     stores: Stores
     segments: Segments
     profiles: Profiles
@@ -64,6 +66,7 @@ class Services:
     events: Events
     interactions: Interactions
     public_url: str = ""
+    fcm_token_url: str = GOOGLE_OAUTH
     changes: Buckets = field(default_factory=change_rates)
     calls: Buckets = field(default_factory=call_rates)
     signals: Signals = field(default_factory=Signals)

@@ -56,7 +56,8 @@ class Claim:
 class DeadToken:
     """A token that a gateway has named dead. at_us: since when; absent = it was dead at this send."""
 
-    device: UUID
+    workspace: UUID
+    lane: str
     token: str
     at_us: int | None = None
 
@@ -85,7 +86,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """To another lane at once, under the same id."""
+    """To another token of the person's at once, under the same id; where there is none, to this lane."""
 
     claim: Claim
     lane: str
@@ -101,9 +102,12 @@ def back_off_s(attempts: int, jitter: float) -> float:
 
 
 def settle(
-    claim: Claim, message: Message, outcome: Outcome, *, repeats: bool, lease_s: float, jitter: float
+    claim: Claim, message: Message, outcome: Outcome, *, lane: str, repeats: bool, lease_s: float, jitter: float
 ) -> Settlement:
-    """Judge one send. `jitter` is a random number from 0 to 1; `lease_s` spaces the sends of a lane that repeats."""
+    """Judge one send by `lane`. `jitter` is a random number from 0 to 1.
+
+    `lease_s` spaces the sends of a lane that repeats.
+    """
     repeated = claim.unanswered > 0 and not repeats
     match outcome:
         case Accepted(receipt):
@@ -111,7 +115,7 @@ def settle(
         case TooLate():
             return Close(claim, "expired", keep=claim.unanswered > 0, detail="expired")
         case TokenDead(at_us):
-            dead = DeadToken(message.device, message.push_token, at_us) if message.push_token else None
+            dead = DeadToken(message.workspace, lane, message.push_token, at_us) if message.push_token else None
             if repeated:
                 return Close(claim, "ambiguous", keep=True, detail="token_dead", dead=dead)
             return Move(claim, FALLBACK_LANE, dead)

@@ -6,18 +6,57 @@ operator's own gateway. One scope in trouble holds no other.
 The breaker opens after `TRIPS_AFTER` sends in a row that came to nothing (no answer, 5xx, no connection), or at once
 where the credentials were refused. While it is open nothing is sent; then one send tries, and its outcome closes the
 breaker or opens it for twice as long, a minute at most. What is held keeps its attempts and its place in time.
+
+A gateway that says of more than `MOST_DEATHS` tokens and of more than a fifth of all sends in a minute that they are
+dead is broken or hostile: from there on it is not believed, no token is buried on its word, and the breaker opens.
 """
 
+from collections import deque
 from math import inf
 from typing import Final
 
-from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, Transient
+from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, TokenDead, Transient
 from geo_offers.pipeline.rates import Bucket
 
 TRIPS_AFTER: Final = 10
 OPEN_S: Final = (2.0, 60.0)
 TRIAL_S: Final = 1.0  # how long others wait while one send tries
+MOST_DEATHS: Final = 20
+DEATHS_SHARE: Final = 0.2  # of all sends of the last minute
+DOUBTED: Final = "deaths_doubted"
+_MINUTE_S: Final = 60
 _BURST_S: Final = 0.2  # of the rate: what may leave at once
+
+
+class Deaths:
+    """Of how many tokens it was said in the last minute, to the second, that they are dead; times as of `Throttle`."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[list[int]] = deque()  # second, sends, deaths
+        self._sends = 0
+        self._deaths = 0
+
+    def doubtful(self, now_s: float, *, dead: bool) -> bool:
+        """Count a send; say whether its death is one too many to be believed."""
+        self._forget(now_s)
+        if not self._seconds or self._seconds[-1][0] != int(now_s):
+            self._seconds.append([int(now_s), 0, 0])
+        self._seconds[-1][1] += 1
+        self._seconds[-1][2] += dead
+        self._sends += 1
+        self._deaths += dead
+        return dead and self._deaths > max(MOST_DEATHS, DEATHS_SHARE * self._sends)
+
+    @property
+    def any(self) -> bool:
+        """Whether one was said, as of the last send."""
+        return self._deaths > 0
+
+    def _forget(self, now_s: float) -> None:
+        while self._seconds and self._seconds[0][0] <= now_s - _MINUTE_S:
+            _, sends, deaths = self._seconds.popleft()
+            self._sends -= sends
+            self._deaths -= deaths
 
 
 class Throttle:
@@ -30,6 +69,7 @@ class Throttle:
         self._failed = 0
         self._opened = 0
         self._trying = False
+        self._deaths = Deaths()
 
     @property
     def open(self) -> bool:
@@ -39,7 +79,7 @@ class Throttle:
     @property
     def idle(self) -> bool:
         """Whether nothing would be lost by forgetting it, but for what is left in the bucket."""
-        return not self._opened and not self._failed and not self._not_before
+        return not self._opened and not self._failed and not self._not_before and not self._deaths.any
 
     def hold_s(self, now_s: float) -> float:
         """Seconds until it is worth asking again; 0 where a send may begin now, which it then must."""
@@ -53,6 +93,12 @@ class Throttle:
         if self._bucket is not None and not self._bucket.take(round(now_s * 1e6)):
             return 1.0 / self._rate_per_s
         return 0.0
+
+    def believed(self, outcome: Outcome, now_s: float) -> Outcome:
+        """The outcome, once for each send; of a death too many, that this gateway cannot be relied on."""
+        if self._deaths.doubtful(now_s, dead=isinstance(outcome, TokenDead)):
+            return AuthBroken(DOUBTED)
+        return outcome
 
     def heard(self, outcome: Outcome, now_s: float, jitter: float) -> None:
         """Learn from what a send came to. `jitter` is a random number from 0 to 1."""

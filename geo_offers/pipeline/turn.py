@@ -211,7 +211,9 @@ class DecisionTurn:
                 drawn_as=user.drawn_as,
             ),
             policy=policies.policy,
-            device=DeviceView(id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels)),
+            device=DeviceView(
+                id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels, policies)
+            ),
             arrivals=tuple(
                 DecisionArrival(
                     arrival.transition,
@@ -241,13 +243,15 @@ class DecisionTurn:
         found = ((stays, index.get(FenceId(stays.store))) for stays in read.stays[user.id])
         return [stays if fence is None else structs.replace(stays, store=store_key(fence)) for stays, fence in found]
 
-    def _able(self, device: DeviceRow, channels: Sequence[Channel]) -> tuple[str, ...]:
+    def _able(self, device: DeviceRow, channels: Sequence[Channel], policies: Policies) -> tuple[str, ...]:
         """The lanes that can reach this device now, in the order of the person's channels.
 
-        A replayed device is reached by the app and the log only.
+        A replayed device is reached by the app and the log only; any other by a lane of this installation, for which
+        the workspace has credentials where it has to bring its own.
         """
-        allowed = self.lanes & {"log"} if device.replay else self.lanes
-        by = {"push": device.push_lane if device.push_lane in allowed else None, "inapp": "inapp"}
+        lane = device.push_lane
+        good = lane in self.lanes and (lane == "log" if device.replay else policies.signs_in(lane))
+        by = {"push": lane if good else None, "inapp": "inapp"}
         return tuple(lane for channel in channels if (lane := by[channel]) is not None)
 
     # ------------------------------------------------------------------------------------------ telling

@@ -106,6 +106,7 @@ async def read_policies(connection: Connection, workspace: UUID, rehearsed: UUID
             areas=areas,
         ),
         journey=audiences.journey,
+        push_lanes=frozenset(row["push_lanes"]),
     )
 
 

@@ -243,23 +243,49 @@ async def _add_devices(connection: Connection, caller: Caller, newcomers: Sequen
             one.enrolment.platform,
             one.proven,
             caller.replay,
-            one.enrolment.push.lane if one.enrolment.push else None,
-            one.enrolment.push.token if one.enrolment.push else None,
         )
         for one in newcomers
     ]
-    pushed = columns(
-        [(one.device, push.lane, push.token) for one in newcomers if (push := one.enrolment.push) and not one.repeated],
-        3,
-    )
-    await connection.execute(sql("push_tokens_lock"), caller.workspace, *pushed[1:])
-    await connection.execute(sql("devices_lock"), [one.device for one in newcomers], *pushed[1:])
-    made = {row["id"]: row["token_epoch"] for row in await connection.fetch(sql("devices_add"), *columns(values, 8))}
-    await connection.execute(sql("push_token_owner_moves"), *pushed)
+    pushed = [(one.device, push) for one in newcomers if (push := one.enrolment.push) and not one.repeated]
+    await _lock_devices(connection, caller.workspace, [one.device for one in newcomers], [push for _, push in pushed])
+    made = {row["id"]: row["token_epoch"] for row in await connection.fetch(sql("devices_add"), *columns(values, 6))}
+    await _bind(connection, pushed)
     await connection.execute(sql("refresh_tokens_drop"), list(made))
     tokens = {one.device: _refresh_token(caller.workspace, one.device) for one in newcomers}
     await _keep_tokens(connection, caller.workspace, [(tokens[device], device, 1) for device in tokens])
     return [Issued(one.device, one.user, made[one.device], str(tokens[one.device])) for one in newcomers]
+
+
+async def _lock_devices(
+    connection: Connection, workspace: UUID, devices: Sequence[UUID], pushes: Sequence[wire.PushAddress]
+) -> None:
+    """The tokens, then these devices and those that lose their tokens, each in the one order."""
+    tokens = columns([(push.lane, push.token) for push in pushes], 2)
+    await connection.execute(sql("push_tokens_lock"), workspace, *tokens)
+    await connection.execute(sql("devices_lock"), devices, *tokens)
+
+
+async def _bind(connection: Connection, pushed: Sequence[tuple[UUID, wire.PushAddress]]) -> bool:
+    """Give the devices, which are locked, their tokens; others lose them. False where none of the devices is there."""
+    if not pushed:
+        return False
+    values = [
+        (device, push.lane, push.token, None if push.keys is None else msgspec.json.encode(push.keys).decode(), push.at)
+        for device, push in pushed
+    ]
+    found = await connection.fetch(sql("push_tokens_set"), *columns(values, 5))
+    await connection.execute(sql("push_token_owner_moves"), *columns([value[:3] for value in values], 3))
+    return bool(found)
+
+
+async def set_push(connection: Connection, caller: Caller, push: wire.PushAddress | None) -> None:
+    """The caller's device takes push here from now on; None: nowhere. Unauthenticated where the device is gone."""
+    assert caller.device is not None
+    await _lock_devices(connection, caller.workspace, [caller.device], [] if push is None else [push])
+    if push is None:
+        await connection.execute(sql("push_token_drop"), caller.device)
+    elif not await _bind(connection, [(caller.device, push)]):
+        raise Unauthenticated("this device is gone; enrol again")
 
 
 def _refresh_token(workspace: UUID, device: UUID) -> KeyText:

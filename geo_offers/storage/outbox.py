@@ -15,6 +15,7 @@ from geo_offers import instants, wire
 from geo_offers.people.backoff import Became
 from geo_offers.people.quiet import QuietRule
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.credentials import TENANT_LANES
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
@@ -60,10 +61,14 @@ class _Text(msgspec.Struct, frozen=True):
 class PostgresOutbox:
     """Every call is one transaction; raises Unavailable where the database is busy or away."""
 
-    def __init__(self, pool: Pool, catalog: Catalog | None = None) -> None:
-        """catalog: what this process holds of all workspaces; read as need be where there is none."""
+    def __init__(self, pool: Pool, catalog: Catalog | None = None, push: Collection[str] = ()) -> None:
+        """catalog: what this process holds of all workspaces; read as need be where there is none.
+
+        push: the push lanes that are served here.
+        """
         self._pool = pool
         self._catalog = catalog or Catalog()
+        self._push = list(push)
 
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
         async with transaction(self._pool, ()) as connection:
@@ -96,7 +101,7 @@ class PostgresOutbox:
             await _bury(connection, dead)
             applied = await _close(connection, closes)
             applied |= await _retry(connection, retries)
-            applied |= await _move(connection, moves)
+            applied |= await _move(connection, moves, self._push)
         return applied
 
     async def adopt(self, served: Collection[str], lane: str) -> bool:
@@ -243,8 +248,8 @@ async def _delete(connection: Connection, claims: Sequence[Claim]) -> None:
 
 async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:
     if dead:
-        asked = [(d.device, d.token, None if d.at_us is None else instants.from_us(d.at_us)) for d in dead]
-        await connection.execute(sql("outbox_dead_tokens"), *columns(asked, 3))
+        asked = [(d.workspace, d.lane, d.token, None if d.at_us is None else instants.from_us(d.at_us)) for d in dead]
+        await connection.execute(sql("outbox_dead_tokens"), *columns(asked, 4))
 
 
 async def _close(connection: Connection, closes: Sequence[Close]) -> set[UUID]:
@@ -263,8 +268,9 @@ async def _retry(connection: Connection, retries: Sequence[Retry]) -> set[UUID]:
     return {row["offer"] for row in await connection.fetch(sql("outbox_retry"), *columns(asked, 5))}
 
 
-async def _move(connection: Connection, moves: Sequence[Move]) -> set[UUID]:
+async def _move(connection: Connection, moves: Sequence[Move], push: Sequence[str]) -> set[UUID]:
     if not moves:
         return set()
-    asked = [(m.claim.offer, m.claim.token, m.lane) for m in moves]
-    return {row["offer"] for row in await connection.fetch(sql("outbox_move"), *columns(asked, 3))}
+    asked = [(m.claim.offer, m.claim.token, m.lane, None if m.dead is None else m.dead.token) for m in moves]
+    found = await connection.fetch(sql("outbox_move"), *columns(asked, 4), push, list(TENANT_LANES))
+    return {row["offer"] for row in found}

@@ -100,6 +100,10 @@ class PostgresPeople:
             await connection.execute(sql("user_set_rhythm"), user["id"], msgspec.json.encode(rhythm))
             return rhythm
 
+    async def set_push(self, caller: Caller, push: wire.PushAddress | None) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await enrolment.set_push(connection, caller, push)
+
     # ------------------------------------------------------------------------------------------ access and erasure
     async def export(self, caller: Caller) -> Exported:
         return await export.export(self._pool, caller)

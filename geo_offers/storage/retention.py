@@ -32,6 +32,7 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
         "offer_events": "30 days",
         "idempotency": "24 hours",
         "refresh_tokens": "0 hours",  # after their end
+        "push_tombstones": "30 days",  # a phone that registers by then has asked its system again
         "import_rows": "30 days",
         "imports": "30 days",
     }

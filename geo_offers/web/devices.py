@@ -8,12 +8,13 @@ from geo_offers.clock import now_us
 from geo_offers.errors import Fault, Forbidden, Invalid
 from geo_offers.people.zones import zone_names
 from geo_offers.pipeline import people, signals
+from geo_offers.pipeline.addresses import address_faults
 from geo_offers.pipeline.consents import of_enrolments, refuse_instants, refuse_tc_strings
 from geo_offers.pipeline.people import Issued, Manner
 from geo_offers.pipeline.services import Services
 from geo_offers.pipeline.tokens import ACCESS_S
 from geo_offers.web.calls import PINGS_BODY, Call, Given, Reply
-from geo_offers.web.checks import refuse_unsafe
+from geo_offers.web.checks import refuse, refuse_unsafe
 from geo_offers.wire import Enrolled, Enrolment, TokenRequest, Tokens
 
 Enrolments = Enrolment | Annotated[list[Enrolment], Meta(min_length=1, max_length=1000)]
@@ -31,6 +32,14 @@ async def enrol(services: Services, given: Given) -> Reply:
     refuse_instants(words)
     refuse_tc_strings(words)
     _refuse_twins(enrolments)
+    refuse(
+        [
+            fault
+            for number, one in enumerate(enrolments)
+            if one.push is not None
+            for fault in address_faults(one.push, f"/{number}/push" if many else "/push")
+        ]
+    )
     issued = await people.enrol(
         services.people,
         services.engine,

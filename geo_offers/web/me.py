@@ -10,13 +10,14 @@ import structlog
 from geo_offers import wire
 from geo_offers.errors import Fault, GeoOffersError, Invalid, NotFound
 from geo_offers.pipeline import people, signals
+from geo_offers.pipeline.addresses import address_faults
 from geo_offers.pipeline.callers import Caller, Kind
 from geo_offers.pipeline.consents import of_change, refuse_instants, refuse_tc_strings
 from geo_offers.pipeline.nearby import nearby
-from geo_offers.pipeline.people import Exported
+from geo_offers.pipeline.people import Exported, take_change
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import invalid, refuse_unsafe
+from geo_offers.web.checks import invalid, refuse, refuse_unsafe
 
 _DEVICE: Final[tuple[Kind, ...]] = ("device",)
 
@@ -68,6 +69,22 @@ async def change_rhythm(services: Services, caller: Caller, rhythm: wire.Rhythm)
     if len(set(rhythm.channels)) != len(rhythm.channels):
         raise invalid("/channels", "channels", "a channel stands in the order once; leave out the second")
     return await people.change_rhythm(services.people, services.engine, services.changes, caller, rhythm)
+
+
+async def set_push(services: Services, given: Given) -> Reply:
+    """A phone's token changes now and then; sends go to the newest from the answer on."""
+    take_change(services.changes, given.caller)
+    refuse_unsafe(given.body)
+    refuse(address_faults(given.body, ""))
+    await services.people.set_push(given.caller, given.body)
+    return Reply(status=204)
+
+
+async def drop_push(services: Services, given: Given) -> Reply:
+    """What was to be pushed here goes to another phone of the person's, or stays in the app."""
+    take_change(services.changes, given.caller)
+    await services.people.set_push(given.caller, None)
+    return Reply(status=204)
 
 
 async def inbox(services: Services, given: Given) -> Reply:
@@ -156,6 +173,18 @@ CALLS = (
         keeps_answer=False,  # it may hold a position
         tag="me",
     ),
+    Call(
+        "PUT",
+        "/v1/me/push",
+        "Say where this phone takes push, whenever its token changes",
+        set_push,
+        _DEVICE,
+        status=204,
+        body=wire.PushAddress,
+        keeps_answer=False,
+        tag="me",
+    ),
+    Call("DELETE", "/v1/me/push", "Take no push on this phone", drop_push, _DEVICE, status=204, tag="me"),
     Call("GET", "/v1/me/offers", "Inbox, newest first", inbox, _DEVICE, wire.OfferPage, query=wire.ListQuery, tag="me"),
     Call(
         "POST",

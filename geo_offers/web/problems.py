@@ -18,6 +18,7 @@ STATUS: Final[Mapping[type[errors.GeoOffersError], tuple[int, str, str]]] = {
     errors.NotFound: (404, "not_found", "Nothing here"),
     errors.Gone: (410, "gone", "Not kept any more"),
     errors.Conflict: (409, "conflict", "Not in this state"),
+    errors.Keyless: (409, "credentials_key", "No key to keep secrets under"),
     errors.Crowded: (409, "crowded", "Too many at one spot"),
     errors.TooLarge: (413, "too_large", "Over a bound"),
     errors.Invalid: (422, "invalid", "A field is wrong"),

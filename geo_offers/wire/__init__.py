@@ -11,6 +11,7 @@ from geo_offers.wire.breakers import *
 from geo_offers.wire.campaigns import *
 from geo_offers.wire.choice import *
 from geo_offers.wire.consents import *
+from geo_offers.wire.credentials import *
 from geo_offers.wire.decisions import *
 from geo_offers.wire.events import *
 from geo_offers.wire.nearby import *

@@ -13,6 +13,14 @@ LINK: Final = r"^https://"
 FIELD_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)"
 SHA256: Final = r"^[0-9a-f]{64}$(?!\n)"
 WORD: Final = r"^[a-z][a-z0-9_]{0,31}$(?!\n)"
+APPLE_ID: Final = r"^[A-Z0-9]{10}$(?!\n)"
+BUNDLE: Final = r"^[A-Za-z0-9][A-Za-z0-9.-]{0,154}$(?!\n)"
+GOOGLE_PROJECT: Final = r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$(?!\n)"
+GOOGLE_KEY: Final = r"^[0-9a-f]{1,64}$(?!\n)"
+GOOGLE_MAIL: Final = r"^[A-Za-z0-9._-]{1,64}@[A-Za-z0-9.-]{1,190}$(?!\n)"
+PUSH_SUBJECT: Final = (
+    r"^(mailto:[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,190}|https://[A-Za-z0-9.-]{1,190}(/[!-~]{0,200})?)$(?!\n)"
+)
 EVENT_NAMES: Final = r"^[a-z_]{1,32}(,[a-z_]{1,32}){0,19}$(?!\n)"
 
 FORMS: Final[Mapping[str, str]] = {
@@ -23,6 +31,12 @@ FORMS: Final[Mapping[str, str]] = {
     FIELD_NAME: "a name of letters, digits and underscores that begins with no digit",
     SHA256: "a SHA-256 in 64 hexadecimal digits",
     WORD: "a word of small letters, digits and _, such as basket_left",
+    APPLE_ID: "the ten capital letters and digits that Apple names it by",
+    BUNDLE: "a bundle id, such as com.example.shop",
+    GOOGLE_PROJECT: "the id of a project, as Google's file has it",
+    GOOGLE_KEY: "the id of a key in small hexadecimal digits, as Google's file has it",
+    GOOGLE_MAIL: "the address of a service account, as Google's file has it",
+    PUSH_SUBJECT: "mailto: and an address, or an https:// address, at which a push service reaches whoever sends",
     EVENT_NAMES: "names of events with commas between, such as decision,delivery",
 }
 """What a text that has to match a pattern is, in words."""

@@ -24,9 +24,23 @@ from geo_offers.wire.base import (
 from geo_offers.wire.consents import Agreed
 
 
+class PushKeys(Request, frozen=True, kw_only=True):
+    """A browser's subscription's `keys`, base64url."""
+
+    p256dh: Annotated[str, Meta(min_length=1, max_length=128)]
+    auth: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class PushAddress(Request, frozen=True, kw_only=True):
-    lane: Literal["webhook", "log"]
+    """Where a phone takes push. Of `webpush` the token is the subscription's endpoint, and `keys` belong to it.
+
+    `at`: when the system gave the phone its token; now, where it is not said.
+    """
+
+    lane: Literal["webhook", "log", "fcm", "apns", "webpush"]
     token: Annotated[str, Meta(min_length=1, max_length=4096)]
+    keys: PushKeys | None = None
+    at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class Enrolment(Request, frozen=True, kw_only=True):

@@ -34,6 +34,9 @@ class ExportedDevice(Answer, frozen=True, kw_only=True):
     created_at: datetime
     push_lane: str | None = None
     push_token: str | None = None
+    push_keys: str | None = None
+    push_at: datetime | None = None
+    push_ok_at: datetime | None = None
 
 
 class ExportedEvent(Answer, frozen=True, kw_only=True):

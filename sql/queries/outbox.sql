@@ -25,11 +25,11 @@ ORDER BY id FOR SHARE SKIP LOCKED;
 -- name: outbox_look
 -- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours. A fence is named set/id:
 -- the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level security would not let
--- it reach the key's index (text functions are not leakproof). Whether a fence is active is looked for in its bytes,
+-- it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE). Whether a fence is active is looked for in its bytes,
 -- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
 -- a text the quotes would stand escaped.
 SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
-       o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, o.device, o.decision,
+       o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, d.id AS device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
        d.platform, d.push_token, d.push_keys, d.replay, c.state AS campaign_state, w.settings,
@@ -45,7 +45,7 @@ JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
 JOIN workspace w ON w.id = b.workspace
 LEFT JOIN offer o ON o.id = b.offer
 LEFT JOIN app_user u ON u.id = o.user_id
-LEFT JOIN device d ON d.id = o.device
+LEFT JOIN device d ON d.id = CASE WHEN o.sent_to IS NULL THEN o.device ELSE o.sent_to END
 LEFT JOIN campaign c ON c.id = o.campaign
 LEFT JOIN visit v ON v.id = o.visit
 LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
@@ -66,17 +66,26 @@ DELETE FROM outbox b USING unnest($1::uuid[], $2::bigint[]) q (offer, token)
 WHERE b.offer = q.offer AND b.token = q.token;
 
 -- name: outbox_dead_tokens
--- $1 devices, $2 the tokens that were used, $3 since when they are dead, where that was said. A token that was registered
--- since then stays. Locked in the one order that everybody locks devices in.
-WITH dead AS (
-    SELECT d.id FROM device d JOIN unnest($1::uuid[], $2::text[], $3::timestamptz[]) q (device, token, at)
-    ON d.id = q.device AND d.push_token = q.token AND (q.at IS NULL OR d.push_at IS NULL OR d.push_at <= q.at)
-    ORDER BY d.id FOR NO KEY UPDATE OF d)
-UPDATE device d SET push_token = NULL FROM dead WHERE d.id = dead.id;
+-- $1 workspaces, $2 lanes, $3 the tokens that were used, $4 since when they are dead; now where that was not said, and never
+-- later. Whichever device has one by now loses it; a token that was registered since then is another one and stays. Locked
+-- in the one order that everybody locks devices in.
+WITH said AS MATERIALIZED (
+    SELECT workspace, lane, token, least(max(at), clock_timestamp()) AS at
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) q (workspace, lane, token, at)
+    GROUP BY workspace, lane, token),
+dead AS (
+    SELECT d.id FROM device d JOIN said q ON d.workspace = q.workspace AND d.push_lane = q.lane AND d.push_token = q.token
+        AND (d.push_at IS NULL OR d.push_at <= q.at)
+    ORDER BY d.id FOR NO KEY UPDATE OF d),
+taken AS (UPDATE device d SET push_token = NULL, push_keys = NULL FROM dead WHERE d.id = dead.id RETURNING 1)
+INSERT INTO push_tombstone (workspace, lane, token, died_at)
+SELECT workspace, lane, sha256(convert_to(token, 'UTF8')), at FROM said ORDER BY 1, 2, 3
+ON CONFLICT (workspace, lane, token) DO UPDATE SET died_at = greatest(push_tombstone.died_at, excluded.died_at);
 
 -- name: outbox_close
 -- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released), $6 the
 -- push service's names for them. Releasing needs no lock on the person: a decision that still counts the slot is only stricter.
+-- A token that a push service takes is alive: noted once an hour at most, and not where the device is locked just now.
 WITH gone AS (
     DELETE FROM outbox b
     USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[],
@@ -85,7 +94,13 @@ WITH gone AS (
     RETURNING q.offer, q.state, q.detail, q.slot, q.receipt),
 closed AS (
     UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp()
-    FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot),
+    FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot, g.state, coalesce(o.sent_to, o.device) AS device),
+alive AS (
+    SELECT d.id FROM closed c JOIN device d ON d.id = c.device
+    WHERE c.state = 'accepted' AND d.push_token IS NOT NULL
+      AND (d.push_ok_at IS NULL OR d.push_ok_at < statement_timestamp() - interval '1 hour')
+    FOR NO KEY UPDATE OF d SKIP LOCKED),
+noted AS (UPDATE device d SET push_ok_at = clock_timestamp() FROM alive WHERE d.id = alive.id RETURNING 1),
 settled AS (
     UPDATE reservation r SET state = c.slot FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)
 SELECT offer FROM gone;
@@ -100,12 +115,28 @@ LEFT JOIN offer o ON o.id = q.offer
 WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer;
 
 -- name: outbox_move
--- $1 offers, $2 their tokens, $3 lanes. The same offer by another lane, with all its attempts before it.
-WITH moved AS (
-    UPDATE outbox b SET lane = q.lane, state = 'due', lease_until = NULL, attempts = 0, due = clock_timestamp()
-    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) q (offer, token, lane)
-    WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer, q.lane),
-told AS (UPDATE offer o SET lane = m.lane FROM moved m WHERE o.id = m.offer RETURNING 1)
+-- $1 offers, $2 their tokens, $3 the lanes of last resort, $4 the tokens that they were sent to, $5 push lanes served here, $6
+-- those of them that need a workspace's credentials. The same offer to another token of the person's: the device's own where
+-- it has a new one, else that of another phone that speaks for all of the person, the one that last took something. Its
+-- attempts go along, so that a gateway which says of every token that it is dead comes to an end. With no such token it goes
+-- to the lane of last resort, with all its attempts before it.
+WITH ours AS MATERIALIZED (
+    SELECT b.offer, b.workspace, q.lane, o.user_id, o.device, coalesce(o.sent_to, o.device) AS tried, q.dead
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[]) q (offer, token, lane, dead)
+    JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
+    JOIN offer o ON o.id = b.offer),
+moved AS (
+    UPDATE outbox b SET lane = coalesce(d.push_lane, m.lane), state = 'due', lease_until = NULL,
+        attempts = CASE WHEN d.id IS NULL THEN 0 ELSE b.attempts END, due = clock_timestamp()
+    FROM ours m LEFT JOIN LATERAL (
+        SELECT x.id, x.push_lane FROM device x
+        WHERE x.user_id = m.user_id AND NOT x.replay AND x.push_token IS DISTINCT FROM m.dead
+          AND x.push_token IS NOT NULL AND x.push_lane = ANY ($5::text[]) AND (x.id = m.tried OR x.proven)
+          AND (x.push_lane <> ALL ($6::text[]) OR EXISTS (
+              SELECT FROM push_credential c WHERE c.workspace = m.workspace AND c.lane = x.push_lane))
+        ORDER BY x.id <> m.tried, x.push_ok_at DESC NULLS LAST, x.push_at DESC NULLS LAST, x.id LIMIT 1) d ON true
+    WHERE b.offer = m.offer RETURNING b.offer, b.lane, nullif(d.id, m.device) AS sent_to),
+told AS (UPDATE offer o SET lane = m.lane, sent_to = m.sent_to FROM moved m WHERE o.id = m.offer RETURNING 1)
 SELECT offer FROM moved;
 
 -- name: outbox_strays

@@ -25,9 +25,8 @@ UPDATE app_user u SET consents = q.consents FROM unnest($1::uuid[], $2::bytea[])
 
 -- name: devices_add
 -- A repeat under the same Idempotency-Key finds its device and makes new tokens for it: the epoch rises, the old ones die.
-INSERT INTO device (id, workspace, user_id, platform, proven, replay, push_lane, push_token)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::boolean[], $7::text[],
-                     $8::text[])
+INSERT INTO device (id, workspace, user_id, platform, proven, replay)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[], $6::boolean[])
 ON CONFLICT (id) DO UPDATE SET token_epoch = device.token_epoch + 1, refresh_used = 0
 RETURNING id, user_id, token_epoch;
 
@@ -52,9 +51,26 @@ ORDER BY id FOR NO KEY UPDATE;
 -- $1 user. In the one order that everybody locks devices in.
 SELECT id FROM device WHERE user_id = $1 ORDER BY id FOR UPDATE;
 
+-- name: push_tokens_set
+-- $1 devices, $2 lanes, $3 tokens, $4 their keys, $5 when each was registered; now where it is not said, and never later.
+-- One that has died since then is not taken. Returns the devices that are there.
+UPDATE device d SET push_lane = q.lane, push_keys = q.keys, push_at = least(q.at, clock_timestamp()),
+    push_ok_at = CASE WHEN (d.push_lane, d.push_token) = (q.lane, q.token) THEN d.push_ok_at END,
+    push_token = CASE WHEN EXISTS (
+        SELECT FROM push_tombstone t WHERE t.workspace = d.workspace AND t.lane = q.lane
+          AND t.token = sha256(convert_to(q.token, 'UTF8')) AND t.died_at >= least(q.at, clock_timestamp()))
+        THEN NULL ELSE q.token END
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[]) q (id, lane, token, keys, at)
+WHERE d.id = q.id RETURNING d.id;
+
+-- name: push_token_drop
+-- $1 device.
+UPDATE device SET push_lane = NULL, push_token = NULL, push_keys = NULL, push_at = NULL, push_ok_at = NULL
+WHERE id = $1;
+
 -- name: push_token_owner_moves
 -- A push token that turns up on a new device leaves its old ones: sends follow the newest binding.
-UPDATE device d SET push_token = NULL, push_lane = NULL
+UPDATE device d SET push_token = NULL, push_lane = NULL, push_keys = NULL, push_at = NULL, push_ok_at = NULL
 FROM unnest($1::uuid[], $2::text[], $3::text[]) q (id, lane, token)
 WHERE d.push_lane = q.lane AND d.push_token = q.token AND d.id <> q.id;
 
@@ -179,7 +195,7 @@ SELECT DISTINCT subject, purpose FROM consent_ledger
 WHERE workspace = $1 AND subject = ANY ($2::bytea[]) AND surface = $3;
 
 -- name: export_devices
-SELECT id, platform, push_lane, push_token, created_at FROM device
+SELECT id, platform, push_lane, push_token, push_keys, push_at, push_ok_at, created_at FROM device
 WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY created_at, id;
 
 -- name: export_events

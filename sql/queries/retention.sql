@@ -80,6 +80,10 @@ DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
 DELETE FROM refresh_token WHERE hash = ANY (ARRAY(
     SELECT hash FROM refresh_token WHERE expires_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
+-- name: retention_push_tombstones
+DELETE FROM push_tombstone WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM push_tombstone WHERE died_at < statement_timestamp() - $2::text::interval LIMIT $1));
+
 -- name: retention_import_rows
 -- What an import would write or undo; the fences themselves stay.
 DELETE FROM import_row WHERE ctid = ANY (ARRAY(
@@ -117,6 +121,8 @@ oldest (kind, at) AS (
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'idempotency'))
     UNION ALL SELECT 'refresh_tokens', (SELECT min(expires_at) FROM refresh_token
         WHERE expires_at < (SELECT until FROM bound WHERE kind = 'refresh_tokens'))
+    UNION ALL SELECT 'push_tombstones', (SELECT min(died_at) FROM push_tombstone
+        WHERE died_at < (SELECT until FROM bound WHERE kind = 'push_tombstones'))
     UNION ALL SELECT 'imports', (SELECT min(created_at) FROM import
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'imports')))
 SELECT o.kind, extract(epoch FROM b.until - o.at)::float8 AS seconds

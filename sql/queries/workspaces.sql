@@ -1,8 +1,10 @@
 -- The table has no policy: each statement names the workspace.
 
 -- name: workspace_read
--- With whether the whole installation is paused.
-SELECT id, name, settings, catalog_version, (SELECT paused FROM installation) AS all_paused FROM workspace WHERE id = $1;
+-- With whether the whole installation is paused, and the lanes that the workspace has credentials for.
+SELECT id, name, settings, catalog_version, (SELECT paused FROM installation) AS all_paused,
+    ARRAY(SELECT c.lane FROM push_credential c WHERE c.workspace = w.id) AS push_lanes
+FROM workspace w WHERE id = $1;
 
 -- name: workspace_read_settings
 SELECT settings FROM workspace WHERE id = $1;

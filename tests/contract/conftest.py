@@ -72,6 +72,7 @@ class Record:
     replay: bool
     push_token: str | None
     push_us: int = 0
+    sent_to: "Record | None" = None  # another phone of the person's
     consents: set[str] = field(default_factory=lambda: {"locate", "offers"})
     quiet: tuple[QuietRule, ...] = ()
     mute: Mutes = NOTHING_MUTED
@@ -107,6 +108,7 @@ class MemoryOutbox:
         self.now_us = clock.now_us()
         self.records: dict[UUID, Record] = {}
         self.proven: set[tuple[UUID, UUID]] = set()  # persons and the devices that speak for all of them
+        self.alive: dict[UUID, int] = {}  # when a gateway last took something for a device, to the hour
 
     def _ours(self, claim: Claim, *states: str) -> Record | None:
         record = self.records.get(claim.offer)
@@ -174,19 +176,45 @@ class MemoryOutbox:
                     record.state, record.attempts = "due", attempts
                     record.ambiguous = record.ambiguous or unanswered
                     record.due_us = min(self.now_us + round(after_s * SECOND_US), record.expires_us)
-                case Move(lane=lane):
-                    record.state, record.attempts, record.lane, record.due_us = "due", 0, lane, self.now_us
+                case Move():
+                    self._move(settlement, record)
         return applied
+
+    def _move(self, move: Move, record: Record) -> None:
+        """To the device's own new token, else to a phone that speaks for all of the person, else to the app."""
+        tried = record.sent_to or record
+        dead = move.dead and move.dead.token
+        others = [
+            other
+            for other in self.records.values()
+            if other.case.user == record.case.user
+            and not other.replay
+            and other.push_token not in {None, dead}
+            and (other.case.device == tried.case.device or (other.case.user, other.case.device) in self.proven)
+        ]
+        others.sort(key=lambda other: (other.case.device != tried.case.device, -self.alive.get(other.case.device, 0)))
+        record.state, record.due_us = "due", self.now_us
+        if others:
+            record.lane, record.sent_to = "webhook", others[0]
+        else:
+            record.lane, record.attempts, record.sent_to = move.lane, 0, None
 
     def _close(self, close: Close, record: Record) -> None:
         record.queued = False
+        target = record.sent_to or record
+        hour_ago_us = self.now_us - 3600 * SECOND_US
+        if close.state == "accepted" and target.push_token and self.alive.get(target.case.device, 0) < hour_ago_us:
+            self.alive[target.case.device] = self.now_us
         record.offer_state, record.detail, record.slot = close.state, close.detail, 1 if close.keep else 2
 
     def _bury(self, settlement: Settlement) -> None:
         dead = None if isinstance(settlement, Retry) else settlement.dead
+        if not dead:
+            return
+        at_us = min(dead.at_us or self.now_us, self.now_us)
+        key = dead.workspace, dead.token
         for record in self.records.values():
-            known = (record.case.device, record.push_token)
-            if dead and known == (dead.device, dead.token) and record.push_us <= (dead.at_us or self.now_us):
+            if (record.case.workspace, record.push_token) == key and record.push_us <= at_us:
                 record.push_token = None
 
     async def adopt(self, served: Collection[str], lane: str) -> bool:
@@ -265,9 +293,9 @@ def _message(record: Record) -> Message:
         offer=record.case.offer,
         workspace=record.case.workspace,
         user=record.case.user,
-        device=record.case.device,
+        device=(record.sent_to or record).case.device,
         platform="ios",
-        push_token=record.push_token,
+        push_token=(record.sent_to or record).push_token,
         campaign=record.case.campaign,
         fence=FENCE,
         title="Warm buns",
@@ -328,6 +356,11 @@ class MemoryWorld:
     async def push_token(self, case: Case) -> str | None:
         return self.record(case).push_token
 
+    async def taken_ago_s(self, case: Case) -> float | None:
+        """Since when the device's token is known to be alive."""
+        taken_us = self.outbox.alive.get(case.device)
+        return None if taken_us is None else (self.outbox.now_us - taken_us) / SECOND_US
+
     async def withdraw(self, case: Case, purpose: str) -> None:
         self.record(case).consents.discard(purpose)
 
@@ -363,7 +396,7 @@ class MemoryWorld:
         record.case = replace(case, visit=None)
 
     async def register_token(self, case: Case, token: str) -> None:
-        self.record(case).push_token = token
+        self.record(case).push_token, self.record(case).push_us = token, self.outbox.now_us
 
     async def prove(self, case: Case) -> None:
         self.outbox.proven.add((case.user, case.device))
@@ -565,6 +598,12 @@ class PostgresWorld:
 
     async def register_token(self, case: Case, token: str) -> None:
         await self._set("device", "push_token", case.device, token)
+        await self._set("device", "push_at", case.device, from_us(clock.now_us()))
+
+    async def taken_ago_s(self, case: Case) -> float | None:
+        return await self._admin.fetchval(
+            "SELECT extract(epoch FROM clock_timestamp() - push_ok_at)::float8 FROM device WHERE id = $1", case.device
+        )
 
     async def prove(self, case: Case) -> None:
         await self._set("device", "proven", case.device, True)
@@ -596,6 +635,11 @@ class PostgresWorld:
             "lease_until = lease_until - make_interval(secs => $1)",
             seconds,
         )
+        await self._admin.execute(
+            "UPDATE device SET push_at = push_at - make_interval(secs => $1), "
+            "push_ok_at = push_ok_at - make_interval(secs => $1)",
+            seconds,
+        )
         await self._admin.execute("UPDATE offer SET expires_at = expires_at - make_interval(secs => $1)", seconds)
 
 
@@ -615,7 +659,7 @@ async def world(world_database: Any) -> AsyncIterator[MemoryWorld | PostgresWorl
         pool = await stack.enter_async_context(open_pool(world_database.app_dsn, size=4))
         admin = await asyncpg.connect(world_database.superuser_dsn)
         stack.push_async_callback(admin.close)
-        yield PostgresWorld(PostgresOutbox(pool), admin, world_database.superuser_dsn)
+        yield PostgresWorld(PostgresOutbox(pool, push=["webhook"]), admin, world_database.superuser_dsn)
 
 
 @pytest.fixture(scope="session")

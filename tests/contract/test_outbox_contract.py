@@ -359,12 +359,102 @@ async def test_a_retry_is_never_due_after_the_expiry(world):
 async def test_a_move_sends_the_same_offer_by_another_lane_and_clears_the_dead_token(world):
     case = await world.put()
     (ready,) = await sending(world)
-    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.device, "token-1"))])
+    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.workspace, "webhook", "token-1"))])
     assert await world.push_token(case) is None
     row = await world.row(case)
     assert (row.lane, row.state, row.attempts) == ("inapp", "due", 0)
     (again,) = await sending(world, "inapp")
     assert (again.message.offer, again.message.push_token) == (case.offer, None)
+
+
+async def dead(world, token="token-1", at_us=None):
+    """What is being sent is said to have gone to a dead token."""
+    (ready,) = await sending(world)
+    assert ready.message.push_token == token
+    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(ready.claim.workspace, "webhook", token, at_us))])
+
+
+async def two_phones(world, *, proven=True, push_token="token-2", replay=False):
+    """An offer on one phone of a person; what waits for another phone of theirs is not due."""
+    case = await world.put()
+    other = await world.put(
+        beside=case, other_device=True, push_token=push_token, replay=replay, due_in_s=60, lane="webhook"
+    )
+    if proven:
+        await world.prove(other)
+    return case, other
+
+
+async def test_after_a_dead_token_the_offer_goes_to_another_phone_of_the_persons(world):
+    case, other = await two_phones(world)
+    await dead(world)
+    row = await world.row(case)
+    assert (row.lane, row.state, row.attempts) == ("webhook", "due", 1)
+    (again,) = await sending(world)
+    assert (again.message.offer, again.message.push_token) == (case.offer, "token-2")
+    assert again.message.device == other.device
+    await world.outbox.finish([Close(again.claim, "accepted", keep=True)])
+    assert await world.ending(case) == ("accepted", None, 1)
+    assert await world.taken_ago_s(other) is not None
+    assert await world.taken_ago_s(case) is None
+
+
+async def test_after_the_last_dead_token_it_goes_to_the_app_of_the_phone_that_earned_it(world):
+    case, _ = await two_phones(world)
+    await dead(world)
+    await dead(world, "token-2")
+    row = await world.row(case)
+    assert (row.lane, row.attempts) == ("inapp", 0)
+    (again,) = await sending(world, "inapp")
+    assert (again.message.device, again.message.push_token) == (case.device, None)
+
+
+@pytest.mark.parametrize("phone", [{"proven": False}, {"push_token": None}, {"replay": True}])
+async def test_a_phone_that_may_not_or_cannot_have_it_does_not_get_it(world, phone):
+    case, _ = await two_phones(world, **phone)
+    await dead(world)
+    assert (await world.row(case)).lane == "inapp"
+
+
+async def test_a_phone_that_has_a_new_token_gets_it_there(world):
+    case, _ = await two_phones(world)
+    (ready,) = await sending(world)
+    await world.register_token(case, "token-3")
+    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.workspace, "webhook", "token-1"))])
+    (again,) = await sending(world)
+    assert (again.message.device, again.message.push_token) == (case.device, "token-3")
+
+
+async def test_a_gateway_that_says_dead_of_every_token_and_of_none_since_when_comes_to_an_end(world):
+    case, other = await two_phones(world)
+    for one in (case, other):
+        await world.prove(one)
+        await world.register_token(one, await world.push_token(one))
+    attempts = []
+    for token in ("token-1", "token-2") * 3:
+        await dead(world, token, at_us=1)
+        attempts.append((await world.row(case)).attempts)
+    assert attempts == [1, 2, 3, 4, 5, 6]  # past ten it is poison
+
+
+async def test_a_token_that_died_is_taken_from_whoever_has_it_by_now(world):
+    case = await world.put()
+    other = await world.put(beside=case, other_device=True, push_token=None, due_in_s=60)
+    (ready,) = await sending(world)
+    await world.register_token(case, "token-9")
+    await world.register_token(other, "token-1")
+    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.workspace, "webhook", "token-1"))])
+    assert (await world.push_token(case), await world.push_token(other)) == ("token-9", None)
+
+
+async def test_that_a_token_is_alive_is_noted_once_an_hour(world):
+    case = None
+    for seconds, noted_ago_s in ((0, 0), (1800, 1800), (1900, 0)):
+        await world.pass_time(seconds)
+        case = await world.put(beside=case)
+        (ready,) = await sending(world)
+        await world.outbox.finish([Close(ready.claim, "accepted", keep=True)])
+        assert await world.taken_ago_s(case) == pytest.approx(noted_ago_s, abs=5)
 
 
 async def test_what_waits_on_a_lane_that_is_not_served_any_more_goes_to_the_app(world):
@@ -391,7 +481,7 @@ async def test_a_token_registered_since_the_send_stays(world):
     case = await world.put()
     (ready,) = await sending(world)
     await world.register_token(case, "token-2")
-    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.device, "token-1"))])
+    await world.outbox.finish([Move(ready.claim, "inapp", DeadToken(case.workspace, "webhook", "token-1"))])
     assert await world.push_token(case) == "token-2"
 
 

@@ -1,12 +1,21 @@
 """`geo-offers doctor`: says whether an installation serves and what it lacks, and shows no secret."""
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from geo_offers import wire
 from geo_offers.cli import doctor
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.credentials import vapid_key
+from geo_offers.pipeline.tokens import workspace_id
 from geo_offers.storage import embedded
+from geo_offers.storage.keys import create_key
+from geo_offers.storage.pool import open_pool
+from geo_offers.storage.sealing import Seals
+from geo_offers.storage.vault import PostgresCredentials
 from tests.support.commands import command
 
 PLAIN = Path(__file__).parents[1] / "support" / "plain"
@@ -36,6 +45,25 @@ async def test_each_finding_is_a_line(database):
     ended = await command("doctor", settings={"DATABASE_URL": database.app_dsn})
     assert (ended.code, ended.err, len(ended.lines)) == (0, "", len(doctor.CHECKS))
     assert ended.lines[0].startswith("ok    versions    geo-offers ")
+
+
+async def test_credentials_that_no_key_here_opens_are_wrong_until_they_are_resealed(database):
+    old, new = (base64.b64encode(bytes([letter]) * 32).decode() for letter in (1, 2))
+    async with open_pool(database.app_dsn, size=2) as pool:
+        await create_key(pool, "Alpha", "manager", "owner", replay=False)
+        caller = Caller(workspace_id("Alpha"), "manager", "key", role="owner", replay=False)
+        held = PostgresCredentials(pool, lambda: Seals(old))
+        await held.put(caller, "webpush", vapid_key(wire.WebPushCredentials(subject="mailto:push@example.com")))
+    own = {"DATABASE_URL": database.app_dsn}
+    code, found = await looked(**own, CREDENTIALS_KEY=new)
+    assert (code, found["credentials"][0]) == (1, "wrong")
+    assert f"webpush of {workspace_id('Alpha')}, sealed by the key {Seals(old).first}" in found["credentials"][1]
+    assert (await command("keys", "reseal", settings=own)).code == 1  # there is no key
+    assert (await command("keys", "reseal", settings=own | {"CREDENTIALS_KEY": new})).code == 1
+    ended = await command("keys", "reseal", settings=own | {"CREDENTIALS_KEY": f"{new} {old}"})
+    assert (ended.code, ended.lines) == (0, ["resealed 1"])
+    code, found = await looked(**own, CREDENTIALS_KEY=new)
+    assert found["credentials"] == ("ok", "1 kept, all can be opened")
 
 
 async def test_a_role_that_owns_the_tables_is_wrong(database):

@@ -18,10 +18,11 @@ from standardwebhooks import Webhook
 
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.pipeline import throttle
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
 from geo_offers.storage.outbox import PostgresOutbox
-from geo_offers.storage.pool import open_pool
+from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.queries import sql
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -323,6 +324,22 @@ async def test_a_dead_token_is_cleared_and_the_offer_comes_in_the_app_until_show
     assert [told[3] for told in house.feed.told] == ["token_dead", "offered", "shown"]
 
 
+async def test_a_gateway_that_says_of_all_tokens_that_they_are_dead_buries_few_and_its_lane_rests(house, monkeypatch):
+    monkeypatch.setattr(throttle, "MOST_DEATHS", 3)
+    house.gateway.answers = [web.Response(status=410) for _ in range(50)]
+    for _ in range(12):
+        await house.put()
+    async with house.running(), asyncio.timeout(5):
+        while len(house.gateway.posts) < 12:
+            await asyncio.sleep(0.02)
+    buried = await house.admin.fetchval("SELECT count(*) FROM device WHERE push_token IS NULL")
+    assert (buried, await house.admin.fetchval("SELECT count(*) FROM push_tombstone")) == (3, 3)
+    assert house.feed.counts["webhook", "deaths_doubted"] >= 1
+    held = await house.admin.fetch("SELECT slot.state, b.lane FROM outbox b JOIN reservation slot USING (offer)")
+    assert sorted((row["state"], row["lane"]) for row in held) == [(0, "inapp")] * 3 + [(0, "webhook")] * 9
+    assert len(house.gateway.posts) == 12
+
+
 async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house):
     house.gateway.answers = [web.Response(status=429, headers={"Retry-After": "2"})]
     first = await house.put()
@@ -549,3 +566,13 @@ async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
     assert "outbox_due" in text
     assert "Seq Scan" not in text
     assert "Rows Removed by Filter" not in text
+
+
+async def test_the_re_check_reads_each_phone_by_its_key(house):
+    async with transaction(
+        house._pool, []
+    ) as connection:  # as the role that policies bind: they may keep an index away
+        await connection.execute(f"PREPARE look (uuid[], bigint[]) AS {sql('outbox_look')}")
+        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}')")]
+    phone = next(number for number, line in enumerate(plan) if "on device d" in line)
+    assert plan[phone + 1].startswith("Index Cond: (id = ")

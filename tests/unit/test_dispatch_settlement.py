@@ -50,11 +50,11 @@ MESSAGE = Message(
     created_us=0,
     expires_us=1,
 )
-DEAD = DeadToken(MESSAGE.device, "token-1")
+DEAD = DeadToken(MESSAGE.workspace, "fcm", "token-1")
 
 
 def come_to(claim, outcome, *, repeats=False, message=MESSAGE):
-    return settle(claim, message, outcome, repeats=repeats, lease_s=10.0, jitter=0.5)
+    return settle(claim, message, outcome, lane="fcm", repeats=repeats, lease_s=10.0, jitter=0.5)
 
 
 FIRST_SEND = [

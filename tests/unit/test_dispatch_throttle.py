@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo_offers.pipeline.lanes import Accepted, Ambiguous, AuthBroken, Later, NotSent, Refused, TokenDead, Transient
-from geo_offers.pipeline.throttle import OPEN_S, TRIAL_S, TRIPS_AFTER, Throttle
+from geo_offers.pipeline.throttle import MOST_DEATHS, OPEN_S, TRIAL_S, TRIPS_AFTER, Throttle
 
 FAILED = (Transient("http 500"), Ambiguous("timeout"), NotSent("refused"))
 
@@ -108,3 +108,53 @@ def test_whatever_comes_a_scope_is_asked_again_within_a_minute_and_a_quarter(ste
         assert 0.0 <= held_s <= OPEN_S[1] * 1.25
         if held_s == 0.0:
             throttle.heard(outcome, now_s, 1.0)
+
+
+# ---------------------------------------------------------------------------------------------- deaths
+def doubts(throttle, outcomes, now_s=0.0):
+    """Which of the sends was not believed."""
+    return [isinstance(throttle.believed(outcome, now_s), AuthBroken) for outcome in outcomes]
+
+
+def test_some_dead_tokens_are_no_reason_to_doubt_a_gateway(throttle):
+    assert not any(doubts(throttle, [TokenDead()] * MOST_DEATHS))
+    throttle = Throttle(inf)
+    assert not any(doubts(throttle, ([Accepted()] * 4 + [TokenDead()]) * 200))  # a fifth, and no more
+
+
+def test_a_gateway_that_says_dead_of_all_tokens_is_not_believed_from_one_too_many_on(throttle):
+    assert doubts(throttle, [TokenDead()] * 30) == [False] * MOST_DEATHS + [True] * 10
+    assert doubts(throttle, [Accepted(), Transient("http 500")]) == [False, False]
+    assert doubts(throttle, [Accepted()] * 400 + [TokenDead()])[-1] is False  # by then they are few among many
+
+
+def test_of_many_sends_a_share_is_too_many(throttle):
+    assert sum(doubts(throttle, [Accepted()] * 1000 + [TokenDead()] * 300)) == 50  # more than a fifth of 1,250
+
+
+def test_a_minute_later_they_are_forgotten(throttle):
+    doubts(throttle, [TokenDead()] * 30)
+    assert not throttle.idle
+    assert doubts(throttle, [TokenDead()], 59.0) == [True]
+    assert doubts(throttle, [TokenDead(), Accepted()], 120.0) == [False, False]
+    doubts(throttle, [Accepted()], 240.0)
+    assert throttle.idle
+
+
+def test_what_is_not_believed_opens_the_breaker(throttle):
+    doubts(throttle, [TokenDead()] * MOST_DEATHS)
+    throttle.heard(throttle.believed(TokenDead(), 0.0), 0.0, 0.5)
+    assert throttle.open
+    assert throttle.hold_s(0.5) == pytest.approx(1.5)
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
+def test_the_deaths_believed_in_any_minute_are_few_or_a_fifth(sends):
+    throttle, now_s, told = Throttle(inf), 0.0, []
+    for rest_s, dead in sends:
+        now_s += rest_s
+        outcome = throttle.believed(TokenDead() if dead else Accepted(), now_s)
+        told.append((now_s, isinstance(outcome, TokenDead)))
+        believed = sum(believed for at_s, believed in told if at_s > now_s - 59.0)  # to the second
+        sent = sum(at_s > now_s - 61.0 for at_s, _ in told)
+        assert not told[-1][1] or believed <= max(MOST_DEATHS, 0.2 * sent)

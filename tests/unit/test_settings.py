@@ -48,6 +48,15 @@ def test_each_variable_is_read_as_its_type():
     assert (read.webhook_url, read.webhook_secret) == (URL, secret())
 
 
+def test_keys_for_credentials_are_checked_and_not_repeated():
+    good = base64.b64encode(bytes(32)).decode()
+    assert settings.read({"GEO_OFFERS_CREDENTIALS_KEY": f"{good} {good}"}).credentials_key == f"{good} {good}"
+    for bad in (good[:-4], f"{good} known", "known!", "  "):
+        said = refused(CREDENTIALS_KEY=bad)
+        assert said.startswith("GEO_OFFERS_CREDENTIALS_KEY: give the base64 of 32 random bytes")
+        assert "known" not in said
+
+
 @pytest.mark.parametrize("name", sorted(FOR_OTHERS))
 def test_what_only_the_tests_read_is_known(name):
     assert settings.read({f"GEO_OFFERS_{name}": "x"}) == Settings()

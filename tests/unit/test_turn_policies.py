@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.rendering import Text
 from geo_offers.offers.snapshot import WorkspacePolicy
@@ -128,6 +130,28 @@ async def test_a_turn_that_has_seen_the_pause_decides_by_it_whatever_a_slower_tu
     await asyncio.gather(slower, later)
     assert database.reasons == ["not_live", "not_live"]
     assert turn.catalog.policies[WORKSPACE].version == 6
+
+
+@pytest.mark.parametrize(
+    ("lane", "served", "credentials", "replay", "able"),
+    [
+        ("webhook", {"webhook"}, set(), False, ("webhook", "inapp")),
+        ("webhook", {"log"}, {"webhook"}, False, ("inapp",)),
+        ("fcm", {"fcm"}, set(), False, ("inapp",)),
+        ("fcm", {"fcm"}, {"apns"}, False, ("inapp",)),
+        ("fcm", {"fcm"}, {"fcm"}, False, ("fcm", "inapp")),
+        ("fcm", {"webhook"}, {"fcm"}, False, ("inapp",)),
+        ("fcm", {"fcm"}, {"fcm"}, True, ("inapp",)),
+        ("log", {"log"}, set(), True, ("log", "inapp")),
+        (None, {"fcm"}, {"fcm"}, False, ("inapp",)),
+    ],
+)
+def test_push_counts_where_the_lane_is_served_and_signed_in_to(lane, served, credentials, replay, able):
+    turn = a_turn(Database())
+    turn.lanes = frozenset(served)
+    device = DeviceRow(uuid.uuid4(), replay=replay, push_lane=lane)
+    held = replace(policies(5, CampaignState.APPROVED), push_lanes=frozenset(credentials))
+    assert turn._able(device, ("push", "inapp"), held) == able
 
 
 async def test_nothing_is_written_of_a_person_whose_locked_row_says_that_they_may_not_be_located():

@@ -2,6 +2,7 @@
 
 import io
 import json
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -35,7 +36,9 @@ from geo_offers.storage.keys import PostgresKeys, create_key
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.rehearsals import PostgresArchive
+from geo_offers.storage.sealing import Seals
 from geo_offers.storage.stores import PostgresStores
+from geo_offers.storage.vault import PostgresCredentials
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web import (
     breakers,
@@ -47,6 +50,7 @@ from geo_offers.web import (
     interactions,
     live,
     private,
+    push,
     stores,
     workspace,
 )
@@ -56,8 +60,10 @@ from geo_offers.web.edge import AUTH, IDEMPOTENCY, SERVICES, errors_to_problems,
 
 ALPHA = workspace_id("Alpha")
 BETA = workspace_id("Beta")
+SEALS = Seals(b64encode(bytes(32)).decode())
 CALLS = (
     *workspace.CALLS,
+    *push.CALLS,
     *stores.CALLS,
     *geofences.CALLS,
     *imports.CALLS,
@@ -215,6 +221,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         offers=nothing,
         looks=nothing,
         workspaces=PostgresWorkspaces(pool),
+        credentials=PostgresCredentials(pool, lambda: SEALS),
         stores=PostgresStores(pool),
         segments=PostgresSegments(pool),
         profiles=nothing,
@@ -228,6 +235,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         campaigns=PostgresCampaigns(pool),
         rehearsals=Rehearsals(PostgresArchive(pool), catalog),
         decisions=PostgresDecisionLog(pool),
+        letters=nothing,
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
         interactions=PostgresInteractions(pool),
