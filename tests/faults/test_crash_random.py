@@ -128,10 +128,16 @@ async def test_random_kills_lose_nothing_and_show_nothing_twice_late_or_against_
             many = -(-KILLS // len(fakes))
             phones = await made.phones([f"{lane} leaver {n}" for n in range(many)], push=True, lane=lane)
             leavers += [Leaver(made, phone, fake) for phone in phones]
+
+        def begin(work):
+            task = asyncio.create_task(work)
+            stack.callback(task.cancel)
+            return task
+
         leaving = []
         for moment, leaver in zip(moments, leavers, strict=False):
-            walking = [asyncio.create_task(walker.walk(STEPS)) for walker in walkers]
-            leaving.append(asyncio.create_task(leaver.live(dice.uniform(0.0, 0.9))))
+            walking = [begin(walker.walk(STEPS)) for walker in walkers]
+            leaving.append(begin(leaver.live(dice.uniform(0.0, 0.9))))
             await asyncio.sleep(moment)
             await served.kill()
             await free_partitions(rows)
