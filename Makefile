@@ -16,7 +16,7 @@ CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup dev console demo test check unit plain format bench lock clean
+.PHONY: help setup dev console demo test soak check unit plain format bench lock clean
 
 help:
 	@echo 'make demo    the invented town with walking phones, on one page'
@@ -25,6 +25,7 @@ help:
 	@echo 'make setup   only set up; leaves .venv/bin/geo-offers'
 	@echo 'make plain   what looks points up, as it is without a compiler'
 	@echo 'make bench   the short benches'
+	@echo 'make soak    200 kills of the service at random moments (FAULTS_SEED=N for other moments)'
 
 setup: $(STAMP)
 
@@ -70,6 +71,10 @@ unit: $(DEV_STAMP)
 
 test: check $(CONSOLE_STAMP)
 	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property
+
+soak: export FAULTS_KILLS := 200
+soak: $(DEV_STAMP)
+	@$(BIN)/pytest -q -s tests/faults/test_crash_random.py
 
 plain: export PYTHONPATH := $(CURDIR)/tests/support/plain
 plain: $(DEV_STAMP)

@@ -70,6 +70,7 @@ from geo_offers.web.server import HeaderDeadline, Listener
 STATS_S: Final = 1.0
 SWEEP_S: Final = 600.0
 HEADS_S: Final = 86_400.0
+CLOSING_S: Final = 1.0  # for the lanes to take leave of their gateways
 
 _log = structlog.get_logger()
 
@@ -145,6 +146,7 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         session = await stack.enter_async_context(_session())
         reader = await stack.enter_async_context(ChildReader())
         parts = _Parts(settings, pool, session, reader)
+        stack.push_async_callback(parts.close_lanes)
         await parts.prepare(stack, watch)
         tasks = parts.start(watch)
         stack.push_async_callback(_cancel, tasks)
@@ -190,6 +192,7 @@ class _Parts:
         seals = seals_of(settings)
         lanes += tenant_lanes(session, PostgresVault(pool, seals))
         push = frozenset(lane.name for lane in lanes) - {"inapp"}
+        self._lanes = tuple(lanes)
         dispatcher = Dispatcher(
             PostgresOutbox(pool, catalog, push), lanes, Delivered(figures, live), lease_s=settings.lease_s
         )
@@ -310,6 +313,15 @@ class _Parts:
         while True:
             await log_heads(self._pool)
             await asyncio.sleep(HEADS_S)
+
+    async def close_lanes(self) -> None:
+        """Connections that are kept for the next send are let go; a gateway that hangs is not waited for."""
+        closing = {asyncio.create_task(lane.close(), name=f"close-{lane.name}") for lane in self._lanes}
+        _, late = await asyncio.wait(closing, timeout=CLOSING_S)
+        await _cancel(late)
+        for task in closing - late:
+            if (error := task.exception()) is not None:
+                _log.error("a lane was not closed", task=task.get_name(), exc_info=error)
 
     async def let_go(self) -> None:
         """Gives the partitions free, so that a successor need not wait for the lease; a database that hangs lets it."""

@@ -36,3 +36,6 @@ class LogLane:
             expires_at=instants.text(message.expires_us),
         )
         return Accepted()
+
+    async def close(self) -> None:
+        """A line needs no leave."""

@@ -86,6 +86,9 @@ class WebhookLane:
             detail = type(error).__name__
             return Ambiguous(detail) if body.begun else NotSent(detail)
 
+    async def close(self) -> None:
+        """The session is the caller's."""
+
     async def _post(self, body: _Body, headers: dict[str, str]) -> Outcome:
         async with self._session.post(
             self._url,

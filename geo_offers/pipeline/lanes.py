@@ -165,6 +165,10 @@ class Lane(Protocol):
 
     async def send(self, message: Message) -> Outcome: ...
 
+    async def close(self) -> None:
+        """Let go of what it keeps open between sends; nothing is sent after it."""
+        ...
+
 
 def replace_key(decision: UUID) -> str:
     """Name the screen slot of a decision's message: 32 base64url characters, the most that every push service takes."""

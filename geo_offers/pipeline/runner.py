@@ -3,14 +3,16 @@
 - Nothing new is claimed before what is known has been written, and never more than there are free slots to send by; so
   a claimed row is sent at once or not at all, and it is `sending` only between the re-check and its record.
 - A lease that runs out brings a row back, whatever became of the process; the fencing token makes its late record
-  harmless.
-- Wake-ups: the commit's call of `wake()`, a device's return by `ring()`, the end of a send, the next back-off that is
-  known, else a look every half second or so: a switch that another process turned, and what it left due, is felt
-  within the second. Whatever fails, the lane goes on.
+  harmless. What was under way then is sent again one at a time, so that a row which ends its process takes no other
+  row's one repeat with it.
+- Wake-ups: the commit's call of `wake()`, a device's return by `ring()`, the end of a send, every back-off of the next
+  minute that this process has recorded, else a look every half second or so: a switch that another process turned, and
+  what it left due, is felt within the second. Whatever fails, the lane goes on.
 """
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +39,8 @@ from geo_offers.pipeline.throttle import DOUBTED, Throttle
 BATCH: Final = 200
 MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
+TICK_S: Final = 0.05  # rows that come due within one are looked for together
+_AHEAD_S: Final = 60.0  # what comes due later is found by the sweep
 _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
 
@@ -73,10 +77,12 @@ class LaneRunner:
         self._wake_lane = wake_lane
         self._sends: dict[asyncio.Task[Outcome | float], Ready] = {}
         self._ended: list[_Ended] = []
+        self._stranded: deque[Claim] = deque()
         self._rung: dict[UUID, UUID] = {}
         self._event = asyncio.Event()
         self._due = True
         self._look_at = math.inf
+        self._ticks: set[int] = set()  # when rows come due that were put back here
         self._sweep_at = 0.0
         self._throttles: dict[str, Throttle] = {}
         self._stopping = False
@@ -106,7 +112,7 @@ class LaneRunner:
         """Work until `stop`."""
         self._look_at = self._now + self._sweep_s
         try:
-            while not (self._stopping and not self._sends and not self._ended):
+            while not self._stopping or self._sends or self._ended or self._stranded:
                 await self._rest(await self._guarded_turn())
         finally:
             self.cut()
@@ -114,6 +120,9 @@ class LaneRunner:
     # ------------------------------------------------------------------------------------------ one round
     async def turn(self) -> None:
         """Record what ended, hasten what was rung for, then claim, look again and send."""
+        if self._stopping:
+            self._put_back(self._stranded, 0)
+            self._stranded.clear()
         await self._record()
         if self._stopping:
             return
@@ -121,11 +130,12 @@ class LaneRunner:
         await self._hasten()
         if self._due and self._free > 0:
             await self._fetch()
-            await self._record()
+        await self._rescue()
+        await self._record()
 
     @property
     def _free(self) -> int:
-        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._ended))
+        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._ended) - len(self._stranded))
 
     @property
     def _now(self) -> float:
@@ -150,7 +160,8 @@ class LaneRunner:
             await asyncio.sleep(away_s)
         elif self._sends if self._stopping else not (self._due and self._free > 0):
             try:
-                async with asyncio.timeout(max(self._look_at - self._now, 0)):
+                next_tick_s = min(self._ticks, default=math.inf) * TICK_S
+                async with asyncio.timeout(max(min(self._look_at, next_tick_s) - self._now, 0)):
                     await self._event.wait()
             except TimeoutError:
                 self._due = True
@@ -158,10 +169,13 @@ class LaneRunner:
         if self._now >= self._look_at:
             self._due = True
             self._look_at = self._now + self._sweep_s * (0.75 + self._jitter() / 2)
+        if passed := {tick for tick in self._ticks if tick * TICK_S <= self._now}:
+            self._due = True
+            self._ticks -= passed
 
     async def _hasten(self) -> None:
         """Hasten with nothing under way: a row under way would be missed, and parked after the device came."""
-        if not self._rung or self._sends or self._ended:
+        if not self._rung or self._sends or self._ended or self._stranded:
             return
         rung, self._rung = self._rung, {}
         try:
@@ -177,12 +191,22 @@ class LaneRunner:
         claims = await self._outbox.claim(self._lane.name, limit, self._lease_s)
         self._due = self._due or len(claims) == limit
         claims = [claim for claim in claims if not self._hopeless(claim)]
+        self._stranded.extend(claim for claim in claims if claim.stranded)
+        claims = [claim for claim in claims if not claim.stranded]
         if not claims:
             return
         if self._stopping:
             self._put_back(claims, 0)
             return
         await self._recheck(claims)
+
+    async def _rescue(self) -> None:
+        """Send again what a process left that ended while sending, one at a time: one of them may have ended it.
+
+        What waits here for longer than its lease goes back to everybody.
+        """
+        while self._stranded and not any(ready.claim.stranded for ready in self._sends.values()):
+            await self._recheck([self._stranded.popleft()])
 
     async def _recheck(self, claims: Sequence[Claim]) -> None:
         try:
@@ -250,7 +274,7 @@ class LaneRunner:
     async def _send(self, ready: Ready) -> Outcome | float:
         """Send one; the seconds for which it is to be held where its scope is slowed down and nothing was tried."""
         throttle = self._throttle(ready.message)
-        if throttle is not None and (hold_s := throttle.hold_s(self._now)) > 0:
+        if throttle is not None and (hold_s := throttle.hold_s(self._now, self._jitter())) > 0:
             return hold_s
         outcome: Outcome = Ambiguous("cut off at the stop")
         try:
@@ -279,7 +303,7 @@ class LaneRunner:
         outcome = Ambiguous("cut off at the stop") if task.cancelled() else task.result()
         self._event.set()
         if isinstance(outcome, float):
-            self._put_back_held(ready.claim, outcome)
+            self._ended.append(_Ended(put_back(ready.claim, outcome), "held"))
             return
         settlement = settle(
             ready.claim,
@@ -291,10 +315,6 @@ class LaneRunner:
             jitter=self._jitter(),
         )
         self._ended.append(_Ended(settlement, outcome_name(outcome), sent=not isinstance(outcome, Waiting)))
-
-    def _put_back_held(self, claim: Claim, rest_s: float) -> None:
-        """Make it due after the pause, spread out, so that its end is no storm."""
-        self._ended.append(_Ended(put_back(claim, rest_s + self._jitter() * min(rest_s, 5.0)), "held"))
 
     # ------------------------------------------------------------------------------------------ recording
     async def _record(self) -> None:
@@ -327,7 +347,8 @@ class LaneRunner:
     def _recorded(self, ended: _Ended) -> None:
         match ended.settlement:
             case Retry(after_s=after_s):
-                self._look_at = min(self._look_at, self._now + after_s)
+                if after_s <= _AHEAD_S:
+                    self._ticks.add(math.ceil((self._now + after_s) / TICK_S))
             case Move(lane=lane):
                 self.wake()  # the person's other phone may be of this lane
                 self._wake_lane(lane)

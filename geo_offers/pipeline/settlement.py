@@ -50,6 +50,7 @@ class Claim:
     token: int
     attempts: int
     unanswered: int
+    stranded: bool = False  # its last process ended, or froze, while sending it
 
 
 @dataclass(frozen=True, slots=True)

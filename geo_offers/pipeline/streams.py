@@ -181,6 +181,9 @@ class InAppLane:
             return Offered()
         return Transient("the stream's queue is full")
 
+    async def close(self) -> None:
+        """The streams are the server's, and end with its connections."""
+
 
 def frame(message: Message) -> str:
     """Write the text frame `{"type": "offer", …, "alert": true}`."""

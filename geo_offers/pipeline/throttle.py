@@ -5,7 +5,8 @@ operator's own gateway. One scope in trouble holds no other.
 
 The breaker opens after `TRIPS_AFTER` sends in a row that came to nothing (no answer, 5xx, no connection), or at once
 where the credentials were refused. While it is open nothing is sent; then one send tries, and its outcome closes the
-breaker or opens it for twice as long, a minute at most. What is held keeps its attempts and its place in time.
+breaker or opens it for twice as long, a minute at most. What is held keeps its attempts. What waits for a pause to end
+comes back spread out, and what is over the rate comes back as the rate has room: a turn each, in the order of asking.
 
 A gateway that says of more than `MOST_DEATHS` tokens and of more than a fifth of all sends in a minute that they are
 dead is broken or hostile: from there on it is not believed, no token is buried on its word, and the breaker opens.
@@ -15,7 +16,7 @@ from collections import deque
 from math import inf
 from typing import Final
 
-from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, TokenDead, Transient
+from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, TokenDead, TooLate, Transient
 from geo_offers.pipeline.rates import Bucket
 
 TRIPS_AFTER: Final = 10
@@ -25,6 +26,8 @@ MOST_DEATHS: Final = 20
 DEATHS_SHARE: Final = 0.2  # of all sends of the last minute
 DOUBTED: Final = "deaths_doubted"
 _MINUTE_S: Final = 60
+SPREAD_S: Final = 5.0  # over which what waited for the end of a pause comes back, at most
+LONGEST_TURN_S: Final = 60.0  # what is over the rate for longer asks again
 _BURST_S: Final = 0.2  # of the rate: what may leave at once
 
 
@@ -66,6 +69,7 @@ class Throttle:
         self._rate_per_s = rate_per_s
         self._bucket = None if rate_per_s == inf else Bucket(rate_per_s, max(rate_per_s * _BURST_S, 1.0), 0)
         self._not_before = 0.0
+        self._booked_until = 0.0
         self._failed = 0
         self._opened = 0
         self._trying = False
@@ -81,17 +85,21 @@ class Throttle:
         """Whether nothing would be lost by forgetting it, but for what is left in the bucket."""
         return not self._opened and not self._failed and not self._not_before and not self._deaths.any
 
-    def hold_s(self, now_s: float) -> float:
-        """Seconds until it is worth asking again; 0 where a send may begin now, which it then must."""
+    def hold_s(self, now_s: float, jitter: float) -> float:
+        """Seconds until it is worth asking again; 0 where a send may begin now, which it then must.
+
+        `jitter` is a random number from 0 to 1.
+        """
         if now_s < self._not_before:
-            return self._not_before - now_s
+            return _spread(self._not_before - now_s, jitter)
         if self._opened:
             if self._trying:
-                return TRIAL_S
+                return _spread(TRIAL_S, jitter)
             self._trying = True
             return 0.0
         if self._bucket is not None and not self._bucket.take(round(now_s * 1e6)):
-            return 1.0 / self._rate_per_s
+            self._booked_until = min(max(self._booked_until, now_s) + 1.0 / self._rate_per_s, now_s + LONGEST_TURN_S)
+            return self._booked_until - now_s
         return 0.0
 
     def believed(self, outcome: Outcome, now_s: float) -> Outcome:
@@ -113,6 +121,8 @@ class Throttle:
                 self._failed += 1
                 if self._trying or self._failed >= TRIPS_AFTER:
                     self._open(now_s, jitter)
+            case TooLate():  # nobody was asked
+                self._trying = False
             case _:
                 self._failed = self._opened = 0
                 self._trying = False
@@ -126,3 +136,7 @@ class Throttle:
             self._not_before = max(self._not_before, now_s + lasts_s)
         self._trying = False
         self._failed = 0
+
+
+def _spread(rest_s: float, jitter: float) -> float:
+    return rest_s + jitter * min(rest_s, SPREAD_S)

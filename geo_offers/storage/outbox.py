@@ -73,7 +73,7 @@ class PostgresOutbox:
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
         async with transaction(self._pool, ()) as connection:
             leased = await connection.fetch(sql("outbox_claim"), lane, limit, lease_s)
-        return [Claim(r["offer"], r["workspace"], r["token"], r["attempts"], r["unanswered"]) for r in leased]
+        return [Claim(**row) for row in leased]
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
         async with transaction(self._pool, _workspaces(claims)) as connection:

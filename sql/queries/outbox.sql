@@ -14,7 +14,8 @@ UPDATE outbox b SET state = CASE WHEN n.ambiguous AND n.state = 'sending' THEN '
     lease_until = clock_timestamp() + make_interval(secs => $3), token = b.token + 1, attempts = b.attempts + 1,
     ambiguous = n.ambiguous OR n.state = 'sending'
 FROM next n WHERE b.offer = n.offer
-RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered;
+RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered,
+    n.state = 'sending' AS stranded;
 
 -- name: outbox_people
 -- $1 offers. Locks their persons until the rows are marked, so that a withdrawal comes either before this look or after the

@@ -127,13 +127,15 @@ class MemoryOutbox:
         ]
         claims = []
         for record in sorted(due, key=lambda record: record.due_us)[:limit]:
-            unanswered = int(record.ambiguous) + int(record.state == "sending")
+            stranded = record.state == "sending"
+            unanswered = int(record.ambiguous) + int(stranded)
             record.ambiguous = unanswered > 0
             record.state = "sending" if unanswered > 1 else "leased"
             record.lease_until_us = self.now_us + round(lease_s * SECOND_US)
             record.token += 1
             record.attempts += 1
-            claims.append(Claim(record.case.offer, record.case.workspace, record.token, record.attempts, unanswered))
+            counts = (record.token, record.attempts, unanswered)
+            claims.append(Claim(record.case.offer, record.case.workspace, *counts, stranded))
         return claims
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:

@@ -71,6 +71,19 @@ async def test_a_row_that_comes_back_while_sending_went_unanswered_each_time(wor
     assert (await world.row(case)).ambiguous
 
 
+async def test_a_claim_tells_what_was_left_in_the_middle_of_a_send_from_what_was_put_back(world):
+    await world.put()
+    (ready,) = await sending(world)
+    assert not ready.claim.stranded
+    await world.outbox.finish([Retry(ready.claim, 1.0, 1, unanswered=True)])
+    await world.pass_time(2)
+    (ready,) = await sending(world)
+    assert (ready.claim.unanswered, ready.claim.stranded) == (1, False)
+    await world.pass_time(LEASE_S + 1)
+    (claim,) = await claimed(world)
+    assert (claim.unanswered, claim.stranded) == (2, True)
+
+
 async def test_the_count_of_unanswered_sends_outlives_a_claim_that_comes_to_nothing(world):
     await world.put()
     for expected in (0, 1):

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
+from geo_offers.gateways.webhook import WebhookLane
 from tests.faults.world import SECRET, administrator, at_now, gateway, until, world
-from tests.support.running import serving
+from tests.support.running import running, serving
 
 FENCES = 200
 PEOPLE = 10
@@ -118,3 +119,22 @@ async def test_lines_that_nobody_ends_and_a_gateway_that_never_answers_do_not_ke
     assert "Traceback" not in "\n".join(served.stderr)
     left = await rows.fetch("SELECT state, ambiguous FROM outbox")
     assert [(row["state"], row["ambiguous"]) for row in left] == [("due", True)]  # to be sent once more, by the next
+
+
+@pytest.mark.parametrize("manner", ["well", "by an error", "never"])
+async def test_a_lane_is_closed_once_and_its_good_bye_keeps_nobody(database, monkeypatch, manner):
+    closed = []
+
+    async def close(_lane):
+        closed.append(manner)
+        if manner == "by an error":
+            raise OSError("gone already")
+        if manner == "never":
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(WebhookLane, "close", close)
+    async with running(database, webhook_url="http://127.0.0.1:9/push", webhook_secret=SECRET):
+        assert closed == []
+        started = time.monotonic()
+    assert closed == [manner]
+    assert time.monotonic() - started <= DRAIN_S

@@ -107,6 +107,25 @@ async def test_what_waits_to_be_sent_again_is_cancelled_and_gives_its_slot_back(
         assert sum(len(times) for times in house.push.attempts.values()) == attempts
 
 
+async def test_who_left_while_the_gateway_was_away_is_sent_nothing_when_it_is_back(database):
+    async with a_house(database) as house:
+        phone = (await house.made.phones(["one"], push=True))[0]
+        house.push.answer_with = lambda: web.Response(status=503, headers={"Retry-After": "1"})
+        await house.arrive(phone)
+        await until(lambda: bool(house.push.attempts) and house.push.under_way == 0, why="a first attempt")
+        visit = "UPDATE visit SET left_at = clock_timestamp() - interval '121 s' WHERE device = $1"
+        await house.rows.execute(visit, phone.device)  # past the two minutes in which it may still be on its way
+        house.push.answer_with = web.Response
+
+        async def ended():
+            return (await house.offer_of(phone))[0] != "queued"
+
+        await until(ended, why="the offer is not ended")
+        assert await house.offer_of(phone) == ("cancelled", "released")
+        assert await house.rows.fetchval("SELECT detail FROM offer") == "left"
+        assert [len(times) for times in house.push.attempts.values()] == [1]
+
+
 async def test_no_interleaving_of_arrivals_and_withdrawals_sends_after_the_answer(database):
     async with a_house(database) as house:
         phones = await house.made.phones([f"person {n}" for n in range(40)], push=True)

@@ -112,12 +112,14 @@ class World:
         await self.good("POST", f"/v1/campaigns/{made['id']}/submit", "manager")
         return str(made["id"])
 
-    async def phones(self, names: Sequence[str | None], *, push: bool = False, loose: bool = True) -> list[Phone]:
-        """One phone a name, enrolled at once; phones of one name are one person's."""
+    async def phones(
+        self, names: Sequence[str | None], *, push: bool = False, lane: str = "webhook", loose: bool = True
+    ) -> list[Phone]:
+        """One phone a name, enrolled at once; phones of one name are one person's. `push`: with a token for `lane`."""
         enrolments = [
             {"platform": "ios", "locale": "en", "time_zone": "UTC", "consents": CONSENTS}
             | ({} if name is None else {"user": name})
-            | ({"push": {"lane": "webhook", "token": f"token-{name}-{number}"}} if push else {})
+            | ({"push": {"lane": lane, "token": f"token-{name}-{number}"}} if push else {})
             for number, name in enumerate(names)
         ]
         made = await self.good("POST", "/v1/devices", "server", enrolments)

@@ -6,8 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo_offers.pipeline.lanes import Accepted, Ambiguous, AuthBroken, Later, NotSent, Refused, TokenDead, Transient
-from geo_offers.pipeline.throttle import MOST_DEATHS, OPEN_S, TRIAL_S, TRIPS_AFTER, Throttle
+from geo_offers.pipeline.lanes import (
+    Accepted,
+    Ambiguous,
+    AuthBroken,
+    Later,
+    NotSent,
+    Refused,
+    TokenDead,
+    TooLate,
+    Transient,
+)
+from geo_offers.pipeline.throttle import (
+    LONGEST_TURN_S,
+    MOST_DEATHS,
+    OPEN_S,
+    SPREAD_S,
+    TRIAL_S,
+    TRIPS_AFTER,
+    Throttle,
+)
 
 FAILED = (Transient("http 500"), Ambiguous("timeout"), NotSent("refused"))
 
@@ -19,44 +37,66 @@ def throttle():
 
 def fail(throttle, times, now_s=0.0, outcome=FAILED[0]):
     for _ in range(times):
-        throttle.hold_s(now_s)
+        throttle.hold_s(now_s, 0.0)
         throttle.heard(outcome, now_s, 0.5)
 
 
 def test_nothing_holds_a_scope_that_is_well(throttle):
-    assert [throttle.hold_s(0.0) for _ in range(1000)] == [0.0] * 1000
+    assert [throttle.hold_s(0.0, 0.0) for _ in range(1000)] == [0.0] * 1000
     assert throttle.idle
 
 
 def test_a_rate_lets_a_fifth_of_a_second_pass_at_once_and_then_its_share():
     throttle = Throttle(100.0)
-    assert [throttle.hold_s(10.0) for _ in range(20)] == [0.0] * 20
-    assert throttle.hold_s(10.0) == pytest.approx(0.01)
-    assert throttle.hold_s(10.011) == 0.0
+    assert [throttle.hold_s(10.0, 0.0) for _ in range(20)] == [0.0] * 20
+    assert throttle.hold_s(10.0, 0.0) == pytest.approx(0.01)
+    assert throttle.hold_s(10.011, 0.0) == 0.0
+
+
+def test_what_is_over_the_rate_comes_back_a_turn_each():
+    throttle = Throttle(10.0)
+    assert [throttle.hold_s(0.0, 0.0) for _ in range(2)] == [0.0, 0.0]
+    turns = [throttle.hold_s(0.0, 1.0) for _ in range(30)]
+    assert turns == pytest.approx([number / 10 for number in range(1, 31)])
+    assert [throttle.hold_s(turn, 0.0) for turn in turns] == [0.0] * 30
+
+
+def test_a_turn_is_never_farther_off_than_a_minute():
+    throttle = Throttle(1.0)
+    held = [throttle.hold_s(0.0, 0.0) for _ in range(1000)]
+    assert max(held) == LONGEST_TURN_S
+    assert throttle.hold_s(2000.0, 0.0) == 0.0
+    assert throttle.hold_s(2000.0, 0.0) == pytest.approx(1.0)
+
+
+def test_the_end_of_a_pause_is_spread_over_five_seconds_at_most(throttle):
+    throttle.heard(Later(30.0, whole_lane=True), 0.0, 0.5)
+    assert [throttle.hold_s(0.0, jitter) for jitter in (0.0, 0.5, 1.0)] == [30.0, 32.5, 30.0 + SPREAD_S]
+    assert throttle.hold_s(29.0, 1.0) == 2.0
 
 
 def test_a_gateways_wish_for_all_holds_all_and_for_one_holds_nobody(throttle):
     throttle.heard(Later(30.0), 0.0, 0.5)
-    assert throttle.hold_s(1.0) == 0.0
+    assert throttle.hold_s(1.0, 0.0) == 0.0
     throttle.heard(Later(30.0, whole_lane=True), 0.0, 0.5)
-    assert throttle.hold_s(1.0) == 29.0
-    assert throttle.hold_s(30.0) == 0.0
+    assert throttle.hold_s(1.0, 0.0) == 29.0
+    assert throttle.hold_s(30.0, 0.0) == 0.0
 
 
 def test_an_answer_that_was_under_way_does_not_end_a_gateways_wish(throttle):
     throttle.heard(Later(30.0, whole_lane=True), 0.0, 0.5)
     throttle.heard(Accepted(), 1.0, 0.5)
-    assert throttle.hold_s(2.0) == 28.0
+    assert throttle.hold_s(2.0, 0.0) == 28.0
 
 
 @pytest.mark.parametrize("outcome", FAILED)
 def test_ten_failures_in_a_row_open_the_breaker(throttle, outcome):
     fail(throttle, TRIPS_AFTER - 1, outcome=outcome)
     assert not throttle.open
-    assert throttle.hold_s(0.0) == 0.0
+    assert throttle.hold_s(0.0, 0.0) == 0.0
     fail(throttle, 1, outcome=outcome)
     assert throttle.open
-    assert throttle.hold_s(0.0) == OPEN_S[0]
+    assert throttle.hold_s(0.0, 0.0) == OPEN_S[0]
 
 
 @pytest.mark.parametrize("answer", [Accepted(), TokenDead(), Refused("http 400")])
@@ -67,23 +107,35 @@ def test_an_answer_in_between_starts_the_count_anew(throttle, answer):
     assert not throttle.open
 
 
+def test_a_send_that_was_never_made_says_nothing_of_the_gateway(throttle):
+    fail(throttle, TRIPS_AFTER - 1)
+    throttle.heard(TooLate(), 0.0, 0.5)
+    fail(throttle, 1)
+    assert throttle.open
+    assert throttle.hold_s(2.0, 0.0) == 0.0
+    throttle.heard(TooLate(), 2.0, 0.5)
+    assert throttle.open
+    assert throttle.hold_s(2.0, 0.0) == 0.0  # the next one tries, and alone
+    assert throttle.hold_s(2.0, 0.0) == TRIAL_S
+
+
 def test_after_its_time_one_send_tries_alone_and_closes_it(throttle):
     fail(throttle, TRIPS_AFTER)
-    assert throttle.hold_s(2.0) == 0.0
-    assert throttle.hold_s(2.0) == TRIAL_S
+    assert throttle.hold_s(2.0, 0.0) == 0.0
+    assert throttle.hold_s(2.0, 0.0) == TRIAL_S
     throttle.heard(Accepted(), 2.1, 0.5)
     assert not throttle.open
-    assert throttle.hold_s(2.1) == 0.0
+    assert throttle.hold_s(2.1, 0.0) == 0.0
 
 
 def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_minute(throttle):
     fail(throttle, TRIPS_AFTER)
     now_s, lasted = 0.0, []
     for _ in range(7):
-        hold_s = throttle.hold_s(now_s)
+        hold_s = throttle.hold_s(now_s, 0.0)
         lasted.append(hold_s)
         now_s += hold_s
-        assert throttle.hold_s(now_s) == 0.0
+        assert throttle.hold_s(now_s, 0.0) == 0.0
         throttle.heard(FAILED[0], now_s, 0.5)
     assert lasted == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
@@ -91,12 +143,12 @@ def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_minute(throttle):
 def test_refused_credentials_open_it_at_once(throttle):
     throttle.heard(AuthBroken("http 403"), 5.0, 0.5)
     assert throttle.open
-    assert throttle.hold_s(5.0) == OPEN_S[0]
+    assert throttle.hold_s(5.0, 0.0) == OPEN_S[0]
 
 
 def test_many_sends_that_fail_together_open_it_once(throttle):
     fail(throttle, TRIPS_AFTER * 5)
-    assert throttle.hold_s(0.0) == OPEN_S[0]
+    assert throttle.hold_s(0.0, 0.0) == OPEN_S[0]
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from([*FAILED, Accepted(), AuthBroken(""), Later(3.0, True)]))))
@@ -104,7 +156,7 @@ def test_whatever_comes_a_scope_is_asked_again_within_a_minute_and_a_quarter(ste
     throttle, now_s = Throttle(50.0), 0.0
     for waited_s, outcome in steps:
         now_s += waited_s
-        held_s = throttle.hold_s(now_s)
+        held_s = throttle.hold_s(now_s, 0.0)
         assert 0.0 <= held_s <= OPEN_S[1] * 1.25
         if held_s == 0.0:
             throttle.heard(outcome, now_s, 1.0)

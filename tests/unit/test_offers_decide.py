@@ -14,6 +14,7 @@ from geo_offers.instants import text, to_us
 from geo_offers.offers.budgets import Budget
 from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope, Use
+from geo_offers.offers.context import Moment
 from geo_offers.offers.decide import (
     Arrival,
     Decision,
@@ -30,6 +31,7 @@ from geo_offers.offers.decide import (
 )
 from geo_offers.offers.experiment import Experiment
 from geo_offers.offers.gates import GATES
+from geo_offers.offers.hours import Opening
 from geo_offers.offers.texts import Field, Text
 from geo_offers.people.audience import Audience, Clause
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
@@ -430,6 +432,19 @@ def test_an_offer_ends_with_its_campaign() -> None:
     found = decided(campaigns=(campaign(until_us=NOW_US + SECOND_US),))
     assert found.offer is not None
     assert found.offer.expires_us == NOW_US + SECOND_US
+
+
+@pytest.mark.parametrize(
+    ("closes_s", "ends_s", "lasts_s"), [(600, 900, 600), (900, 600, 600), (None, 3600, 1800), (7200, 3600, 1800)]
+)
+def test_an_offer_ends_with_the_first_of_its_store_its_campaign_and_half_an_hour(
+    closes_s: int | None, ends_s: int, lasts_s: int
+) -> None:
+    until_us = None if closes_s is None else NOW_US + closes_s * SECOND_US
+    here = replace(arrival(), moment=Moment(opening=Opening(open=True, until_us=until_us)))
+    found = decided(arrivals=(here,), campaigns=(campaign(until_us=NOW_US + ends_s * SECOND_US),))
+    assert found.offer is not None
+    assert found.offer.expires_us == NOW_US + lasts_s * SECOND_US
 
 
 def test_an_offer_speaks_the_persons_language() -> None:

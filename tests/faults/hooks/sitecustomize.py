@@ -1,6 +1,8 @@
 """Plants faults in a child process: Python loads a module of this name before it runs a program.
 
-FAULTS_KILL_FILE names a file; while the file holds the name of a point, the process dies there as by kill -9.
+FAULTS_KILL_FILE names a file; while the file holds the name of a point, the process dies there as by kill -9, and
+where `frozen: ` stands before the name it stops there as by SIGSTOP.
+FAULTS_POISON: an offer for this push token ends the process that sends it.
 FAULTS_PARTITIONS, as 64-127: the process owns these partitions alone, and leaves the others to others.
 FAULTS_STUMBLE_MPS: a fix of this speed cannot be stepped, and the error names all that is known of it.
 """
@@ -21,6 +23,7 @@ from geo_offers.storage.queries import sql
 from geo_offers.storage.turns import PostgresPartitions, PostgresTurn
 
 KILL_FILE = os.environ.get("FAULTS_KILL_FILE")
+POISON = os.environ.get("FAULTS_POISON")
 PARTITIONS = os.environ.get("FAULTS_PARTITIONS")
 STUMBLE_MPS = os.environ.get("FAULTS_STUMBLE_MPS")
 
@@ -38,6 +41,8 @@ def dies_after(owner, method, point, *, of_note=lambda _result: True):
         result = await real(*arguments, **named)
         if of_note(result) and armed(point):
             os.kill(os.getpid(), signal.SIGKILL)
+        if of_note(result) and armed(f"frozen: {point}"):
+            os.kill(os.getpid(), signal.SIGSTOP)
         return result
 
     setattr(owner, method, wrapped)
@@ -49,6 +54,16 @@ dies_after(PostgresOutbox, "claim", "claimed", of_note=bool)
 dies_after(PostgresOutbox, "recheck", "marked as being sent", of_note=lambda looked: bool(looked.ready))
 dies_after(WebhookLane, "send", "accepted, not recorded")
 dies_after(PostgresOutbox, "finish", "recorded", of_note=bool)
+
+if POISON is not None:
+    real_send = WebhookLane.send
+
+    async def send(self, message):
+        if message.push_token == POISON:
+            os._exit(1)
+        return await real_send(self, message)
+
+    WebhookLane.send = send
 
 if PARTITIONS is not None:
     first, last = map(int, PARTITIONS.split("-"))

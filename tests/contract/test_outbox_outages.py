@@ -1,0 +1,217 @@
+"""Gateways that are down, slow or strict for minutes of simulated time: how many sends a second they see of it.
+
+The loop's clock jumps to the next timer whenever nothing else is to be done, and the outbox's time goes with it.
+"""
+
+import asyncio
+import random
+import selectors
+from collections import Counter
+from contextlib import asynccontextmanager
+from math import inf
+
+from geo_offers.pipeline.dispatch import Dispatcher
+from geo_offers.pipeline.lanes import Accepted, TooLate, Transient
+from geo_offers.pipeline.throttle import SPREAD_S
+
+ANSWERS_S = 0.02
+CONCURRENCY = 32
+
+
+class JumpingSelector(selectors.DefaultSelector):
+    """Does not wait: tells how long it would have."""
+
+    def __init__(self, waited):
+        super().__init__()
+        self._waited = waited
+
+    def select(self, timeout=None):
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "nothing will ever happen again"
+            self._waited(timeout)
+        return ready
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    def __init__(self, outbox):
+        super().__init__(JumpingSelector(self._wait))
+        self._outbox = outbox
+        self._now = 0.0
+        self._started_us = outbox.now_us
+
+    def time(self):
+        return self._now
+
+    def _wait(self, seconds):
+        self._now += max(seconds, 1e-6)
+        self._outbox.now_us = self._started_us + round(self._now * 1e6)
+
+
+class Gateway:
+    """A lane whose scopes are the workspaces; `down` says which of them answer 503 just now."""
+
+    name, concurrency, repeats = "webhook", CONCURRENCY, False
+
+    def __init__(self, outbox, *, rate_per_s=inf, down=lambda _workspace, _now: False):
+        self.rate_per_s = rate_per_s
+        self._outbox, self._down = outbox, down
+        self.calls = []  # second, workspace, whether it was taken
+        self.too_late = 0
+
+    def scope(self, message):
+        return str(message.workspace)
+
+    async def send(self, message):
+        if message.expires_us - self._outbox.now_us < 1_000_000:
+            self.too_late += 1
+            return TooLate()
+        now = asyncio.get_running_loop().time()
+        down = self._down(message.workspace, now)
+        self.calls.append((int(now), message.workspace, not down))
+        await asyncio.sleep(ANSWERS_S)
+        return Transient("http 503") if down else Accepted()
+
+    async def close(self):
+        pass
+
+    def seconds(self, *, taken):
+        """How many calls each second saw."""
+        return Counter(second for second, _, was in self.calls if was is taken)
+
+
+class Watch:
+    """An observer that keeps how many scopes were held."""
+
+    def __init__(self):
+        self.open = 0
+
+    def counted(self, lane, outcome):
+        pass
+
+    def delivered(self, workspace, offer, lane, outcome):
+        pass
+
+    def oldest_due(self, lane, age_s):
+        pass
+
+    def breakers(self, lane, opened):
+        self.open = max(self.open, opened)
+
+
+def simulate(outbox, work):
+    loop = JumpingLoop(outbox)
+    try:
+        loop.run_until_complete(work())
+    finally:
+        loop.close()
+
+
+@asynccontextmanager
+async def dispatching(outbox, gateway):
+    watch = Watch()
+    dispatcher = Dispatcher(outbox, [gateway], watch, jitter=random.Random(7).random)
+    dispatcher.start()
+    try:
+        yield watch
+    finally:
+        await dispatcher.stop()
+
+
+async def empty(outbox):
+    while any(record.queued for record in outbox.records.values()):
+        await asyncio.sleep(0.1)
+
+
+def states(outbox):
+    return Counter(record.offer_state for record in outbox.records.values())
+
+
+def test_a_gateway_that_is_down_for_a_minute_is_not_stormed_when_it_returns(new_memory_world):
+    world = new_memory_world()
+    down_s = (5.0, 65.0)
+    gateway = Gateway(world.outbox, down=lambda _workspace, now: down_s[0] <= now < down_s[1])
+
+    async def work():
+        first = await world.put(expires_s=600)
+        async with dispatching(world.outbox, gateway) as watch:
+            for _ in range(700):  # 10 a second, from before the outage to after it
+                await world.put(expires_s=600, beside=first)
+                await asyncio.sleep(0.1)
+            await empty(world.outbox)
+            assert watch.open == 1
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 701}
+    refused = gateway.seconds(taken=False)
+    assert sum(count for second, count in refused.items() if second < 7) <= CONCURRENCY
+    assert all(count == 1 for second, count in refused.items() if second >= 7)  # one try each time
+    assert sum(refused.values()) <= CONCURRENCY + 6
+    waited = 10 * (down_s[1] - down_s[0])
+    assert max(gateway.seconds(taken=True).values()) <= 2 * waited / SPREAD_S
+
+
+def test_what_a_gateway_refuses_for_ten_minutes_expires_as_rows_and_nothing_of_it_is_sent_late(new_memory_world):
+    world = new_memory_world()
+    gateway = Gateway(world.outbox, down=lambda _workspace, now: now < 600)
+
+    async def work():
+        first = await world.put(expires_s=120)
+        async with dispatching(world.outbox, gateway):
+            for _ in range(599):
+                await asyncio.sleep(1)
+                await world.put(expires_s=120, beside=first)
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    ends = states(world.outbox)
+    assert set(ends) == {"accepted", "expired"}
+    assert ends["expired"] >= 470  # whose two minutes lay within the ten
+    assert {record.slot for record in world.outbox.records.values() if record.offer_state == "expired"} == {2}
+    assert sum(gateway.seconds(taken=False).values()) <= CONCURRENCY + 16  # ten to open it, then a try a minute
+    assert max(gateway.seconds(taken=True).values()) <= 2 * ends["accepted"] / SPREAD_S
+
+
+def test_a_scope_in_trouble_holds_no_other(new_memory_world):
+    world = new_memory_world()
+    broken = set()
+    gateway = Gateway(world.outbox, down=lambda workspace, _now: workspace in broken)
+
+    async def work():
+        bad, good = await world.put(expires_s=60), await world.put(expires_s=60)
+        broken.add(bad.workspace)
+        fine = [good]
+        for _ in range(500):
+            await world.put(expires_s=60, beside=bad)
+        async with dispatching(world.outbox, gateway):
+            for _ in range(50):
+                fine.append(await world.put(expires_s=60, beside=good))
+                await asyncio.sleep(0.5)
+                assert all(world.record(case).offer_state == "accepted" for case in fine[:-3])
+            await empty(world.outbox)
+        assert all(world.record(case).offer_state == "accepted" for case in fine)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 51, "expired": 501}
+    assert sum(gateway.seconds(taken=False).values()) <= CONCURRENCY + 6
+
+
+def test_what_is_over_the_rate_is_sent_at_the_rate_and_seldom_touched_before(new_memory_world):
+    world = new_memory_world()
+    gateway = Gateway(world.outbox, rate_per_s=50.0)
+    over = []
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(999):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(world.outbox, gateway):
+            await empty(world.outbox)
+            over.append(asyncio.get_running_loop().time())
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 1000}
+    seen = gateway.seconds(taken=True)
+    assert max(seen.values()) <= 60  # a second's, and what may leave at once
+    assert over[0] <= 1000 / 50 * 1.1
+    assert sum(record.token for record in world.outbox.records.values()) <= 3 * 1000
