@@ -84,7 +84,8 @@ WITH gone AS (
     WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
     RETURNING q.offer, q.state, q.detail, q.slot, q.receipt),
 closed AS (
-    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp()
+    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp(),
+        accepted_at = CASE WHEN g.state = 'accepted' THEN clock_timestamp() END
     FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot),
 settled AS (
     UPDATE reservation r SET state = c.slot FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)

@@ -228,6 +228,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         campaigns=PostgresCampaigns(pool),
         rehearsals=Rehearsals(PostgresArchive(pool), catalog),
         decisions=PostgresDecisionLog(pool),
+        letters=nothing,
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
         interactions=PostgresInteractions(pool),
