@@ -113,7 +113,7 @@ class Delivered:
 
     def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str, detail: str | None = None) -> None:
         if self._live.heard(workspace):
-            told = {"offer": offer, "lane": lane, "outcome": outcome, "at": instants.text(clock.now_us())}
+            told = {"offer": offer, "lane": lane, "outcome": outcome, "at": instants.from_us(clock.now_us())}
             self._live.publish(workspace, "delivery", told if detail is None else told | {"detail": detail})
 
     def under_way(self, workspace: UUID, offer: UUID, lane: str, step: str) -> None:
