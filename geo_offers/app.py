@@ -13,7 +13,7 @@ from uuid import UUID
 import aiohttp
 import structlog
 
-from geo_offers import clock
+from geo_offers import clock, instants
 from geo_offers.errors import Unavailable
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
@@ -124,8 +124,13 @@ class Delivered:
     def counted(self, lane: str, outcome: str) -> None:
         self._figures.deliveries.labels(lane, outcome).inc()
 
-    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None:
-        self._live.publish(workspace, "delivery", {"offer": offer, "lane": lane, "outcome": outcome})
+    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str, detail: str | None = None) -> None:
+        if self._live.heard(workspace):
+            told = {"offer": offer, "lane": lane, "outcome": outcome, "at": instants.from_us(clock.now_us())}
+            self._live.publish(workspace, "delivery", told if detail is None else told | {"detail": detail})
+
+    def under_way(self, workspace: UUID, offer: UUID, lane: str, step: str) -> None:
+        self.delivered(workspace, offer, lane, step)
 
     def oldest_due(self, lane: str, age_s: float) -> None:
         self._figures.oldest_due.labels(lane).set(age_s)

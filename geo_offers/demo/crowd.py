@@ -10,13 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from geo_offers import instants, wire
 from geo_offers.client import ApiError, Client, ClientError, Device, Enrolment, MemorySeenStore, Ping, Stream
+from geo_offers.client.device import EventType
 from geo_offers.clock import now_us
 from geo_offers.demo.names import pseudonyms
 from geo_offers.demo.private import read_private, write_private
@@ -33,6 +34,9 @@ _KEEP_EVERY_S = 20.0  # far under the life of an access token, and so of a refre
 _AT_ONCE = 8  # erasures under way
 _TEXT_VERSION = "demo-1"
 _MORNING_H = 10.0
+_UNSEEN = 0.04  # of the offers: the phone is in a pocket, so that the service says it again until they have left
+_ANSWERS: Final[Mapping[EventType | None, float]] = {"opened": 0.45, "dismissed": 0.2, None: 0.35}
+_ANSWER_S = (1.5, 9.0)
 
 
 def zone_where_it_is(hour: float, at_us: int) -> str:
@@ -202,7 +206,7 @@ class Crowd:
         if person.dark:
             await person.left.wait()
             return
-        async with person.device.stream(seen=MemorySeenStore()) as stream:
+        async with person.device.stream(seen=MemorySeenStore(), auto_shown=False) as stream:
             showing = asyncio.create_task(self._show_offers(person, stream))
             try:
                 await self._ping(person, stream)
@@ -227,9 +231,22 @@ class Crowd:
             await asyncio.sleep(due_s - loop.time())
 
     async def _show_offers(self, person: Person, stream: Stream) -> None:
-        async for offer in stream.offers():
-            shown = {"offer": offer.id, "title": offer.title, "body": offer.body, "fence": offer.fence}
-            self._stage.land(person.n, shown)
+        async with asyncio.TaskGroup() as answers:
+            async for offer in stream.offers():
+                if self._chance.random() < _UNSEEN:
+                    continue
+                stream.shown(offer.id)
+                shown = {"offer": offer.id, "title": offer.title, "body": offer.body, "fence": offer.fence}
+                self._stage.land(person.n, shown)
+                answers.create_task(self._answer(person, offer.id), name=f"demo answer {person.n}")
+
+    async def _answer(self, person: Person, offer: UUID) -> None:
+        """What people do with an offer that they have seen: some open it, some wipe it away, many do nothing."""
+        (answer,) = self._chance.choices(tuple(_ANSWERS), tuple(_ANSWERS.values()))
+        await asyncio.sleep(self._chance.uniform(*_ANSWER_S))
+        if answer is not None:
+            with suppress(ClientError):
+                await person.device.event(offer, answer)
 
     # ------------------------------------------------------------------------------------------ what goes on
     async def _move(self) -> None:

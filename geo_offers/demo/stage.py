@@ -13,6 +13,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from geo_offers.demo.feed import Feed, encode
+from geo_offers.demo.lives import Life, Lives
 
 _RECENT = 40  # decisions that a page opened later still shows
 _E6 = 1_000_000
@@ -41,6 +42,7 @@ class Stage:
         self._inside: dict[str, set[int]] = {}
         self._recent: deque[Mapping[str, Any]] = deque(maxlen=_RECENT)
         self._last_decision: dict[int, Mapping[str, Any]] = {}
+        self._lives = Lives()
         self._stats: Mapping[str, Any] | None = None
 
     def join(self, name: str, kind: str, device: UUID, *, locale: str, dark: bool) -> int:
@@ -79,6 +81,9 @@ class Stage:
             self._stats = data
             self._feed.replace("stats", data)
             return
+        if event == "delivery":
+            self._lived(self._lives.told(data))
+            return
         n = self._by_device.get(_device(data))
         if n is None:
             return
@@ -101,6 +106,7 @@ class Stage:
                 "people": list(self._figures.values()),
                 "inside": {fence: sorted(people) for fence, people in self._inside.items() if people},
                 "recent": list(self._recent),
+                "lives": self._lives.all(),
                 "stats": self._stats,
             },
         )
@@ -120,6 +126,12 @@ class Stage:
         self._recent.append(told)
         self._last_decision[n] = told
         self._feed.publish("decided", told)
+        if "offer" in told:
+            self._lived(self._lives.decided(told["offer"]))
+
+    def _lived(self, life: Life | None) -> None:
+        if life is not None:
+            self._feed.publish("life", life)
 
 
 def _device(data: Mapping[str, Any]) -> UUID:

@@ -106,3 +106,7 @@ class Dispatcher:
         """Count and tell, once, that an offer was seen, which is recorded already."""
         self._observer.counted("inapp", "shown")
         self._observer.delivered(workspace, offer, "inapp", "shown")
+
+    def was_answered(self, workspace: UUID, offer: UUID, answer: str) -> None:
+        """Tell, once, what the person did with an offer that they have seen, which is recorded already."""
+        self._observer.under_way(workspace, offer, "inapp", answer)

@@ -69,11 +69,23 @@ class Outbox(Protocol):
 
 
 class Observer(Protocol):
-    """Who counts and who watches. Outcomes are those of `lanes.outcome_name`, and expired, cancelled, failed, shown."""
+    """Who counts and who watches. Outcomes are those of `lanes.outcome_name`, and expired, cancelled, failed, shown.
+
+    Each is called for every row and must cost next to nothing where nobody watches.
+    """
 
     def counted(self, lane: str, outcome: str) -> None: ...
 
-    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str) -> None: ...
+    def delivered(self, workspace: UUID, offer: UUID, lane: str, outcome: str, detail: str | None = None) -> None:
+        """What a send came to, or how the offer ended; `detail` says why where that is known."""
+        ...
+
+    def under_way(self, workspace: UUID, offer: UUID, lane: str, step: str) -> None:
+        """What no send came to: sending, held, waiting, unreadable, moved (to this lane).
+
+        And what its person did with an offer that was shown: opened, dismissed, muted, redeemed.
+        """
+        ...
 
     def oldest_due(self, lane: str, age_s: float) -> None: ...
 

@@ -148,13 +148,21 @@ class People(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What of an offer's event is news: that the person has seen it, and the event itself."""
+
+    seen: bool
+    event: bool
+
+
 class Offers(Protocol):
     async def inbox(self, caller: Caller, cursor: str | None, limit: int) -> wire.OfferPage: ...
 
-    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> bool:
+    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> News:
         """Note what became of an offer; whatever it was, the person has seen it, and it is not sent any more.
 
-        True where that is news. NotFound where the offer is not this person's.
+        NotFound where the offer is not this person's.
         """
         ...
 

@@ -164,7 +164,8 @@ def live_decision(outcome: Outcome, row: DecisionRow, decision: Decision, ms: fl
     }
     if row.offer is not None:
         told["store"] = row.offer.store
-        told["offer"] = {"id": row.offer.id} | msgspec.json.decode(row.offer.message)
+        made_of = {"id": row.offer.id, "lane": row.offer.lane, "created_at": instants.text(row.offer.created_us)}
+        told["offer"] = made_of | msgspec.json.decode(row.offer.message)
     return told
 
 

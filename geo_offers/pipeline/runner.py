@@ -242,7 +242,7 @@ class LaneRunner:
 
     def _take(self, rechecked: Rechecked) -> None:
         for claim, why in rechecked.ended:
-            self._tell(claim, why.state, sent=True)
+            self._tell(claim, why.state, detail=why.detail, sent=True)
         self._put_back(rechecked.busy, BUSY_S)
         for claim in rechecked.unreadable:
             _LOG.error("offer_unreadable", lane=self._lane.name, offer=str(claim.offer), attempts=claim.attempts)
@@ -276,6 +276,7 @@ class LaneRunner:
         throttle = self._throttle(ready.message)
         if throttle is not None and (hold_s := throttle.hold_s(self._now, self._jitter())) > 0:
             return hold_s
+        self._observer.under_way(ready.claim.workspace, ready.claim.offer, self._lane.name, "sending")
         outcome: Outcome = Ambiguous("cut off at the stop")
         try:
             async with asyncio.timeout(self._lease_s * _SEND_SHARE):
@@ -345,6 +346,7 @@ class LaneRunner:
         return applied
 
     def _recorded(self, ended: _Ended) -> None:
+        claim, detail = ended.settlement.claim, None
         match ended.settlement:
             case Retry(after_s=after_s):
                 if after_s <= _AHEAD_S:
@@ -353,11 +355,15 @@ class LaneRunner:
                 self.wake()  # the person's other phone may be of this lane
                 self._wake_lane(lane)
             case Close():
-                pass
+                detail = ended.settlement.detail
         if ended.told is not None:
-            self._tell(ended.settlement.claim, ended.told, sent=ended.sent or isinstance(ended.settlement, Close))
+            self._tell(claim, ended.told, detail=detail, sent=ended.sent or isinstance(ended.settlement, Close))
+        if isinstance(ended.settlement, Move):
+            self._observer.under_way(claim.workspace, claim.offer, ended.settlement.lane, "moved")
 
-    def _tell(self, claim: Claim, outcome: str, *, sent: bool) -> None:
+    def _tell(self, claim: Claim, outcome: str, *, detail: str | None, sent: bool) -> None:
         self._observer.counted(self._lane.name, outcome)
         if sent:
-            self._observer.delivered(claim.workspace, claim.offer, self._lane.name, outcome)
+            self._observer.delivered(claim.workspace, claim.offer, self._lane.name, outcome, detail)
+        else:
+            self._observer.under_way(claim.workspace, claim.offer, self._lane.name, outcome)

@@ -64,10 +64,11 @@ class PostgresDecisionLog:
     async def get(self, caller: Caller, ident: UUID) -> wire.Decision:
         async with transaction(self._pool, [caller.workspace]) as connection:
             row = await connection.fetchrow(sql("decision_get"), caller.workspace, ident)
+            if row is None:
+                raise NotFound("there is no such decision")
             names = await user_names(connection, caller)
-        if row is None:
-            raise NotFound("there is no such decision")
-        return decision_answer(row, names.of(row["user_id"]))
+            delivery = await _delivery(connection, caller.workspace, row["offer"])
+        return msgspec.structs.replace(decision_answer(row, names.of(row["user_id"])), delivery=delivery)
 
     async def replay(self, caller: Caller, ident: UUID) -> wire.Replayed:
         if not sees_users(caller):
@@ -136,6 +137,29 @@ async def user_names(connection: Connection, caller: Caller) -> UserNames:
     if secret is None:
         raise NotFound("this workspace is gone")
     return UserNames(secret)
+
+
+async def _delivery(connection: Connection, workspace: UUID, offer: UUID | None) -> wire.Delivery | None:
+    """The life of an offer; None of a silence, and where the offer is kept no more."""
+    row = None if offer is None else await connection.fetchrow(sql("decision_delivery"), workspace, offer)
+    if row is None:
+        return None
+    steps = [wire.Step(step="decided", at=row["created_at"])]
+    if row["accepted_at"] is not None:
+        steps.append(wire.Step(step="accepted", at=row["accepted_at"]))
+    told = await connection.fetch(sql("decision_delivery_events"), offer)
+    steps.extend(wire.Step(step=event["type"], at=event["at"], detail=event["reason"]) for event in told)
+    if row["finished_at"] is not None and row["state"] not in {step.step for step in steps}:
+        steps.append(wire.Step(step=row["state"], at=row["finished_at"], detail=row["detail"]))
+    return wire.Delivery(
+        lane=row["lane"],
+        state=row["state"],
+        expires_at=row["expires_at"],
+        steps=sorted(steps, key=lambda step: step.at),
+        detail=row["detail"],
+        attempts=row["attempts"],
+        due=row["due"],
+    )
 
 
 async def _users_named(connection: Connection, workspace: UUID, name: str) -> list[UUID]:

@@ -15,7 +15,7 @@ from geo_offers.people.backoff import became
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
-from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, Standing, Surface
+from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, News, Standing, Surface
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -185,16 +185,17 @@ class PostgresOffers:
         more = cursors.encode((items[-1].created_at, items[-1].id)) if len(found) > limit and items else None
         return wire.OfferPage(items=items, next=more)
 
-    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> bool:
+    async def event(self, caller: Caller, offer: UUID, event: wire.OfferEvent) -> News:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")  # no event is written behind an erasure
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
             told = (event.type, event.reason, became(event.type, event.reason))
-            news: bool = await connection.fetchval(sql("outbox_shown"), offer, caller.user, *told)
+            noted = await connection.fetchrow(sql("outbox_shown"), offer, caller.user, *told)
+            assert noted is not None  # it selects no row of any table
             if event.type == "muted":
                 muting = rows.rhythm_muting(user["rhythm"], row["campaign"], user["id"])
                 if muting is not None:
                     await connection.execute(sql("user_set_rhythm"), user["id"], muting)
-            return news
+        return News(seen=noted["news"], event=noted["told"])

@@ -36,6 +36,8 @@ async def _keep(services: Services, workspace: UUID, told: wire.Interaction) -> 
     kept = await services.interactions.keep(workspace, told)
     if kept.seen and told.offer is not None:
         services.dispatcher.was_shown(workspace, told.offer)
+    if kept.answer.redeemed is True and told.offer is not None:
+        services.dispatcher.was_answered(workspace, told.offer, "redeemed")
     return Reply(kept.answer)
 
 

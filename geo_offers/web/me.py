@@ -100,8 +100,11 @@ async def offer_event(services: Services, given: Given) -> Reply:
     offer, event = offer_path_id(given), given.body
     if event.reason is not None and event.type != "dismissed":
         raise invalid("/reason", "reason", "only what is dismissed has a reason; leave it out")
-    if await services.offers.event(given.caller, offer, event):
+    news = await services.offers.event(given.caller, offer, event)
+    if news.seen:
         services.dispatcher.was_shown(given.caller.workspace, offer)
+    if news.event and event.type != "shown":
+        services.dispatcher.was_answered(given.caller.workspace, offer, event.type)
     return Reply(status=204)
 
 

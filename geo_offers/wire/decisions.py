@@ -22,10 +22,49 @@ class DecidedTransition(Answer, frozen=True, kw_only=True):
     visit: UUID | None = None
 
 
+StepName = Literal[
+    "decided",
+    "accepted",
+    "shown",
+    "opened",
+    "dismissed",
+    "muted",
+    "redeemed",
+    "ambiguous",
+    "expired",
+    "cancelled",
+    "failed",
+]
+
+
+class Step(Answer, frozen=True, kw_only=True):
+    """One step of an offer's life. detail: why it ended so, or the reason that the person gave."""
+
+    step: StepName
+    at: datetime
+    detail: str | None = None
+
+
+class Delivery(Answer, frozen=True, kw_only=True):
+    """The life of an offer: how it stands, and its steps in order of time.
+
+    attempts, due: while it is on its way. detail: why it ended so, in the words of `GET /v1/outbox`.
+    """
+
+    lane: str
+    state: Literal["queued", "accepted", "shown", "ambiguous", "expired", "cancelled", "failed"]
+    expires_at: datetime
+    steps: list[Step]
+    detail: str | None = None
+    attempts: int | None = None
+    due: datetime | None = None
+
+
 class Decision(Answer, frozen=True, kw_only=True):
     """An offer or a silence, with every gate that was asked, in order.
 
     snapshot: what of the person it was made of, in their own export alone.
+    delivery: what became of its offer, where one decision is asked for.
     """
 
     id: UUID
@@ -40,6 +79,7 @@ class Decision(Answer, frozen=True, kw_only=True):
     versions: dict[str, Any]
     ms: dict[str, float]
     snapshot: dict[str, Any] | None = None
+    delivery: Delivery | None = None
 
 
 class Outcome(Answer, omit_defaults=False, frozen=True, kw_only=True):

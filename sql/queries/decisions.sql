@@ -22,6 +22,15 @@ WHERE workspace = $1 AND campaign = $2 AND at >= $3 AND at < $4 GROUP BY reason 
 -- name: decision_get
 SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision WHERE workspace = $1 AND id = $2;
 
+-- name: decision_delivery
+-- $1 workspace, $2 offer.
+SELECT o.lane, o.state, o.detail, o.created_at, o.expires_at, o.accepted_at, o.finished_at, b.attempts, b.due
+FROM offer o LEFT JOIN outbox b ON b.offer = o.id WHERE o.workspace = $1 AND o.id = $2;
+
+-- name: decision_delivery_events
+-- $1 offer.
+SELECT type, at, reason FROM offer_event WHERE offer = $1;
+
 -- name: decisions_users_named
 -- $1 workspace, $2 the app's own name, $3 our id or null.
 SELECT id FROM app_user WHERE workspace = $1 AND (external_id = $2 OR id = $3::uuid);

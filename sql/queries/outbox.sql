@@ -94,7 +94,8 @@ WITH gone AS (
     WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
     RETURNING q.offer, q.state, q.detail, q.slot, q.receipt),
 closed AS (
-    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp()
+    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp(),
+        accepted_at = CASE WHEN g.state = 'accepted' THEN clock_timestamp() END
     FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot, g.state, coalesce(o.sent_to, o.device) AS device),
 alive AS (
     SELECT d.id FROM closed c JOIN device d ON d.id = c.device

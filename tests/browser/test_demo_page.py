@@ -207,6 +207,64 @@ def test_a_person_shows_their_rhythm_and_the_gates_of_their_last_decision(page, 
     assert complaints == []
 
 
+def _life(page: Page, within: str) -> list[list[str]]:
+    """Of each offer shown there the words of its steps, with their times."""
+    return page.locator(f"{within} .life").evaluate_all(
+        "lives => lives.map(life => [...life.children].map(step => step.innerText.replaceAll('\\n', ' ')))"
+    )
+
+
+def test_each_offer_shows_its_life_step_by_step_and_so_does_the_person_who_was_chosen(page, complaints):
+    seen = re.compile(r"decided \d\d:\d\d:\d\d; sending \+[\d.]+ m?s;.* shown \+[\d.]+ m?s; (opened|dismissed) \+\d+.*")
+    page.get_by_role("button", name="Offers", exact=True).click()
+    _wait(
+        lambda: any(seen.fullmatch("; ".join(steps)) for steps in _life(page, "#feed")),
+        OFFER_S,
+        "an offer's being shown and answered, on the page",
+    )
+    assert page.locator("#feed li:visible ol.life").first.get_attribute("aria-label") == "The offer's life"
+
+    def chosen_with_the_life_on_record() -> bool:
+        """Choose who had an offer; they may have left, or been decided about since, and then it is another's turn."""
+        page.locator("#feed .row.is-offer").first.evaluate("row => row.click()")
+        page.wait_for_timeout(500)
+        told = _life(page, "#person")
+        page.keyboard.press("Escape")
+        return bool(told) and told[0][0].startswith("decided ") and len(told[0]) > 1
+
+    _wait(chosen_with_the_life_on_record, OFFER_S, "a person's last offer with its life")
+    assert complaints == []
+
+
+ENDS = [
+    ("cancelled", "left", "It was taken back before it was shown: They have left"),
+    ("cancelled", "quiet_hours", "It was taken back before it was shown: Their quiet hours"),
+    ("expired", "expired", "Its time was over before it was shown"),
+    ("refused", "http 422", "The gateway does not take this message: http 422"),
+]
+
+
+def test_a_life_that_ended_unseen_says_why_in_plain_words(page):
+    for step, detail, words in ENDS:
+        said = page.evaluate(
+            """async ([step, detail]) => {
+                const { life } = await import("/pages/life.js");
+                const at = "2026-11-22T10:00:00Z";
+                return life([{ step: "decided", at }, { step, at, detail }]).querySelector(".why").textContent;
+            }""",
+            [step, detail],
+        )
+        assert said == words
+
+
+def test_a_reader_who_wants_it_dark_gets_the_panel_dark(page):
+    background = "getComputedStyle(document.getElementById('panel')).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(background)
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(background) not in {light, "rgb(255, 255, 255)"}
+
+
 def test_a_silence_says_its_reason_in_plain_words(page):
     page.get_by_role("button", name="Silences").click()
     silence = page.locator("#feed li:visible .what").first

@@ -32,8 +32,11 @@ class Silent:
     def counted(self, lane, outcome):
         pass
 
-    def delivered(self, workspace, offer, lane, outcome):
+    def delivered(self, workspace, offer, lane, outcome, detail=None):
         self.told.append((offer, outcome))
+
+    def under_way(self, workspace, offer, lane, step):
+        pass
 
     def oldest_due(self, lane, age_s):
         pass

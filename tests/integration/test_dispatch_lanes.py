@@ -48,14 +48,19 @@ class Feed:
     def __init__(self):
         self.counts = Counter()
         self.told = []
+        self.life = []  # of all offers, with the steps between
         self.ages = {}
         self.open = {}
 
     def counted(self, lane, outcome):
         self.counts[lane, outcome] += 1
 
-    def delivered(self, workspace, offer, lane, outcome):
+    def delivered(self, workspace, offer, lane, outcome, detail=None):
         self.told.append((workspace, offer, lane, outcome))
+        self.life.append((lane, outcome, detail))
+
+    def under_way(self, workspace, offer, lane, step):
+        self.life.append((lane, step, None))
 
     def oldest_due(self, lane, age_s):
         self.ages[lane] = age_s
@@ -290,6 +295,7 @@ async def test_what_was_withdrawn_before_the_send_is_never_posted(house):
     assert await house.ending(sent) == ("cancelled", "no_consent", 2)
     assert house.gateway.posts == []
     assert house.feed.told == [(sent.workspace, sent.offer, "webhook", "cancelled")]
+    assert house.feed.life == [("webhook", "cancelled", "no_consent")]
 
 
 async def test_a_refused_offer_fails_and_gives_its_slot_back(house):
@@ -299,6 +305,7 @@ async def test_a_refused_offer_fails_and_gives_its_slot_back(house):
         await house.until(sent, "failed")
     assert await house.ending(sent) == ("failed", "http 422", 2)
     assert len(house.gateway.posts) == 1
+    assert house.feed.life == [("webhook", "sending", None), ("webhook", "refused", "http 422")]
 
 
 async def test_a_dead_token_is_cleared_and_the_offer_comes_in_the_app_until_shown(house):
@@ -322,6 +329,14 @@ async def test_a_dead_token_is_cleared_and_the_offer_comes_in_the_app_until_show
     assert await house.admin.fetchval("SELECT lane FROM offer WHERE id = $1", sent.offer) == "inapp"
     assert await house.admin.fetchval("SELECT count(*) FROM offer_event WHERE offer = $1", sent.offer) == 1
     assert [told[3] for told in house.feed.told] == ["token_dead", "offered", "shown"]
+    assert [step[:2] for step in house.feed.life] == [
+        ("webhook", "sending"),
+        ("webhook", "token_dead"),
+        ("inapp", "moved"),
+        ("inapp", "sending"),
+        ("inapp", "offered"),
+        ("inapp", "shown"),
+    ]
 
 
 async def test_a_gateway_that_says_of_all_tokens_that_they_are_dead_buries_few_and_its_lane_rests(house, monkeypatch):
@@ -354,6 +369,7 @@ async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house
         for sent in (first, second):
             await house.until(sent, "accepted")
     assert house.feed.counts["webhook", "held"] in {1, 2}  # the short one may have expired at its first look
+    assert house.feed.life.count(("webhook", "held", None)) == house.feed.counts["webhook", "held"]
     assert await house.ending(short) == ("expired", "expired", 2)
 
 

@@ -10,6 +10,7 @@ from aiohttp import WSMsgType, web
 
 from geo_offers import instants, wire
 from geo_offers.client import Client
+from geo_offers.demo import crowd as crowd_module
 from geo_offers.demo.crowd import Crowd, TokenFile
 from geo_offers.demo.feed import Feed
 from geo_offers.demo.private import read_private
@@ -33,6 +34,7 @@ class PlayedService:
         self.rhythms: list[wire.Rhythm] = []
         self.pings: list[wire.Ping] = []
         self.shown: list[str] = []
+        self.answers: list[tuple[str, str]] = []
         self.erased: list[str] = []
 
     def app(self) -> web.Application:
@@ -42,6 +44,7 @@ class PlayedService:
         app.router.add_put("/v1/me/rhythm", self.rhythm)
         app.router.add_delete("/v1/me", self.erase)
         app.router.add_get("/v1/stream", self.stream)
+        app.router.add_post("/v1/me/offers/{id}/events", self.event)
         return app
 
     async def enrol(self, request: web.Request) -> web.Response:
@@ -65,6 +68,11 @@ class PlayedService:
 
     async def erase(self, request: web.Request) -> web.Response:
         self.erased.append(request.headers["Authorization"].removeprefix("Bearer "))
+        return web.Response(status=204)
+
+    async def event(self, request: web.Request) -> web.Response:
+        told = msgspec.json.decode(await request.read(), type=wire.OfferEvent)
+        self.answers.append((request.match_info["id"], told.type))
         return web.Response(status=204)
 
     async def stream(self, request: web.Request) -> web.WebSocketResponse:
@@ -175,6 +183,23 @@ async def test_somebody_comes_for_each_who_leaves_and_who_left_is_erased(service
     assert service.rhythms[0].max == 9
     assert all(abs(ping.lat - 46.2) < 0.001 and abs(ping.lon + 30.5) < 0.001 for ping in service.pings)
     assert {offer["title"] for offer in stage.landed} == {"Buns"}
+    assert {str(offer["offer"]) for offer in stage.landed} >= set(service.shown) != set()
+
+
+async def test_people_open_an_offer_that_they_were_shown_or_wipe_it_away(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(crowd_module, "_ANSWERS", {"opened": 0.5, "dismissed": 0.5})
+    monkeypatch.setattr(crowd_module, "_ANSWER_S", (0.0, 0.1))
+    stays = msgspec.structs.replace(_kind(["locate", "offers"]), speed_mps=(0.001, 0.001))
+    async with _walking(service, stays, TokenFile(tmp_path / "crowd.json"), count=8):
+        await _until(lambda: {answer for _, answer in service.answers} == {"opened", "dismissed"})
+    assert {offer for offer, _ in service.answers} <= set(service.shown)
+
+
+async def test_an_offer_on_a_phone_in_a_pocket_is_neither_shown_nor_said_to_be(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(crowd_module, "_UNSEEN", 1.0)
+    async with _walking(service, _kind(["locate", "offers"]), TokenFile(tmp_path / "crowd.json")) as stage:
+        await _until(lambda: len(service.erased) >= 2)
+    assert (stage.landed, service.shown, service.answers) == ([], [], [])
 
 
 async def test_the_witness_sees_every_fix_that_is_sent_and_forgets_who_has_left(service, tmp_path):

@@ -94,3 +94,61 @@ def test_a_page_opened_later_starts_with_what_happened_lately(stage):
     assert len(hello["recent"]) == 40
     assert hello["stats"] == {"pings_per_s": 120}
     assert hello["people"] == [{"n": n, "name": "Amber Heron", "kind": "Shopper", "locale": "en", "dark": False}]
+
+
+OFFER = {"id": str(UUID(int=5)), "lane": "fcm", "created_at": "2026-11-22T10:00:00Z", "title": "Buns"}
+
+
+def _offered(stage: Stage, **offer) -> None:
+    _, device = _join(stage)
+    said = {"id": str(uuid4()), "device": str(device), "outcome": "offer", "offer": OFFER | offer}
+    stage.service_says("decision", said)
+
+
+def _delivery(stage: Stage, outcome: str, at: str = "2026-11-22T10:00:01Z", **told: str) -> None:
+    stage.service_says("delivery", {"offer": OFFER["id"], "lane": "fcm", "outcome": outcome, "at": at, **told})
+
+
+def _lives(feed: Recorder) -> list[list[str]]:
+    return [[step.step for step in life.steps] for event, life in feed.said if event == "life"]
+
+
+def test_an_offers_life_is_told_anew_with_each_step(stage, feed):
+    _offered(stage)
+    for outcome in ("sending", "accepted", "shown"):
+        _delivery(stage, outcome)
+    assert _lives(feed) == [
+        ["decided"],
+        ["decided", "sending"],
+        ["decided", "sending", "accepted"],
+        ["decided", "sending", "accepted", "shown"],
+    ]
+    (life,) = _hello(stage)["lives"]
+    assert life["offer"] == OFFER["id"]
+    assert life["steps"][0] == {"step": "decided", "lane": "fcm", "at": OFFER["created_at"]}
+
+
+def test_an_end_says_why(stage):
+    _offered(stage)
+    _delivery(stage, "cancelled", detail="quiet_hours")
+    (life,) = _hello(stage)["lives"]
+    assert life["steps"][-1]["detail"] == "quiet_hours"
+
+
+def test_what_is_sent_again_by_the_same_lane_is_one_step_and_by_another_lane_a_second(stage, feed):
+    _offered(stage)
+    for lane in ("fcm", "fcm", "inapp", "inapp"):
+        _delivery(stage, "sending", lane=lane)
+    assert _lives(feed)[-1] == ["decided", "sending", "sending"]
+
+
+def test_an_offer_that_belongs_to_nobody_in_town_has_no_life(stage, feed):
+    _delivery(stage, "shown")
+    assert feed.said == []
+
+
+def test_of_many_offers_the_last_sixty_have_their_lives_kept(stage):
+    for number in range(100, 170):
+        _offered(stage, id=str(UUID(int=number)))
+    lives = _hello(stage)["lives"]
+    assert [life["offer"] for life in lives] == [str(UUID(int=number)) for number in range(110, 170)]

@@ -87,6 +87,60 @@ async def test_an_offer_names_its_id_and_no_reason(site):
     assert (body["outcome"], body["offer"], "reason" in body) == ("offer", str(uuid.UUID(int=99)), False)
 
 
+OFFER = uuid.UUID(int=99)
+ADD_OFFER = """INSERT INTO offer (id, workspace, user_id, device, decision, campaign, fence, trigger, lane, message,
+    created_at, expires_at, state, detail, accepted_at, finished_at)
+VALUES ($1, $2, $3, $3, $3, $4, 'town/a', 'enter', 'fcm', '{}', $5, $6, $7, $8, $9, $10)"""
+
+
+async def offered(site, state, detail=None, *, accepted_s=None, finished_s=None, events=()):
+    """The offer of the decision at noon; times in seconds from its making."""
+    at = [None if s is None else NOON + timedelta(seconds=s) for s in (0, 300, accepted_s, finished_s)]
+    async with transaction(site.pool, [ALPHA]) as connection:
+        await connection.execute(ADD_OFFER, OFFER, ALPHA, ANNA, CAMPAIGN, *at[:2], state, detail, *at[2:])
+        for type_, s, reason in events:
+            await connection.execute(
+                "INSERT INTO offer_event (offer, type, workspace, user_id, reason, at) VALUES ($1, $2, $3, $4, $5, $6)",
+                *(OFFER, type_, ALPHA, ANNA, reason, NOON + timedelta(seconds=s)),
+            )
+    return (await site.get(f"/v1/decisions/{await decided(site, 0, reason=None)}")).body["delivery"]
+
+
+async def test_one_decision_tells_the_life_of_its_offer_step_by_step(site):
+    events = [("dismissed", 9, "not_now"), ("opened", 7, None), ("shown", 3, None)]
+    delivery = await offered(site, "shown", accepted_s=1, finished_s=3, events=events)
+    assert (delivery["lane"], delivery["state"], delivery["expires_at"]) == ("fcm", "shown", "2030-05-01T12:05:00Z")
+    assert delivery["steps"] == [
+        {"step": "decided", "at": "2030-05-01T12:00:00Z"},
+        {"step": "accepted", "at": "2030-05-01T12:00:01Z"},
+        {"step": "shown", "at": "2030-05-01T12:00:03Z"},
+        {"step": "opened", "at": "2030-05-01T12:00:07Z"},
+        {"step": "dismissed", "at": "2030-05-01T12:00:09Z", "detail": "not_now"},
+    ]
+
+
+async def test_an_offer_that_was_opened_unheard_was_shown_then(site):
+    delivery = await offered(site, "shown", finished_s=4, events=[("opened", 4, None)])
+    assert {step["step"] for step in delivery["steps"]} == {"decided", "shown", "opened"}
+
+
+async def test_an_offer_that_was_not_said_tells_why(site):
+    delivery = await offered(site, "cancelled", "quiet_hours", finished_s=2)
+    assert (delivery["state"], delivery["detail"]) == ("cancelled", "quiet_hours")
+    assert delivery["steps"][1:] == [{"step": "cancelled", "at": "2030-05-01T12:00:02Z", "detail": "quiet_hours"}]
+
+
+async def test_an_offer_that_waits_tells_its_attempts_and_when_it_is_due(site):
+    async with transaction(site.pool, [ALPHA]) as connection:
+        await connection.execute(
+            "INSERT INTO outbox (offer, workspace, partition, lane, due, attempts) VALUES ($1, $2, 0, 'fcm', $3, 2)",
+            *(OFFER, ALPHA, NOON + timedelta(seconds=8)),
+        )
+    delivery = await offered(site, "queued")
+    assert (delivery["attempts"], delivery["due"]) == (2, "2030-05-01T12:00:08Z")
+    assert [step["step"] for step in delivery["steps"]] == ["decided"]
+
+
 async def test_the_newest_comes_first_on_pages_of_any_size(site):
     made = [await decided(site, minute) for minute in (3, 1, 4, 0, 2)]
     newest_first = sorted(made, reverse=True)

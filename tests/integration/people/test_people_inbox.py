@@ -205,7 +205,9 @@ async def test_the_live_feed_is_told_once_that_an_offer_was_seen(api):
                 if line.startswith(b"data: "):
                     data = json.loads(line.removeprefix(b"data: "))
                     told.append((data["offer"], data["outcome"]))
-    assert told.count((offer["id"], "shown")) == 1
+    for outcome in ("shown", "opened", "dismissed"):
+        assert told.count((offer["id"], outcome)) == 1
+    assert told.index((offer["id"], "shown")) < told.index((offer["id"], "opened"))
 
 
 async def test_who_mutes_a_campaign_hears_no_more_of_it(api):

@@ -1,6 +1,6 @@
 // Listens to the live feed; the browser reconnects by itself and then gets a fresh "hello".
 
-const EVENTS = ["hello", "joined", "left", "at", "moved", "decided", "landed", "stats"];
+const EVENTS = ["hello", "joined", "left", "at", "moved", "decided", "landed", "life", "stats"];
 
 /** Calls handlers[event](data) for each event and onState("live" | "waiting") when the line comes or goes. */
 export function listen(url, handlers, onState) {

@@ -66,7 +66,7 @@ async function start() {
       hello(state) {
         phones.reset(state.people);
         fences.reset(state.inside);
-        latest.reset(state.recent);
+        latest.reset(state.recent, state.lives);
         cards.clear();
         if (state.stats) show(state.stats);
       },
@@ -91,6 +91,7 @@ async function start() {
         phones.offered(offer.n);
         cards.show({ ...offer, brand: town.brand, lang: phones.get(offer.n)?.locale });
       },
+      life: (one) => latest.live(one),
       stats: (stats) => show(stats),
     },
     (state) => {

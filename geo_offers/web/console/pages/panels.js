@@ -1,5 +1,6 @@
 // The panel beside the map: figures, decisions by reason, the latest decisions, and one person.
 
+import { life } from "./life.js";
 import { ago, clock, figure, gate, gateDetail, language, purpose, reason, rhythm, shortReason } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
@@ -88,9 +89,18 @@ export class Latest {
     setInterval(() => this._refresh(), 1000);
   }
 
-  reset(decisions) {
+  reset(decisions, lives) {
     this._list.replaceChildren();
     for (const decision of decisions) this.add(decision);
+    for (const one of lives) this.live(one);
+  }
+
+  /** Shows how far an offer has come, where its row is still there. */
+  live({ offer, steps }) {
+    const item = this._list.querySelector(`li[data-offer="${CSS.escape(offer)}"]`);
+    if (!item) return;
+    item.querySelector(".lived")?.remove();
+    item.append(life(steps));
   }
 
   add(decision) {
@@ -111,6 +121,7 @@ export class Latest {
     button.addEventListener("click", () => this._onChoose(decision.n));
     const item = make("li", "", button);
     item.dataset.outcome = decision.outcome;
+    if (isOffer) item.dataset.offer = decision.offer?.id ?? "";
     item.hidden = this._show !== "all" && this._show !== decision.outcome;
     this._list.prepend(item);
     while (this._list.children.length > KEPT) this._list.lastElementChild.remove();
@@ -125,7 +136,7 @@ export class Latest {
   }
 
   _refresh() {
-    for (const time of this._list.querySelectorAll("time")) time.textContent = ago(Number(time.dataset.when), Date.now());
+    for (const time of this._list.querySelectorAll("time[data-when]")) time.textContent = ago(Number(time.dataset.when), Date.now());
   }
 }
 
@@ -179,7 +190,7 @@ export class Person {
       make("div", "heading", name, back),
       make("p", "kind", `${person.kind} · ${language(person.locale)}`),
       facts(person),
-      ...this._decision(person),
+      ...this._decision(person).filter((part) => part !== null),
     );
     if (held) back.focus({ preventScroll: true });
   }
@@ -197,6 +208,7 @@ export class Person {
         make("i", "sign"),
         make("span", "", make("b", "", verdict), isOffer && title ? make("span", "", title) : null, make("small", "", place)),
       ),
+      decision.delivery ? life(decision.delivery.steps) : null,
       make("ol", "gates", ...(decision.gates ?? []).map((asked) => gateRow(asked, zone))),
     ];
   }

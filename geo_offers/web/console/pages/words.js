@@ -54,12 +54,69 @@ const PURPOSES = {
   measure: "be measured",
 };
 
+/** The steps of an offer's life: a word for its line, and what it means. */
+const STEPS = {
+  decided: ["decided", "It was decided to make this offer"],
+  sending: ["sending", "It was handed to the gateway, or to the phone's open line"],
+  offered: ["offered", "It is on the phone's line, which has not said yet that it shows it"],
+  accepted: ["accepted", "The gateway took it"],
+  shown: ["shown", "The phone showed it"],
+  opened: ["opened", "They opened it"],
+  dismissed: ["dismissed", "They wiped it away"],
+  muted: ["muted", "They want no more of this"],
+  redeemed: ["redeemed", "They bought by it"],
+  moved: ["to the app", "Push does not reach the phone; it waits in the app"],
+  waiting: ["phone away", "The phone has no line open; it is tried when it comes back"],
+  held: ["held", "The gateway is slowed down or out of order; it waits its turn"],
+  later: ["put off", "The gateway asked to come back later"],
+  transient: ["try again", "The gateway could not take it; it is tried again"],
+  not_sent: ["no line", "The gateway was not reached; it is tried again"],
+  unreadable: ["unreadable", "Its row could not be read; it is tried again"],
+  token_dead: ["phone gone", "The gateway knows this phone no more"],
+  auth_broken: ["key refused", "The gateway refuses our key; it waits until that is mended"],
+  ambiguous: ["no answer", "Nobody answered: it may be shown"],
+  refused: ["refused", "The gateway does not take this message"],
+  failed: ["failed", "It could not be sent"],
+  expired: ["too late", "Its time was over before it was shown"],
+  cancelled: ["cancelled", "It was taken back before it was shown"],
+};
+
+/** Why an offer ended, beyond what silences an arrival. */
+const ENDINGS = {
+  left: "They have left",
+  withdrawn: "They took back their consent",
+  erased: "They had their data erased",
+  expired: "Its time was over before it was shown",
+  poison: "It failed too often",
+  unanswered: "Nobody answered, twice",
+};
+
 const plain = (code) => code.replaceAll("_", " ");
 
 export const shortReason = (code) => REASONS[code]?.[0] ?? plain(code);
 export const reason = (code) => REASONS[code]?.[1] ?? plain(code);
 export const gate = (code) => GATES[code] ?? plain(code);
 export const purpose = (code) => PURPOSES[code] ?? plain(code);
+
+export const step = (code) => STEPS[code]?.[0] ?? plain(code);
+export const stepHint = (code) => STEPS[code]?.[1] ?? plain(code);
+
+/** How an offer ended and why, as one line; what a gateway said is told as it said it. */
+export function ending(code, detail) {
+  const why = detail && (ENDINGS[detail] ?? REASONS[detail]?.[1] ?? detail);
+  const what = stepHint(code);
+  return why && why !== what ? `${what}: ${why}` : what;
+}
+
+/** So long after the beginning: +8 ms, +0.4 s, +12 s, +3 min. */
+export function after(fromMs, atMs) {
+  const ms = Math.max(0, atMs - fromMs);
+  if (ms < 100) return `+${Math.round(ms)} ms`;
+  if (ms < 9950) return `+${(ms / 1000).toFixed(1)} s`;
+  return ms < 100_000 ? `+${Math.round(ms / 1000)} s` : `+${Math.round(ms / 60_000)} min`;
+}
+
+export const clockSeconds = (instant) => new Date(instant).toLocaleTimeString("en-GB");
 
 /** Three digits are enough to read at a glance: 0.84, 8.4, 84, 8,400. */
 export function figure(value) {
