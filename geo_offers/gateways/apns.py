@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Final
 
 import msgspec
+from hpack import NeverIndexedHeaderTuple as Changing
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
@@ -140,18 +141,19 @@ class ApnsLane:
 
 
 def _headers(message: Message, authority: str, topic: str, token: str) -> Headers:
+    """Apple keeps a small header table and wants those that change out of it."""
     return (
         (":method", "POST"),
         (":scheme", "https"),
         (":authority", authority),
-        (":path", f"/3/device/{message.push_token}"),
-        ("authorization", f"bearer {token}"),
+        Changing(":path", f"/3/device/{message.push_token}"),
+        Changing("authorization", f"bearer {token}"),
+        Changing("apns-id", str(message.offer)),
+        Changing("apns-expiration", str(message.expires_us // 1_000_000)),
+        Changing("apns-collapse-id", message.replace_key),
         ("apns-topic", topic),
         ("apns-push-type", "alert"),
         ("apns-priority", "10"),
-        ("apns-expiration", str(message.expires_us // 1_000_000)),
-        ("apns-collapse-id", message.replace_key),
-        ("apns-id", str(message.offer)),
     )
 
 

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -32,6 +32,7 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack.struct import HeaderWeaklyTyped
 
 MOST_READ: Final = 20_000
 MOST_STREAMS: Final = 500
@@ -42,7 +43,8 @@ _GOAWAY: Final = 7
 _STREAM_BITS: Final = 0x7FFF_FFFF
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")
 
-Headers = Sequence[tuple[str, str]]
+Headers = Sequence[HeaderWeaklyTyped]
+"""Names in small letters, those with a colon first; a NeverIndexedHeaderTuple stays out of the header table."""
 
 
 class Unsent(Exception):
@@ -140,7 +142,9 @@ class Connection(asyncio.Protocol):
         self._ping_s = ping_s
         self._idle_s = idle_s
         self._loop = asyncio.get_running_loop()
-        self._h2 = H2Connection(H2Configuration(header_encoding="utf-8", validate_outbound_headers=False))
+        self._h2 = H2Connection(
+            H2Configuration(header_encoding="utf-8", normalize_outbound_headers=False, validate_outbound_headers=False)
+        )
         self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
         self._frames = _Frames()
         self._streams: dict[int, _Stream] = {}
@@ -149,6 +153,7 @@ class Connection(asyncio.Protocol):
         self._taken = 0
         self._proven = False
         self._asked = False
+        self._flushing = False
         self._heard_at = self._used_at = self._loop.time()
         self.retired = False
         self.greeted = asyncio.Event()
@@ -235,7 +240,7 @@ class Connection(asyncio.Protocol):
             self.retire()
             raise Unsent(type(error).__name__) from error
         self._streams[number] = stream
-        self._flush()
+        self._flush_soon()
         return number, stream
 
     def _push(self, number: int, stream: _Stream) -> None:
@@ -255,12 +260,11 @@ class Connection(asyncio.Protocol):
         if not stream.ended:
             with contextlib.suppress(H2Error):
                 self._h2.reset_stream(number, ErrorCodes.CANCEL)
-            self._flush()
+            self._flush_soon()
 
     # ------------------------------------------------------------------------------------------ the wire
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no such class
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             self.abort()
             return
@@ -295,8 +299,15 @@ class Connection(asyncio.Protocol):
         self.greeted.set()
         self._changed()
 
+    def _flush_soon(self) -> None:
+        """Write what begins in one turn of the loop at once."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         assert self._transport is not None
+        self._flushing = False
         data = self._h2.data_to_send()
         if data and not self._transport.is_closing():
             self._transport.write(data)
