@@ -213,7 +213,8 @@ class Connection(asyncio.Protocol):
         began_at = self._loop.time()
         number, stream = self._begin(headers, body)
         try:
-            await _until(stream.sent, start_by)
+            if not stream.whole:
+                await _until(stream.sent, start_by)
             if stream.whole:
                 await _until(stream.over, deadline)
         finally:

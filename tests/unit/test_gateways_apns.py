@@ -259,6 +259,14 @@ async def test_one_stream_until_the_first_answer_then_as_many_as_are_allowed(apn
     assert len(apns.visible()) == 300
 
 
+async def test_one_stream_goes_first_though_more_are_allowed_at_once():
+    async with serving(first_streams=1000) as apns, a_lane(apns, timeout_s=5.0) as lane:
+        apns.script += [fakes.slow(0.2)] * http2_pool.MOST_CONNECTIONS
+        outcomes = await send_all(lane, [a_message(number) for number in range(1, 41)])
+        assert {type(outcome) for outcome in outcomes} == {Accepted}
+        assert apns.faults == []
+
+
 async def test_a_refused_token_opens_no_more_streams(apns, lane):
     apns.script += [fakes.refusing(403, "InvalidProviderToken")] * 8
     outcomes = await send_all(lane, [a_message(number) for number in range(1, 9)])
@@ -542,6 +550,20 @@ async def test_a_cancelled_send_is_not_swallowed_and_gives_its_stream_back():
         outcomes = await send_all(lane, [a_message(number) for number in range(1, 7)])
         assert {type(outcome) for outcome in outcomes} == {Accepted}
         assert {line._taken for pool in lane._pools.values() for line in pool._connections} == {0}
+
+
+async def test_a_stream_that_was_given_as_its_send_was_cancelled_is_free_again(apns):
+    async with a_pool(apns, most=1) as (pool, _):
+        by = asyncio.get_running_loop().time() + 5
+        only = await pool._taken(by)
+        late = asyncio.create_task(pool._taken(by))
+        await asyncio.sleep(0)
+        assert not only.free
+        only.release()
+        late.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await late
+        assert only.free
 
 
 # ---------------------------------------------------------------------------------------------- credentials

@@ -2,7 +2,6 @@
 
 It keeps a ledger of what a phone would show: by device token and collapse id, never after its expiry. A script says
 what goes wrong with the requests to come, one entry each; `random_script` makes one from a seed.
-`python -m tests.support.gateways.apns` serves in a process of its own and prints where and with what, as JSON.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import contextlib
 import json
 import random
 import ssl
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -233,6 +231,8 @@ class FakeApns:
     key: ApnsKey
     clock: Callable[[], float] = time.time
     streams: int = 1000
+    first_streams: int = 1
+    """What a new connection is told; more than the one that its client may use shows whether it keeps to that."""
     window: int = 65_535
     script: deque[Fault | None] = field(default_factory=deque)
     dead_ms: dict[str, int] = field(default_factory=dict)
@@ -357,7 +357,7 @@ class _Line(asyncio.Protocol):
         self.apns = apns
         self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
         first = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: min(1, apns.streams),
+            SettingCodes.MAX_CONCURRENT_STREAMS: min(apns.first_streams, apns.streams),
             SettingCodes.INITIAL_WINDOW_SIZE: apns.window,
         }
         self.h2.local_settings = Settings(client=False, initial_values=first)
@@ -370,6 +370,7 @@ class _Line(asyncio.Protocol):
         self.gone: set[int] = set()
         self.pings = 0
         self.last: int | None = None
+        self.answered = False
         self.deaf = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -413,6 +414,8 @@ class _Line(asyncio.Protocol):
 
     def begin(self, number: int) -> None:
         headers, body = self.requests.pop(number)
+        if self.tasks and not self.answered:
+            self.apns.faults.append("a second request before the first answer")
         device = headers[":path"].rpartition("/")[2]
         push = Push(device, headers, bytes(body), self.apns.lines.index(self), number)
         task = asyncio.get_running_loop().create_task(self.apns.take(self, push))
@@ -433,6 +436,7 @@ class _Line(asyncio.Protocol):
 
     # -------------------------------------------------------------------------------------------- out
     def headers(self, number: int, headers: Iterable[tuple[str, str]], *, end: bool = False) -> None:
+        self.answered = True
         with contextlib.suppress(ProtocolError):  # the client has reset it
             self.h2.send_headers(number, list(headers), end_stream=end)
         self.flush()
@@ -482,6 +486,11 @@ def _authority() -> tuple[trustme.CA, trustme.LeafCert]:
     return authority, authority.issue_cert("127.0.0.1")
 
 
+def authority_pem() -> bytes:
+    """What a client in another process has to trust."""
+    return _authority()[0].cert_pem.bytes()
+
+
 @cache
 def _trusting() -> ssl.SSLContext:
     """What trusts it."""
@@ -510,16 +519,3 @@ async def serving(
         for line in apns.live:
             line.close()
         await server.wait_closed()
-
-
-async def _main() -> None:
-    async with serving() as apns:
-        with _authority()[0].cert_pem.tempfile() as ca_file:
-            told = {"url": apns.url, "ca_file": ca_file, "team": apns.key.team, "key_id": apns.key.key_id}
-            print(json.dumps(told | {"key": apns.key.key, "topic": apns.key.topic}), flush=True)  # noqa: T201
-            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_main())
