@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -32,6 +32,7 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack import Encoder
 from hpack.struct import HeaderWeaklyTyped
 
 MOST_READ: Final = 20_000
@@ -133,6 +134,13 @@ class _Frames:
             yield frame
 
 
+class _Encoder(Encoder):
+    """Writes header fields as they are: Huffman coding takes half of their time and saves a fifth of their bytes."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        return super().encode(headers, huffman)
+
+
 class Connection(asyncio.Protocol):
     """A protocol of one transport. Whoever sends by it has called `take`, and calls `release` when done."""
 
@@ -146,6 +154,7 @@ class Connection(asyncio.Protocol):
             H2Configuration(header_encoding="utf-8", normalize_outbound_headers=False, validate_outbound_headers=False)
         )
         self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
+        self._h2.encoder = _Encoder()
         self._frames = _Frames()
         self._streams: dict[int, _Stream] = {}
         self._transport: asyncio.Transport | None = None
