@@ -726,6 +726,7 @@ async def assert_true_of_the_screen(seed):
                     pass
                 case _:
                     assert message.push_token not in shown, outcome
+        assert set(apns.processed.values()) == {1}
         assert Counter(map(type, outcomes))[Accepted] > 40
         assert apns.faults == []
         told = str(outcomes)

@@ -10,7 +10,7 @@ import json
 import random
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -238,6 +238,8 @@ class FakeApns:
     dead_ms: dict[str, int] = field(default_factory=dict)
     posts: list[Push] = field(default_factory=list)
     screens: dict[tuple[str, str], Shown] = field(default_factory=dict)
+    processed: Counter[str] = field(default_factory=Counter)
+    """How often each apns-id was taken for a phone, whatever was answered."""
     faults: list[str] = field(default_factory=list)
     lines: list["_Line"] = field(default_factory=list)
     poured: int = 0
@@ -264,6 +266,7 @@ class FakeApns:
         if expires_s <= self.clock():
             self.faults.append(f"{push.ident} was sent after its expiry")
             return
+        self.processed[push.ident] += 1
         title = push.said["aps"]["alert"]["title"]
         self.screens[push.device, push.headers["apns-collapse-id"]] = Shown(push.ident, title, expires_s)
 
