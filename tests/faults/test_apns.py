@@ -257,7 +257,7 @@ async def test_a_workspace_whose_key_is_refused_waits_and_holds_no_other(house):
     vault = Vault()
     lane = ApnsLane(vault, house.apple.context(), house.apple.url)
     house._stack.push_async_callback(lane.close)
-    stuck = [await house.offer(1, expires_s=3)]
+    stuck = [await house.offer(1, expires_s=4)]
     vault.broken = stuck[0].workspace
     good = await house.offer(2)
     dispatcher = Dispatcher(PostgresOutbox(house._pool), [lane], house.feed, sweep_s=0.1, jitter=lambda: 0.0)

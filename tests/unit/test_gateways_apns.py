@@ -85,6 +85,12 @@ async def lane(apns):
         yield made
 
 
+async def until(seen, within_s=10.0):
+    async with asyncio.timeout(within_s):
+        while not seen():
+            await asyncio.sleep(0.01)
+
+
 async def send_all(lane, messages):
     return await asyncio.gather(*(lane.send(message) for message in messages))
 
@@ -137,7 +143,7 @@ async def test_what_is_held_back_past_its_end_is_not_sent():
     async with serving(window=0) as apns, a_lane(apns, timeout_s=5.0) as lane:
         began = time.monotonic()
         assert isinstance(await lane.send(a_message(expires_us=clock.now_us() + 1_200_000)), NotSent)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
         apns.window = 65_535
         for line in apns.live:
             line.open_window()
@@ -286,7 +292,7 @@ async def test_where_no_stream_is_allowed_nobody_hangs():
     async with serving(streams=0) as apns, a_lane(apns, timeout_s=0.3) as lane:
         began = time.monotonic()
         outcomes = await send_all(lane, [a_message(number) for number in range(1, 9)])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert {type(outcome) for outcome in outcomes} <= {NotSent, Accepted}
 
 
@@ -294,7 +300,7 @@ async def test_a_window_of_nothing_ends_with_the_deadline_and_nothing_was_sent()
     async with serving(window=0) as apns, a_lane(apns, timeout_s=0.3) as lane:
         began = time.monotonic()
         assert isinstance(await lane.send(a_message()), NotSent)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert apns.posts == []
 
 
@@ -388,20 +394,19 @@ async def test_a_connection_given_up_for_idleness_is_replaced_at_once(apns, lane
 # ---------------------------------------------------------------------------------------------- slow and hostile
 async def test_a_slow_answer_is_ambiguous_after_the_deadline_and_holds_nobody_else(apns):
     apns.script += [None, fakes.slow(12)]
-    async with a_lane(apns, timeout_s=0.4) as lane:
+    async with a_lane(apns, timeout_s=1.0) as lane:
         await lane.send(a_message(1))
         began = time.monotonic()
         slow = asyncio.create_task(lane.send(a_message(2)))
-        while len(apns.posts) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(apns.posts) == 2)
         assert isinstance(await lane.send(a_message(3)), Accepted)
         assert await slow == Ambiguous("no answer in time")
-        assert 0.3 < time.monotonic() - began < 1.5
+        assert 0.9 < time.monotonic() - began < 5
         assert len(apns.posts) == 3
 
 
 async def test_a_connection_that_falls_silent_is_left_for_another(apns):
-    async with a_lane(apns, timeout_s=0.3) as lane:
+    async with a_lane(apns, timeout_s=1.0) as lane:
         await lane.send(a_message(1))
         apns.live[0].deaf = True
         assert isinstance(await lane.send(a_message(2)), Ambiguous)
@@ -421,10 +426,10 @@ async def test_of_an_endless_answer_a_little_is_read_and_its_status_stands(apns,
 
 async def test_an_answer_that_drips_ends_with_the_deadline_and_its_status_stands(apns):
     apns.script.append(fakes.dripping)
-    async with a_lane(apns, timeout_s=0.3) as lane:
+    async with a_lane(apns, timeout_s=1.0) as lane:
         began = time.monotonic()
         assert await lane.send(a_message()) == TokenDead(None, "410")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
 
 
 async def test_bytes_that_are_no_frame_leave_it_open_and_the_next_send_unharmed(apns, lane):
@@ -460,7 +465,7 @@ async def test_a_connection_that_is_refused_means_that_nothing_was_sent(apns):
             began = time.monotonic()
             outcomes = await send_all(lane, [a_message(number) for number in range(1, 101)])
             assert set(outcomes) == {NotSent("ConnectionRefusedError")}
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4
 
 
 async def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(apns):
@@ -488,7 +493,7 @@ async def test_a_handshake_that_is_never_answered_ends_in_time(apns):
     async with a_lane(apns, url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=0.3) as lane:
         began = time.monotonic()
         assert await lane.send(a_message()) == NotSent("no free connection in time")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
     server.close()
 
 
@@ -509,13 +514,13 @@ async def a_pool(apns, **options):
 
 
 async def test_a_connection_that_does_not_answer_a_ping_is_dropped(apns):
-    async with a_pool(apns, ping_s=0.1) as (pool, request):
+    async with a_pool(apns, ping_s=0.2) as (pool, request):
         assert await request() == 403
-        await asyncio.sleep(0.35)
-        assert apns.live[0].pings >= 1
-        apns.live[0].deaf = True
-        await asyncio.sleep(0.4)
-        assert pool.empty
+        (line,) = apns.live
+        await until(lambda: line.pings >= 2)
+        assert line.open
+        line.deaf = True
+        await until(lambda: pool.empty)
         assert await request() == 403
 
 
@@ -523,16 +528,13 @@ async def test_a_connection_that_nobody_uses_is_closed_and_forgotten(apns):
     async with a_pool(apns, ping_s=0.05, idle_s=0.2) as (pool, request):
         assert await request() == 403
         assert not pool.empty
-        await asyncio.sleep(0.5)
-        assert apns.live == []
-        assert pool.empty
+        await until(lambda: pool.empty and not apns.live)
 
 
 async def test_the_lanes_end_closes_its_connections_and_opens_no_more(apns, lane):
     await lane.send(a_message(1))
     await lane.close()
-    await asyncio.sleep(0.05)
-    assert apns.live == []
+    await until(lambda: not apns.live)
     assert isinstance(await lane.send(a_message(2, expires_us=clock.now_us() + 1_100_000)), NotSent)
     assert len(apns.posts) == 1
 
