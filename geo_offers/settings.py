@@ -1,6 +1,7 @@
 """Settings: `GEO_OFFERS_…` variables, checked once at the start; an unknown one is refused."""
 
 import os
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -34,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook_secret: str | None = None
     credentials_key: str | None = None
     fcm_token_url: str = GOOGLE_OAUTH
+    apns_url: str | None = None
+    gateway_ca: str | None = None
     log_lane: bool = False
     lease_s: Annotated[float, Meta(gt=0.1, le=300)] = 10.0
     queue_points: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
@@ -93,6 +96,22 @@ def _is_gateway(address: str) -> bool:
     return whole and parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
 
 
+def _is_host(address: str) -> bool:
+    """An https URL of a host, with no path below it."""
+    if not _is_gateway(address):
+        return False
+    parts = urlsplit(address)
+    return parts.scheme == "https" and parts.path in {"", "/"} and not parts.query and not parts.fragment
+
+
+def _holds_certificates(file: str) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError:
+        return False
+    return True
+
+
 def _are_secrets(text: str) -> bool:
     secrets = text.split()
     return bool(secrets) and all(_is_secret(secret) for secret in secrets)
@@ -119,6 +138,8 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
         _is_gateway,
         "give an http or https address with a host and without a user name, such as https://push.example/offers",
     ),
+    ("apns_url", _is_host, "give an https address with a host and no path, such as https://push-proxy.example:2197"),
+    ("gateway_ca", _holds_certificates, "give a file that can be read and holds certificates as PEM"),
     (
         "public_url",
         _is_gateway,

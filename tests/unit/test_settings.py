@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import trustme
 
 from geo_offers import settings
 from geo_offers.errors import Misconfigured
@@ -206,3 +207,32 @@ def test_an_unnamed_data_folder_is_the_systems_for_root_and_the_users_for_others
 
 def test_an_empty_variable_is_as_good_as_none():
     assert settings.read({"GEO_OFFERS_DATABASE_URL": "", "GEO_OFFERS_PORT": ""}) == settings.read({})
+
+
+@pytest.mark.parametrize("url", ["https://proxy.example", "https://10.0.0.7:2197", "https://[::1]:8443/"])
+def test_what_stands_in_for_apple_is_an_https_host(url):
+    assert settings.read({"GEO_OFFERS_APNS_URL": url}).apns_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://proxy.example",
+        "proxy.example",
+        "https://",
+        "https://proxy.example/3/device",
+        "https://a@b",
+        "https://b?x=1",
+    ],
+)
+def test_any_other_address_is_no_stand_in_for_apple(url):
+    assert refused(APNS_URL=url).startswith("GEO_OFFERS_APNS_URL: give an https address")
+
+
+def test_authorities_are_read_at_the_start(tmp_path):
+    good, bad = tmp_path / "good.pem", tmp_path / "bad.pem"
+    trustme.CA().cert_pem.write_to_path(good)
+    bad.write_text("-----BEGIN CERTIFICATE-----")
+    assert settings.read({"GEO_OFFERS_GATEWAY_CA": str(good)}).gateway_ca == str(good)
+    for file in (bad, tmp_path / "none.pem", tmp_path):
+        assert refused(GATEWAY_CA=str(file)).startswith("GEO_OFFERS_GATEWAY_CA: give a file")
