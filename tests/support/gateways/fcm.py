@@ -7,6 +7,7 @@ time to live never came.
 """
 
 import asyncio
+import itertools
 import json
 import random
 import re
@@ -113,11 +114,12 @@ class Hang:
 
 @dataclass(frozen=True, slots=True)
 class Trickle:
-    """It is taken, and the body of the answer comes in pieces without end, so many seconds apart."""
+    """It is taken, and the body of the answer comes in pieces so many seconds apart, without end or to that length."""
 
     piece: bytes = b"x"
     every_s: float = 1.0
     status: int = 200
+    length: int | None = None
 
 
 Fault = Answer | Drop | TakeThenClose | Hang | Trickle
@@ -290,13 +292,15 @@ class Fcm:
                     take()
                 await asyncio.sleep(seconds)
                 return web.Response()
-            case Trickle(piece, every_s, status):
+            case Trickle(piece, every_s, status, length):
                 take()
                 trickling = web.StreamResponse(status=status)
+                trickling.content_length = length
                 await trickling.prepare(request)
-                while True:
+                for _ in itertools.count() if length is None else range(length // len(piece)):
                     await trickling.write(piece)
                     await asyncio.sleep(every_s)
+                return trickling
 
     def _refusal(self, request: web.Request, document: Any) -> Answer | None:
         """Why the call is refused, in the order in which FCM looks."""
