@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool_size: Annotated[int, Meta(ge=2, le=100)] = 8
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    fcm_url: str | None = None
+    fcm_token_url: str | None = None
     log_lane: bool = False
     lease_s: Annotated[float, Meta(gt=0.1, le=300)] = 10.0
     queue_points: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
@@ -107,6 +109,16 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
         "webhook_url",
         _is_gateway,
         "give an http or https address with a host and without a user name, such as https://push.example/offers",
+    ),
+    (
+        "fcm_url",
+        _is_gateway,
+        "give the http or https address that stands in for https://fcm.googleapis.com, such as https://proxy.example",
+    ),
+    (
+        "fcm_token_url",
+        _is_gateway,
+        "give the http or https address that stands in for Google's token endpoint, such as https://proxy.example/token",
     ),
     (
         "public_url",

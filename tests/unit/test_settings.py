@@ -197,3 +197,13 @@ def test_an_unnamed_data_folder_is_the_systems_for_root_and_the_users_for_others
 
 def test_an_empty_variable_is_as_good_as_none():
     assert settings.read({"GEO_OFFERS_DATABASE_URL": "", "GEO_OFFERS_PORT": ""}) == settings.read({})
+
+
+@pytest.mark.parametrize("name", ["FCM_URL", "FCM_TOKEN_URL"])
+def test_what_stands_in_for_google_is_an_address_with_a_host(name):
+    url = "http://10.0.0.7:8080/fcm"
+    assert getattr(settings.read({f"GEO_OFFERS_{name}": url}), name.lower()) == url
+    for bad in ("proxy.example", "https://", "ftp://proxy.example", "https://user:word@proxy.example"):
+        said = refused(**{name: bad})
+        assert said.startswith(f"GEO_OFFERS_{name}: give the http or https address")
+        assert "word" not in said
