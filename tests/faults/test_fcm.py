@@ -37,7 +37,7 @@ class GoogleHouse(House):
         """The vault's part."""
         return self.account
 
-    def dispatcher(self, *, timeout_s=1.0, lease_s=10.0, sweep_s=0.1, now_us=clock.now_us):
+    def dispatcher(self, *, timeout_s=5.0, lease_s=10.0, sweep_s=0.1, now_us=clock.now_us):
         lane = FcmLane(
             self, base_url=self.fcm.url, token_url=f"{self.fcm.url}/token", timeout_s=timeout_s, now_us=now_us
         )
