@@ -279,7 +279,7 @@ def _heard(status: int, said: bytes | None, after_s: float | None) -> _Heard:
     """Judge an answer; one that cannot be read counts by its HTTP code."""
     try:
         answer = _ANSWER.decode(said or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except exchange.UNREADABLE:
         answer = _Answer()
     if 200 <= status < 300:
         return _Heard(status, None, "", name=answer.name if isinstance(answer.name, str) else None)

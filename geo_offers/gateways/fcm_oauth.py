@@ -166,14 +166,14 @@ def _read(status: int, said: bytes | None) -> _Granted | NotSent | AuthBroken:
     if status == 200:
         try:
             granted = msgspec.json.decode(said or b"", type=_Granted)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except exchange.UNREADABLE:
             return NotSent("oauth: an answer that cannot be read")
         good = granted.expires_in > 0 and granted.access_token.isascii() and granted.access_token.isprintable()
         return granted if good and granted.access_token else NotSent("oauth: an answer that cannot be used")
     if status in {400, 401, 403}:
         try:
             error = msgspec.json.decode(said or b"", type=_Denied).error
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except exchange.UNREADABLE:
             error = ""
         return AuthBroken(f"oauth {error if error.isidentifier() and error.isascii() else status}")
     return NotSent(f"oauth http {status}")

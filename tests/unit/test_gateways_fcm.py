@@ -249,7 +249,8 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
         (Answer(418, raw=b"\xff\xfe"), Refused("http 418")),
         (Answer(400, raw=b'"error"'), Refused("http 400")),
         (Answer(400, raw=b'{"error": {"status": 7}}'), Refused("http 400")),
-        (Answer(400, raw=b"[" * 10_000), Refused("http 400")),
+        (Answer(400, raw=b'{"name": ' + b"[" * 10_000), Refused("http 400")),
+        (Answer(400, raw=b'{"name": "\xff"}'), Refused("http 400")),
         (Answer(400, raw=b'{"error": {"status": "INVALID_ARGUMENT", "details": {}}}'), Refused("http 400")),
         (Answer(400, "a token is token-1", status_text="It is token-1"), Refused("http 400")),
         (Answer(400, fields=("message.token is token-1",)), Refused("INVALID_ARGUMENT")),
@@ -486,6 +487,8 @@ async def test_an_endpoint_that_failed_is_left_alone_for_a_while(bench):
         (Hang(3.0), NotSent("oauth: no answer in time")),
         (Drop(), NotSent("oauth ServerDisconnectedError")),
         (Answer(200, raw=b"{"), NotSent("oauth: an answer that cannot be read")),
+        (Answer(200, raw=b'{"x": ' + b"[" * 10_000), NotSent("oauth: an answer that cannot be read")),
+        (Answer(200, raw=b'{"access_token": "\xff"}'), NotSent("oauth: an answer that cannot be read")),
         (
             Answer(200, raw=b'{"access_token": "a\\r\\nb: c", "expires_in": 9}'),
             NotSent("oauth: an answer that cannot be used"),
