@@ -12,11 +12,8 @@ from geo_offers import instants
 TIMEOUT_S: Final = 5.0  # of a whole send: shorter than any lease
 MOST_READ: Final = 20_000
 LONGEST_LATER_S: Final = 3600.0
-UNREADABLE: Final = (
-    msgspec.DecodeError,
-    UnicodeDecodeError,
-    RecursionError,
-)  # what reading a stranger's JSON may raise
+# What reading a stranger's JSON may raise.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Body(aiohttp.BytesPayload):
