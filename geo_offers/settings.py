@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     webhook_url: str | None = None
     webhook_secret: str | None = None
     credentials_key: str | None = None
+    fcm_url: str | None = None
     fcm_token_url: str = GOOGLE_OAUTH
     apns_url: str | None = None
     gateway_ca: str | None = None
@@ -140,6 +141,16 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
     ),
     ("apns_url", _is_host, "give an https address with a host and no path, such as https://push-proxy.example:2197"),
     ("gateway_ca", _holds_certificates, "give a file that can be read and holds certificates as PEM"),
+    (
+        "fcm_url",
+        _is_gateway,
+        "give the http or https address that stands in for https://fcm.googleapis.com, such as https://proxy.example",
+    ),
+    (
+        "fcm_token_url",
+        _is_gateway,
+        "give the http or https address that stands in for Google's token endpoint, such as https://proxy.example/token",
+    ),
     (
         "public_url",
         _is_gateway,

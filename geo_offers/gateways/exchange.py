@@ -4,6 +4,7 @@ import email.utils
 from typing import Final
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractStreamWriter
 
 from geo_offers import instants
@@ -11,6 +12,8 @@ from geo_offers import instants
 TIMEOUT_S: Final = 5.0  # of a whole send: shorter than any lease
 MOST_READ: Final = 20_000
 LONGEST_LATER_S: Final = 3600.0
+# What reading a stranger's JSON may raise.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Body(aiohttp.BytesPayload):

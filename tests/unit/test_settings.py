@@ -236,3 +236,13 @@ def test_authorities_are_read_at_the_start(tmp_path):
     assert settings.read({"GEO_OFFERS_GATEWAY_CA": str(good)}).gateway_ca == str(good)
     for file in (bad, tmp_path / "none.pem", tmp_path):
         assert refused(GATEWAY_CA=str(file)).startswith("GEO_OFFERS_GATEWAY_CA: give a file")
+
+
+@pytest.mark.parametrize("name", ["FCM_URL", "FCM_TOKEN_URL"])
+def test_what_stands_in_for_google_is_an_address_with_a_host(name):
+    url = "http://10.0.0.7:8080/fcm"
+    assert getattr(settings.read({f"GEO_OFFERS_{name}": url}), name.lower()) == url
+    for bad in ("proxy.example", "https://", "ftp://proxy.example", "https://user:word@proxy.example"):
+        said = refused(**{name: bad})
+        assert said.startswith(f"GEO_OFFERS_{name}: give the http or https address")
+        assert "word" not in said
