@@ -197,3 +197,22 @@ def test_an_unnamed_data_folder_is_the_systems_for_root_and_the_users_for_others
 
 def test_an_empty_variable_is_as_good_as_none():
     assert settings.read({"GEO_OFFERS_DATABASE_URL": "", "GEO_OFFERS_PORT": ""}) == settings.read({})
+
+
+def test_networks_and_push_hosts_are_read_between_commas():
+    read = settings.read(
+        {"GEO_OFFERS_EGRESS_ALLOW": "10.0.0.0/8, fd00::/8", "GEO_OFFERS_WEBPUSH_HOSTS": "a.example, b.c"}
+    )
+    assert [str(network) for network in read.egress_networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert read.push_hosts == ("a.example", "b.c")
+    assert (Settings().egress_networks, Settings().push_hosts) == ((), ())
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "intranet", "10.0.0.0/8;fd00::/8"])
+def test_networks_that_are_none_are_refused(value):
+    assert "CIDRs" in refused(EGRESS_ALLOW=value)
+
+
+@pytest.mark.parametrize("value", ["https://a.example", "A.example", "*.a.example", "127.0.0.1", "a.example/x"])
+def test_push_hosts_that_are_none_are_refused(value):
+    assert "names of hosts" in refused(WEBPUSH_HOSTS=value)
