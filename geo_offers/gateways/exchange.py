@@ -1,4 +1,4 @@
-"""What lanes over HTTP/1.1 share: whether a body has begun to leave, what is read of an answer, when to come back."""
+"""What lanes over HTTP/1.1 share: whether a body has begun to leave, how much is read, and when to come back."""
 
 import email.utils
 from typing import Final
@@ -28,7 +28,7 @@ async def read(response: aiohttp.ClientResponse) -> bytes | None:
     said = b""
     try:
         while len(said) <= MOST_READ:
-            piece = await response.content.read(MOST_READ)
+            piece = await response.content.read(MOST_READ + 1 - len(said))
             if not piece:
                 return said
             said += piece
