@@ -98,9 +98,10 @@ class Browser:
     def keys(self) -> str:
         return json.dumps({"p256dh": text_of(public_bytes(self.key)), "auth": text_of(self.auth)})
 
-    def show(self, body: bytes) -> None:
+    def show(self, body: bytes, *, keep: bool = True) -> None:
         note = json.loads(opened(body, self.key, self.auth))
-        self.shown.append(note)
+        if keep:
+            self.shown.append(note)
         self.screen[note["tag"]] = note
 
 
@@ -143,7 +144,8 @@ def drawn_faults(seed: int, shares: Sequence[tuple[Fault, float]]) -> Callable[[
 class PushService:
     """Answers at `/push/{token}`; each request is met by the next fault of the script, if there is one."""
 
-    def __init__(self, now_us: Callable[[], int] = clock.now_us) -> None:
+    def __init__(self, now_us: Callable[[], int], *, keeps: bool) -> None:
+        """`keeps`: what was requested and shown; a long run is counted only."""
         self.origin = ""
         self.tls = ssl.create_default_context()
         self.certificate = b""
@@ -153,6 +155,8 @@ class PushService:
         self.requests: list[Mapping[str, str]] = []
         self.taken = 0
         self._now_us = now_us
+        self._keeps = keeps
+        self._checked: dict[tuple[str, str], float] = {}  # until when a token is good: to check one is dear
 
     def subscribe(self, bound_to: ec.EllipticCurvePrivateKey, **options) -> Browser:
         token = text_of(urandom(24))
@@ -170,7 +174,8 @@ class PushService:
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.requests.append(request.headers)
+        if self._keeps:
+            self.requests.append(request.headers)
         fault = self.next_fault()
         if isinstance(fault, Answer):
             await asyncio.sleep(fault.after_s)
@@ -200,7 +205,7 @@ class PushService:
         ttl_s = min(int(request.headers["ttl"]), LONGEST_TTL_S)
         self.taken += 1
         if browser.here:
-            browser.show(body)
+            browser.show(body, keep=self._keeps)
         elif ttl_s:
             topic = request.headers.get("topic") or text_of(urandom(24))
             browser.pending[topic] = self._now_us() + ttl_s * 1_000_000, body
@@ -213,6 +218,8 @@ class PushService:
             return _refusal(401, 109)
         token, key = given.groups()
         now_s = self._now_us() / 1e6
+        if now_s < self._checked.get((token, key), 0.0):
+            return None if key == browser.bound_to else _refusal(403, 109)
         try:
             public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), bytes_of(key))
             unchecked_time = {"verify_exp": False, "require": ["exp", "aud", "sub"]}
@@ -222,6 +229,7 @@ class PushService:
         known = claims["sub"].startswith(("mailto:", "https:"))
         if not known or not now_s < claims["exp"] <= now_s + 86_400:
             return _refusal(401, 109)
+        self._checked[token, key] = claims["exp"]
         return None if key == browser.bound_to else _refusal(403, 109)
 
 
@@ -248,9 +256,9 @@ def _refusal(status: int, errno: int) -> web.Response:
 
 
 @asynccontextmanager
-async def push_service(now_us: Callable[[], int] = clock.now_us) -> AsyncIterator[PushService]:
+async def push_service(now_us: Callable[[], int] = clock.now_us, *, keeps: bool = True) -> AsyncIterator[PushService]:
     """Run one; `tls` is what a client trusts it by."""
-    service = PushService(now_us)
+    service = PushService(now_us, keeps=keeps)
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost", "push.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
