@@ -25,7 +25,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from bench.gateways import Peer, Phone, apns, fcm, webhook
+from bench.gateways import Peer, Phone, apns, fcm, webhook, webpush
 from bench.report import Report, Row, Tail, Value, Yardstick
 from bench.sending import schedule
 from bench.service import fresh_folder
@@ -39,7 +39,7 @@ from geo_offers.storage.supervisor import SUPERUSER
 
 T = TypeVar("T")
 SHORT: Final = ("--sends", "500", "--repeats", "2", "--seconds", "2")
-PEERS: Final = {"apns": apns.PEER, "fcm": fcm.PEER, "webhook": webhook.PEER}
+PEERS: Final = {"apns": apns.PEER, "fcm": fcm.PEER, "webhook": webhook.PEER, "webpush": webpush.PEER}
 PEOPLE: Final = 2_000
 WORKSPACE: Final = UUID(int=1)
 CAMPAIGN: Final = UUID(int=2)

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 from platformdirs import user_data_path
 
-from geo_offers import signing
+from geo_offers import hosts, signing
 from geo_offers.errors import Misconfigured
 from geo_offers.pipeline.credentials import GOOGLE_OAUTH
 from geo_offers.storage.sealing import Seals
@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     apns_url: str | None = None
     gateway_ca: str | None = None
     log_lane: bool = False
+    webpush_hosts: str = ""
+    egress_allow: str = ""
     lease_s: Annotated[float, Meta(gt=0.1, le=300)] = 10.0
     queue_points: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 100_000
     device_rate_per_s: Annotated[float, Meta(gt=0, le=1_000)] = 1.0
@@ -63,7 +65,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def origins(self) -> frozenset[str]:
-        return frozenset(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
+        return frozenset(_between_commas(self.allowed_origins))
+
+    @property
+    def push_hosts(self) -> tuple[str, ...]:
+        """Hosts of push services that may be called, they and what is under them; empty: all public ones."""
+        return tuple(_between_commas(self.webpush_hosts))
+
+    @property
+    def egress_networks(self) -> tuple[hosts.Network, ...]:
+        """Networks of the operator's own into which addresses of tenants and clients may lead."""
+        return hosts.networks(self.egress_allow)
 
 
 def read(environment: Mapping[str, str]) -> Settings:
@@ -84,6 +96,22 @@ def read(environment: Mapping[str, str]) -> Settings:
         if value is not None and not good(value):
             raise Misconfigured(f"{PREFIX}{name.upper()}: {said}")
     return settings
+
+
+def _between_commas(text: str) -> Iterator[str]:
+    return (part.strip() for part in text.split(",") if part.strip())
+
+
+def _are_networks(text: str) -> bool:
+    try:
+        hosts.networks(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _are_hosts(text: str) -> bool:
+    return all(hosts.is_name(host) and not hosts.is_number(host) for host in _between_commas(text))
 
 
 def _is_gateway(address: str) -> bool:
@@ -170,6 +198,16 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
         "webhook_secret",
         _are_secrets,
         "give whsec_ and the base64 of 24 to 64 random bytes; while one is replaced, two with a space between",
+    ),
+    (
+        "webpush_hosts",
+        _are_hosts,
+        "give names of hosts in lower case with commas between, such as push.services.mozilla.com,fcm.googleapis.com",
+    ),
+    (
+        "egress_allow",
+        _are_networks,
+        "give networks as CIDRs with commas between, such as 10.20.0.0/16,fd00:20::/32",
     ),
 )
 """What a text has to be beyond being there, and what is said where it is not: never the text, which may be a secret."""

@@ -5,18 +5,14 @@ on, is for the app's owner to answer for; that it cannot lead into a private net
 another, is seen here.
 """
 
-import re
 import unicodedata
 from typing import Final
 from urllib.parse import urlsplit
 
+from geo_offers import hosts
+
 MAX_LINK: Final = 2000
 
-_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
-_PRIVATE: Final = (  # names that no public server has (RFC 6761, 6762, 7686, 8375, ICANN's .internal, and old habits)
-    *("alt", "arpa", "corp", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost"),
-    *("onion", "private"),
-)
 # Scripts that are written together; any other two in one label are a disguise.
 _TOGETHER: Final = (
     frozenset({"LATIN", "CJK", "HIRAGANA", "KATAKANA"}),
@@ -45,15 +41,13 @@ def link_fault(link: str) -> str | None:
 
 
 def _host_fault(host: str) -> str | None:
-    labels = host.split(".")
-    # 127.1 and 0x7f.1 are addresses to a browser; every form of one ends in a number, or has colons
-    if len(labels) < 2 or labels[-1].isdigit() or labels[-1].startswith("0x") or ":" in host:
+    if hosts.is_number(host) or "." not in host:
         return "A link names a public host, not a number or a bare name; use its full name."
-    if labels[-1] in _PRIVATE:
+    if hosts.is_private_name(host):
         return "A link names a public host; nobody outside finds this one."
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if not hosts.is_name(host):
         return "The link's host is no name; it has letters, digits and hyphens, with dots between."
-    if any(_disguised(label) for label in labels):
+    if any(_disguised(label) for label in host.split(".")):
         return "The link's host mixes scripts or passes for another name; use one that reads as what it is."
     return None
 

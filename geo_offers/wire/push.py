@@ -28,3 +28,15 @@ class PushEvent(Answer, rename={"kind": "type"}, omit_defaults=False, frozen=Tru
     kind: Literal["offer.push"] = "offer.push"
     timestamp: datetime
     data: PushData
+
+
+class WebPushOffer(Answer, frozen=True, kw_only=True):
+    """What a browser's service worker gets, decrypted; `tag` makes a second copy overwrite the first on the screen."""
+
+    offer: UUID
+    title: str
+    body: str
+    tag: str
+    expires_at: datetime
+    link: str | None = None
+    data: dict[str, str] | None = None

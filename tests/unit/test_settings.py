@@ -246,3 +246,22 @@ def test_what_stands_in_for_google_is_an_address_with_a_host(name):
         said = refused(**{name: bad})
         assert said.startswith(f"GEO_OFFERS_{name}: give the http or https address")
         assert "word" not in said
+
+
+def test_networks_and_push_hosts_are_read_between_commas():
+    read = settings.read(
+        {"GEO_OFFERS_EGRESS_ALLOW": "10.0.0.0/8, fd00::/8", "GEO_OFFERS_WEBPUSH_HOSTS": "a.example, b.c"}
+    )
+    assert [str(network) for network in read.egress_networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert read.push_hosts == ("a.example", "b.c")
+    assert (Settings().egress_networks, Settings().push_hosts) == ((), ())
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1/8", "intranet", "10.0.0.0/8;fd00::/8"])
+def test_networks_that_are_none_are_refused(value):
+    assert "CIDRs" in refused(EGRESS_ALLOW=value)
+
+
+@pytest.mark.parametrize("value", ["https://a.example", "A.example", "*.a.example", "127.0.0.1", "a.example/x"])
+def test_push_hosts_that_are_none_are_refused(value):
+    assert "names of hosts" in refused(WEBPUSH_HOSTS=value)

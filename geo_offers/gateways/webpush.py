@@ -1,0 +1,219 @@
+"""The lane `webpush`: RFC 8030, encrypted for the browser (RFC 8291), signed by the workspace (RFC 8292).
+
+The endpoint is what a browser said it is: it is judged before each send, and the session opens connections to public
+addresses only. Sealing and signing take a thread of their own, so that the loop stays free. A message is bound to its
+topic: at the push service a second copy replaces the first, on the screen its tag does.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import inf
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+from yarl import URL
+
+from geo_offers import clock, hosts, instants, wire
+from geo_offers.errors import Unavailable
+from geo_offers.gateways import exchange
+from geo_offers.gateways.vapid import BadVapidKey, VapidTokens
+from geo_offers.gateways.webpush_sealing import MAX_PLAIN, BadKeys, read_keys, sealed
+from geo_offers.pipeline.credentials import VapidKey, Vault
+from geo_offers.pipeline.lanes import (
+    Accepted,
+    Ambiguous,
+    AuthBroken,
+    Later,
+    Message,
+    NotSent,
+    Outcome,
+    Refused,
+    TokenDead,
+    TooLate,
+    Transient,
+)
+
+SLOWED_S: Final = 10.0  # a 429 that does not say how long
+
+_log = structlog.stdlib.get_logger("geo_offers.webpush")
+
+
+class _Said(msgspec.Struct):
+    """Of an error's body: Mozilla's number for it, `errno`."""
+
+    errno: int
+
+
+_said: Final = msgspec.json.Decoder(_Said)
+
+
+class WebPushLane:
+    """Posts to the endpoints that browsers name. The session is the caller's, and a guarded one.
+
+    networks: where endpoints may lead beside public addresses. push_hosts: where alone they may lead, if given.
+    """
+
+    name: Final = "webpush"
+    repeats: Final = False
+    rate_per_s: Final = inf
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        vault: Vault,
+        *,
+        networks: Sequence[hosts.Network] = (),
+        push_hosts: Sequence[str] = (),
+        concurrency: int = 100,
+        timeout_s: float = exchange.TIMEOUT_S,
+        now_us: Callable[[], int] = clock.now_us,
+    ) -> None:
+        self.concurrency = concurrency
+        self._session = session
+        self._vault = vault
+        self._networks = tuple(networks)
+        self._push_hosts = tuple(push_hosts)
+        self._timeout_s = timeout_s
+        self._now_us = now_us
+        self._tokens = VapidTokens()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="webpush")
+
+    async def close(self) -> None:
+        """Ends the thread; what it has begun is waited for."""
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def scope(self, message: Message) -> str | None:
+        origin = hosts.origin(message.push_token or "")
+        return origin and f"{message.workspace} {origin}"
+
+    async def send(self, message: Message) -> Outcome:
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        endpoint, fault = message.push_token or "", self._fault(message)
+        if fault is not None:
+            return fault
+        try:
+            async with asyncio.timeout_at(until_s):
+                key = await self._vault.of(message.workspace, self.name)
+                if not isinstance(key, VapidKey):
+                    return AuthBroken("the workspace has no VAPID key")
+                raw, authorization = await self._prepared(message, key)
+        except BadKeys:
+            return TokenDead(detail="keys")
+        except BadVapidKey:
+            return AuthBroken("the workspace's VAPID key cannot sign")
+        except (Unavailable, TimeoutError) as error:
+            return NotSent(type(error).__name__)
+        outcome = await self._posted(message, raw, authorization, until_s)
+        if isinstance(outcome, AuthBroken):
+            self._tokens.forget(key, hosts.origin(endpoint) or "")
+        return outcome
+
+    def _fault(self, message: Message) -> Outcome | None:
+        """What keeps a message from being sent at all."""
+        if self._left_s(message) < 1:
+            return TooLate()
+        endpoint = message.push_token or ""
+        if hosts.url_fault(endpoint, self._networks) is not None:
+            return Refused("the endpoint is no https address of a public host")
+        host = URL(endpoint, encoded=True).host or ""
+        if self._push_hosts and not any(host == one or host.endswith(f".{one}") for one in self._push_hosts):
+            return Refused("the endpoint's host is no push service that may be called")
+        if len(_payload(message)) > MAX_PLAIN:
+            return Refused(f"longer than {MAX_PLAIN} bytes")
+        return None
+
+    def _left_s(self, message: Message) -> int:
+        return (message.expires_us - self._now_us()) // 1_000_000
+
+    async def _prepared(self, message: Message, key: VapidKey) -> tuple[bytes, str]:
+        work = partial(self._prepare, message, key, self._now_us() // 1_000_000)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _prepare(self, message: Message, key: VapidKey, now_s: int) -> tuple[bytes, str]:
+        """The body and who sends it. In the thread."""
+        browser = read_keys(message.push_keys or "")
+        authorization = self._tokens.authorization(key, hosts.origin(message.push_token or "") or "", now_s)
+        return sealed(_payload(message), browser), authorization
+
+    async def _posted(self, message: Message, raw: bytes, authorization: str, until_s: float) -> Outcome:
+        ttl_s = self._left_s(message)
+        if ttl_s < 1:
+            return TooLate()
+        body = exchange.Body(raw, content_type="application/octet-stream")
+        try:
+            async with self._session.post(
+                URL(message.push_token or "", encoded=True),
+                data=body,
+                headers={
+                    "authorization": authorization,
+                    "content-encoding": "aes128gcm",
+                    "ttl": str(ttl_s),
+                    "topic": message.replace_key,
+                    "urgency": "high",
+                    "accept-encoding": "identity",
+                },
+                timeout=aiohttp.ClientTimeout(total=max(until_s - asyncio.get_running_loop().time(), 0.001)),
+                allow_redirects=False,
+            ) as response:
+                outcome = _outcome(response, await exchange.read(response), self._now_us())
+                _tell_shorter(response, ttl_s)
+                return outcome
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, hosts.ForbiddenAddress):
+                _log.warning("a push endpoint leads to an address that is not public", offer=str(message.offer))
+                return Refused("the endpoint's name leads to an address that is not public")
+            detail = type(error).__name__
+            return Ambiguous(detail) if body.begun else NotSent(detail)
+
+
+def _payload(message: Message) -> bytes:
+    return msgspec.json.encode(
+        wire.WebPushOffer(
+            offer=message.offer,
+            title=message.title,
+            body=message.body,
+            tag=message.replace_key,
+            expires_at=instants.from_us(message.expires_us),
+            link=message.link,
+            data=dict(message.data) if message.data else None,
+        )
+    )
+
+
+def _outcome(response: aiohttp.ClientResponse, said: bytes | None, now_us: int) -> Outcome:
+    """Read the status as the table of push services has it; a redirect is never followed and counts as a refusal."""
+    status, detail = response.status, _detail(response.status, said)
+    after_s = exchange.retry_after_s(response.headers.get("retry-after"), now_us)
+    if 200 <= status < 300:
+        return Accepted(response.headers.get("location"))
+    if status in {404, 410}:
+        return TokenDead(detail=detail)
+    if status in {401, 403}:
+        return AuthBroken(detail)
+    if status == 429:
+        return Later(SLOWED_S if after_s is None else after_s)
+    if status == 503 and after_s is not None:
+        return Later(after_s, whole_lane=True)
+    if status >= 500:
+        return Transient(detail)
+    return Refused(detail)
+
+
+def _detail(status: int, said: bytes | None) -> str:
+    try:
+        return f"http {status} errno {_said.decode(said or b'').errno}"
+    except msgspec.MsgspecError:
+        return f"http {status}"
+
+
+def _tell_shorter(response: aiohttp.ClientResponse, asked_s: int) -> None:
+    """A push service may keep a message for less than it was asked to; whoever wonders why it never came can see it."""
+    given = response.headers.get("ttl", "")
+    if response.status < 300 and given.isascii() and given.isdigit() and int(given[:9]) < asked_s:
+        _log.debug(
+            "the push service keeps it for less", host=response.url.host, asked_s=asked_s, given_s=int(given[:9])
+        )
