@@ -4,16 +4,15 @@ What counts is whether the body has begun to leave: before that a failure is Not
 a status comes back. The status alone is the answer; of the body at most 20 kB are read, only to keep the connection.
 """
 
-import email.utils
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractStreamWriter
 
 from geo_offers import clock, instants, signing, wire
+from geo_offers.gateways import exchange
 from geo_offers.pipeline.lanes import (
     Accepted,
     Ambiguous,
@@ -27,20 +26,7 @@ from geo_offers.pipeline.lanes import (
     Transient,
 )
 
-TIMEOUT_S: Final = 5.0
-MOST_READ: Final = 20_000
 SLOWED_S: Final = 5.0  # a 429 that does not say how long
-LONGEST_LATER_S: Final = 3600.0
-
-
-class _Body(aiohttp.BytesPayload):
-    """A body that remembers whether any of it has been handed to the connection."""
-
-    begun = False
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self.begun = True
-        await super().write_with_length(writer, content_length)
 
 
 class WebhookLane:
@@ -57,7 +43,7 @@ class WebhookLane:
         secrets: Sequence[str],
         *,
         concurrency: int = 32,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float = exchange.TIMEOUT_S,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
         for secret in secrets:
@@ -79,14 +65,14 @@ class WebhookLane:
             return TooLate()
         raw = _event(message, now_us, ttl_s)
         headers = signing.signed_headers(self._secrets, str(message.offer), now_us // 1_000_000, raw)
-        body = _Body(raw, content_type="application/json")
+        body = exchange.Body(raw, content_type="application/json")
         try:
             return await self._post(body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             detail = type(error).__name__
             return Ambiguous(detail) if body.begun else NotSent(detail)
 
-    async def _post(self, body: _Body, headers: dict[str, str]) -> Outcome:
+    async def _post(self, body: exchange.Body, headers: dict[str, str]) -> Outcome:
         async with self._session.post(
             self._url,
             data=body,
@@ -95,8 +81,7 @@ class WebhookLane:
             allow_redirects=False,
         ) as response:
             outcome = _outcome(response.status, response.headers.get("retry-after"), self._now_us())
-            if not await _drained(response):
-                response.close()
+            await exchange.read(response)
             return outcome
 
 
@@ -124,7 +109,7 @@ def _event(message: Message, now_us: int, ttl_s: int) -> bytes:
 
 def _outcome(status: int, retry_after: str | None, now_us: int) -> Outcome:
     """Read the status as the contract has it; a redirect is never followed and counts as a refusal."""
-    after_s = retry_after_s(retry_after, now_us)
+    after_s = exchange.retry_after_s(retry_after, now_us)
     if 200 <= status < 300:
         return Accepted()
     if status == 410:
@@ -136,35 +121,3 @@ def _outcome(status: int, retry_after: str | None, now_us: int) -> Outcome:
     if status >= 500:
         return Transient(f"http {status}")
     return Refused(f"http {status}")
-
-
-def retry_after_s(value: str | None, now_us: int) -> float | None:
-    """Seconds of a Retry-After header, as a number or an HTTP date, 1 to 3600; None where it says nothing readable."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        after_s = float(text[:9]) if len(text) < 10 else LONGEST_LATER_S
-    else:
-        try:
-            at = email.utils.parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        if at.tzinfo is None:
-            return None
-        after_s = (instants.to_us(at) - now_us) / 1_000_000
-    return min(max(after_s, 1.0), LONGEST_LATER_S)
-
-
-async def _drained(response: aiohttp.ClientResponse) -> bool:
-    """Read the answer to its end, or give up: too long, too slow, or broken off. The status stands in any case."""
-    read = 0
-    try:
-        while read <= MOST_READ:
-            piece = await response.content.read(MOST_READ)
-            if not piece:
-                return True
-            read += len(piece)
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
-    return False

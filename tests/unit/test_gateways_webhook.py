@@ -18,7 +18,7 @@ from standardwebhooks import Webhook
 
 from geo_offers import clock
 from geo_offers.errors import Misconfigured
-from geo_offers.gateways import webhook
+from geo_offers.gateways import exchange
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.instants import from_us
 from geo_offers.pipeline.lanes import (
@@ -216,7 +216,7 @@ NOW_US = 1_795_000_000_000_000
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date_within_bounds(value, seconds):
-    assert webhook.retry_after_s(value, NOW_US) == seconds
+    assert exchange.retry_after_s(value, NOW_US) == seconds
 
 
 async def test_a_connection_that_is_refused_means_that_nothing_was_sent(session):
