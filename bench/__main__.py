@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from bench import (
     calibrated,
     deciding,
+    delivery,
     exactness,
     growth,
     live,
@@ -45,6 +46,7 @@ class Bench(Protocol):
 BENCHES: Final[Mapping[str, Bench]] = {
     "calibrated": calibrated,
     "deciding": deciding,
+    "delivery": delivery,
     "detection": detection,
     "exactness": exactness,
     "growth": growth,
