@@ -27,6 +27,7 @@ from geo_offers.storage.events import read_events
 from geo_offers.storage.geofences import load_fences
 from geo_offers.storage.pool import Connection
 from geo_offers.storage.queries import sql
+from geo_offers.storage.webhooks import read_types
 
 __all__ = ["load_fences", "read_policies"]
 
@@ -106,6 +107,7 @@ async def read_policies(connection: Connection, workspace: UUID, rehearsed: UUID
             areas=areas,
         ),
         journey=audiences.journey,
+        told=await read_types(connection, workspace),
     )
 
 

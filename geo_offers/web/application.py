@@ -24,9 +24,11 @@ from geo_offers.web import (
     preferences,
     private,
     profile,
+    receipts,
     segments,
     stores,
     stream,
+    webhooks,
     workspace,
 )
 from geo_offers.web.auth import Authenticator
@@ -53,6 +55,8 @@ CALLS: Final[tuple[Call, ...]] = (
     *breakers.CALLS,
     *events.CALLS,
     *interactions.CALLS,
+    *receipts.CALLS,
+    *webhooks.CALLS,
     *decisions.CALLS,
 )
 

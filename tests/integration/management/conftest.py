@@ -228,9 +228,13 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         campaigns=PostgresCampaigns(pool),
         rehearsals=Rehearsals(PostgresArchive(pool), catalog),
         decisions=PostgresDecisionLog(pool),
+        letters=nothing,
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
         interactions=PostgresInteractions(pool),
+        receipts=nothing,
+        webhooks=nothing,
+        notifier=nothing,
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services
