@@ -12,7 +12,7 @@ from tests.support.gateways.events import receiving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HOOK = "https://hooks.example.com/geo"
+HOOK = "https://hooks.example/geo"
 ALL = [
     "geofence.entered",
     "geofence.dwelled",
@@ -266,9 +266,9 @@ async def test_what_tells_of_an_erased_person_is_sent_no_more(api, receiver):
         "https://10.0.0.1/hook",
         "https://localhost/hook",
         "https://metadata.internal/hook",
-        "https://user:word@hooks.example.com/hook",
-        "http://hooks.example.com/hook",
-        "https://hooks.example.com\\@127.0.0.1/hook",
+        "https://user:word@hooks.example/hook",
+        "http://hooks.example/hook",
+        "https://hooks.example\\@127.0.0.1/hook",
     ],
 )
 async def test_an_address_that_leads_inward_is_refused_at_save(api, url):
