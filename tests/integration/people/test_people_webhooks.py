@@ -291,3 +291,15 @@ async def test_the_secret_is_told_once_and_managers_alone_may(api):
     assert (await api.call("POST", f"/v1/webhooks/{made['id']}/secret", "editor")).status == 403
     await api.good("DELETE", f"/v1/webhooks/{made['id']}", "editor")
     assert (await api.call("GET", f"/v1/webhooks/{made['id']}", "viewer")).status == 404
+
+
+async def test_what_tells_of_visits_goes_with_the_consent_to_them(api, receiver):
+    await api.shop()
+    made = await hook(api, receiver, ["geofence.entered", "consent.changed"])
+    receiver.answers = [500] * 100
+    phone = await api.buyer()
+    await phone.at(SHOP)
+    await phone.consent("locate", granted=False)
+    kept = await api.rows.fetch("SELECT DISTINCT type FROM webhook_event WHERE user_id = $1", uuid.UUID(phone.user))
+    assert [row["type"] for row in kept] == ["consent.changed"]
+    await api.good("DELETE", f"/v1/webhooks/{made['id']}", "owner")
