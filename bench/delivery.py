@@ -86,7 +86,7 @@ def reports(given: argparse.Namespace) -> Iterator[Report]:
     named = {name: value for name, value in vars(given).items() if name != "name" and value is not None}
     asked = Options(**named)
     for lane in asked.lane:
-        yield _ran(run(lane, asked))
+        yield ran(run(lane, asked))
 
 
 @dataclass(slots=True)
@@ -120,21 +120,21 @@ async def run(name: str, options: Options) -> Report:
     peer = PEERS[name]
     alone, dispatched, half = (Line(f"{name}, {what}") for what in ("alone", "dispatched", "half load"))
     async with AsyncExitStack() as stack:
-        about, taken = await stack.enter_async_context(_gateway(name))
+        about, taken = await stack.enter_async_context(gateway_of(name))
         timed = Timed(await stack.enter_async_context(peer.lane(about)))
         town = await stack.enter_async_context(_town(timed, [peer.phone(about, number) for number in range(PEOPLE)]))
         sent = 0
         for number in range(-1, options.repeats):  # the first windows are to warm up
             kept = number >= 0
             for line, window in ((alone, _alone), (dispatched, _dispatched)):
-                figures = await _measured(line, window(timed, town, options.sends))
+                figures = await measured(line, window(timed, town, options.sends))
                 sent += options.sends
                 if kept:
                     line.add(*figures)
         rate = options.rate or statistics.median(dispatched.rates) / 2
         for number in range(options.repeats):
             due_s = schedule(rate, options.seconds, options.seed + number)
-            half.add(*await _measured(half, _on_schedule(timed, town, due_s)))
+            half.add(*await measured(half, _on_schedule(timed, town, due_s)))
             sent += len(due_s)
         if (told := taken()) != sent:
             raise RuntimeError(f"the gateway took {told} messages of {sent}")
@@ -152,7 +152,7 @@ Figures = tuple[int, float, float, Sequence[float]]
 """Sends, seconds, seconds of CPU, and milliseconds of each where they were taken."""
 
 
-async def _measured(line: Line, window: Any) -> Figures:
+async def measured(line: Line, window: Any) -> Figures:
     line.yardstick.spin()
     gc.collect()
     gc.disable()  # the sender's own pauses are not the lane's
@@ -249,7 +249,7 @@ class Counter:
 
 # ------------------------------------------------------------------------------------------------ the gateway
 @asynccontextmanager
-async def _gateway(name: str) -> AsyncIterator[tuple[Any, Callable[[], int]]]:
+async def gateway_of(name: str) -> AsyncIterator[tuple[Any, Callable[[], int]]]:
     """The double, in a process of its own: what it tells about itself, and how many messages it has taken."""
     ours, its = multiprocessing.Pipe()
     child = multiprocessing.get_context("spawn").Process(target=_serve, args=(name, its), daemon=True)
@@ -269,10 +269,10 @@ async def _gateway(name: str) -> AsyncIterator[tuple[Any, Callable[[], int]]]:
 
 
 def _serve(name: str, tell: Connection) -> None:
-    _ran(_answer(PEERS[name], tell))
+    ran(_answer(PEERS[name], tell))
 
 
-def _ran(work: Coroutine[Any, Any, T]) -> T:
+def ran(work: Coroutine[Any, Any, T]) -> T:
     """Run it on the loop that the service runs on."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform

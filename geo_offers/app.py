@@ -15,6 +15,7 @@ import structlog
 
 from geo_offers import clock, instants
 from geo_offers.errors import Unavailable
+from geo_offers.gateways.events import EventSender
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.pipeline.catalog import Catalog
@@ -25,6 +26,7 @@ from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
+from geo_offers.pipeline.notifying import Notifier
 from geo_offers.pipeline.partitions import Ownership
 from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.rehearsing import Rehearsals
@@ -55,12 +57,14 @@ from geo_offers.storage.pool import Pool, open_pool, transaction
 from geo_offers.storage.private import PostgresPrivatePlaces, load_private
 from geo_offers.storage.profiles import PostgresProfiles
 from geo_offers.storage.proofs import log_heads
+from geo_offers.storage.receipts import PostgresReceipts
 from geo_offers.storage.rehearsals import PostgresArchive
 from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.sealing import Seals, of_folder
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
 from geo_offers.storage.vault import PostgresCredentials, PostgresVault
+from geo_offers.storage.webhooks import PostgresEventQueue, PostgresWebhooks
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web.application import application
 from geo_offers.web.auth import Authenticator
@@ -171,8 +175,10 @@ def tenant_lanes(session: aiohttp.ClientSession, vault: Vault) -> list[Lane]:  #
 
 
 def _session() -> aiohttp.ClientSession:
-    """For the push gateway: keeps no cookie and unpacks nothing."""
-    return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
+    """For the push gateway and webhooks, which bound themselves: keeps no cookie and unpacks nothing."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+    )
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -198,9 +204,8 @@ class _Parts:
         lanes += tenant_lanes(session, PostgresVault(pool, seals))
         push = frozenset(lane.name for lane in lanes) - {"inapp"}
         self._lanes = tuple(lanes)
-        dispatcher = Dispatcher(
-            PostgresOutbox(pool, catalog, push), lanes, Delivered(figures, live), lease_s=settings.lease_s
-        )
+        delivered = Delivered(figures, live)
+        dispatcher = Dispatcher(PostgresOutbox(pool, catalog, push), lanes, delivered, lease_s=settings.lease_s)
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
         turn = DecisionTurn(
@@ -256,6 +261,9 @@ class _Parts:
             breakers=PostgresBreakers(pool),
             events=PostgresEvents(pool),
             interactions=PostgresInteractions(pool),
+            receipts=PostgresReceipts(pool),
+            webhooks=PostgresWebhooks(pool),
+            notifier=Notifier(PostgresEventQueue(pool), EventSender(session), delivered),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)
@@ -279,7 +287,7 @@ class _Parts:
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""
         self.services.dispatcher.start()
-        for task in self.services.dispatcher.tasks:
+        for task in (*self.services.dispatcher.tasks, self.services.notifier.start()):
             task.add_done_callback(watch.over)
         named = {
             "engine": self.services.engine.run(),
@@ -341,4 +349,6 @@ class _Parts:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self.services.engine.drain()
-        await self.services.dispatcher.stop(4)  # and two more to give back what was not sent
+        await asyncio.gather(  # and two seconds more to give back what was not sent
+            self.services.dispatcher.stop(4), self.services.notifier.stop(4)
+        )

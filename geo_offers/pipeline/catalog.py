@@ -41,6 +41,7 @@ class Policies:
     surroundings: Surroundings = field(default_factory=Surroundings)
     journey: Journey = DEFAULT
     push_lanes: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()  # types of events that the company's own systems want
     concerned: Concerned = field(init=False)
     needs: Needs = field(init=False)
     budgeted: bool = field(init=False)
@@ -51,6 +52,11 @@ class Policies:
         object.__setattr__(self, "needs", Needs.by(self.campaigns))
         limits = [campaign.budget for campaign in self.campaigns] + [rule.budget for rule in self.store_rules.values()]
         object.__setattr__(self, "budgeted", any(limit is not None for limit in limits))
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing of a transition concerns anybody: there is no campaign, and no system to be told."""
+        return not self.campaigns and not self.told
 
     def zone_of(self, fence: Geofence) -> ZoneInfo:
         return self.store_zones.get(fence.store or "", self.policy.zone)

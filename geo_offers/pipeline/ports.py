@@ -19,6 +19,7 @@ from geo_offers.people.profile import NO_ACCOUNT, Account
 from geo_offers.people.rhythm import Rhythm
 from geo_offers.people.whereabouts import Whereabouts
 from geo_offers.pipeline.catalog import Policies
+from geo_offers.pipeline.notifying import Told
 from geo_offers.pipeline.spending import Fund, Spending
 from geo_offers.places.fences import FenceId
 from geo_offers.presence.states import PresenceState
@@ -223,6 +224,10 @@ class TurnTransaction(Protocol):
 
         Raises Unforeseen where the turn has not looked and a visit is known, or gone.
         """
+        ...
+
+    async def tell(self, events: Sequence[Told]) -> None:
+        """Tells the company's own systems, with the turn's commit; after its write."""
         ...
 
 

@@ -1,17 +1,18 @@
 """What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from geo_offers import instants
+from geo_offers import instants, wire
 from geo_offers.offers.decide import Decision, OfferDraft, offer_id, receipt
 from geo_offers.offers.keeping import kept
 from geo_offers.offers.packing import packed
 from geo_offers.offers.snapshot import Snapshot
+from geo_offers.pipeline.notifying import Told
 from geo_offers.pipeline.ports import DecisionRow, LockedUser, OfferRow, SeenRow, VisitRow, Writes
 from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
 from geo_offers.presence.states import Course, Transition, TransitionType
@@ -138,6 +139,44 @@ def writes(outcomes: Sequence[Outcome]) -> Writes:
             if part.state is not None
         ],
     )
+
+
+# ------------------------------------------------------------------------------------------------ other systems
+_EVENTS: Final[Mapping[TransitionType, wire.WebhookType]] = {
+    TransitionType.ENTER: "geofence.entered",
+    TransitionType.DWELL: "geofence.dwelled",
+    TransitionType.EXIT: "geofence.exited",
+}
+
+
+def events(outcome: Outcome, wanted: Collection[str]) -> Iterable[Told]:
+    """What the company's own systems are told of a part: which geofence, and never where in it."""
+    part = outcome.part
+    for arrival in outcome.arrivals:
+        edge = arrival.transition
+        kind = _EVENTS.get(edge.type)
+        if kind in wanted and kind is not None:
+            data = {
+                "user": part.user,
+                "device": arrival.device,
+                "fence": edge.fence,
+                "fence_version": edge.fence_version,
+                "visit": edge.visit,
+            }
+            yield Told(kind, part.request.workspace, part.user, edge.at_us, msgspec.json.encode(data))
+    row, decision = outcome.row, outcome.decision
+    if row is not None and decision is not None and "decision.made" in wanted:
+        data = {
+            "decision": row.id,
+            "user": row.user,
+            "device": outcome.arrivals[-1].device,
+            "fence": decision.primary.fence,
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "campaign": row.campaign,
+            "offer": None if row.offer is None else row.offer.id,
+        }
+        yield Told("decision.made", row.workspace, row.user, row.at_us, msgspec.json.encode(data))
 
 
 # ------------------------------------------------------------------------------------------------ the live feed

@@ -24,10 +24,12 @@ from geo_offers.pipeline.management import (
     Workspaces,
 )
 from geo_offers.pipeline.nearby import Looks
+from geo_offers.pipeline.notifying import Notifier, Webhooks
 from geo_offers.pipeline.people import Offers, People, change_rates
 from geo_offers.pipeline.private import PrivateMemory, PrivatePlaces
 from geo_offers.pipeline.profiles import Profiles
 from geo_offers.pipeline.rates import Buckets, call_rates
+from geo_offers.pipeline.receipts import Receipts
 from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.signals import Signals
 from geo_offers.pipeline.streams import DeviceStreams
@@ -65,6 +67,9 @@ class Services:
     breakers: Breakers
     events: Events
     interactions: Interactions
+    receipts: Receipts
+    webhooks: Webhooks
+    notifier: Notifier
     public_url: str = ""
     fcm_token_url: str = GOOGLE_OAUTH
     changes: Buckets = field(default_factory=change_rates)

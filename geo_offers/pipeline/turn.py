@@ -5,7 +5,8 @@ an earlier attempt has already committed (a batch resent after a crash) is dropp
 reserves nothing twice.
 
 Most transitions concern no campaign. Of those nothing is read: their visits are written as if nothing was known of
-them; and where by what is held no workspace has a campaign at all, locks and write are one statement. Where something
+them; and where by what is held no workspace has a campaign, or a system that wants to be told, locks and write
+are one statement. Where something
 was known, or a catalog is newer, nothing of the turn is kept, and it is taken again with a look at everything.
 """
 
@@ -119,12 +120,23 @@ class DecisionTurn:
                 for part in present
             ]
             await turn.write(records.writes(outcomes), looked=look)
+            told = [
+                event
+                for outcome in outcomes
+                if (wanted := policies[outcome.part.request.workspace].told)
+                for event in records.events(outcome, wanted)
+            ]
+            if told:
+                await turn.tell(told)
         return refused, outcomes
 
     def _silent(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:
-        """The catalog versions by which none of the workspaces has a campaign; empty where one has, or is not known."""
+        """The catalog versions by which none of the workspaces has a campaign, or a system that wants to be told.
+
+        Empty where one has, or is not known.
+        """
         held = [(workspace, self.catalog.policies.get(workspace)) for workspace in workspaces]
-        found = {workspace: known.version for workspace, known in held if known is not None and not known.campaigns}
+        found = {workspace: known.version for workspace, known in held if known is not None and known.silent}
         return found if len(found) == len(workspaces) else {}
 
     async def _read(

@@ -27,6 +27,7 @@ from geo_offers.storage.events import read_events
 from geo_offers.storage.geofences import load_fences
 from geo_offers.storage.pool import Connection
 from geo_offers.storage.queries import sql
+from geo_offers.storage.webhooks import read_types
 
 __all__ = ["load_fences", "read_policies"]
 
@@ -107,6 +108,7 @@ async def read_policies(connection: Connection, workspace: UUID, rehearsed: UUID
         ),
         journey=audiences.journey,
         push_lanes=frozenset(row["push_lanes"]),
+        told=await read_types(connection, workspace),
     )
 
 

@@ -11,12 +11,12 @@ from geo_offers import clock, wire
 from geo_offers.errors import Fault, Invalid, NotFound
 from geo_offers.instants import from_us, to_us
 from geo_offers.offers.context import INTERACTION_US, PURCHASE, Interaction, with_interaction, without_profile
-from geo_offers.people.backoff import became
 from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.events import Kept
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.receipts import Seen, seen
 
 
 class PostgresInteractions:
@@ -64,9 +64,7 @@ async def _redeem(
     if given.campaign not in {None, row["campaign"]}:
         detail = "the offer is of another campaign; leave the campaign out"
         raise Invalid(detail, (Fault("/campaign", "campaign", detail),))
-    became_of = ("redeemed", None, became("redeemed", None))
-    noted = await connection.fetchrow(sql("outbox_shown"), given.offer, user, *became_of)
-    assert noted is not None  # it selects no row of any table
+    (noted,) = await seen(connection, [Seen(given.offer, user, "redeemed")])
     return row["campaign"], noted["told"], noted["news"]
 
 

@@ -12,7 +12,6 @@ import msgspec
 import structlog
 
 from geo_offers import instants, wire
-from geo_offers.people.backoff import Became
 from geo_offers.people.quiet import QuietRule
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.credentials import TENANT_LANES
@@ -23,6 +22,7 @@ from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry,
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.receipts import Seen, seen
 from geo_offers.storage.surroundings import silenced
 
 _KEPT: Final = 1
@@ -128,8 +128,8 @@ class PostgresOutbox:
             person = await connection.fetchval(sql("outbox_shown_lock"), offer, device)
             if person is None:
                 return "unknown"
-            news = await connection.fetchval(sql("outbox_shown"), offer, person, "shown", None, Became.SHOWN)
-        return "news" if news else "known"
+            (row,) = await seen(connection, [Seen(offer, person, "shown")])
+        return "news" if row["news"] else "known"
 
     async def oldest_due_s(self, lane: str) -> float:
         async with transaction(self._pool, ()) as connection:

@@ -11,7 +11,6 @@ from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import NotFound, Unauthenticated
 from geo_offers.instants import from_us
-from geo_offers.people.backoff import became
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
@@ -19,6 +18,7 @@ from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, News,
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.receipts import Seen, seen
 
 _NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 MAX_PAGE: Final = 1_000
@@ -191,9 +191,7 @@ class PostgresOffers:
             row = await connection.fetchrow(sql("offer_of_user"), offer, caller.user, caller.confined_to)
             if row is None:
                 raise NotFound("no such offer")
-            told = (event.type, event.reason, became(event.type, event.reason))
-            noted = await connection.fetchrow(sql("outbox_shown"), offer, caller.user, *told)
-            assert noted is not None  # it selects no row of any table
+            (noted,) = await seen(connection, [Seen(offer, user["id"], event.type, event.reason)])
             if event.type == "muted":
                 muting = rows.rhythm_muting(user["rhythm"], row["campaign"], user["id"])
                 if muting is not None:

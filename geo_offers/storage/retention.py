@@ -30,6 +30,9 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
         "budget_days": "60 days",
         "offers": "30 days",  # what is left of an outbox row that was sent
         "offer_events": "30 days",
+        "webhook_events": "30 days",  # longer than any of them is tried
+        "webhook_deliveries": "30 days",
+        "webhook_attempts": "30 days",
         "idempotency": "24 hours",
         "refresh_tokens": "0 hours",  # after their end
         "push_tombstones": "30 days",  # a phone that registers by then has asked its system again

@@ -19,6 +19,7 @@ from geo_offers.offers.experiment import Ghost
 from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import Stays
 from geo_offers.pipeline.catalog import Policies
+from geo_offers.pipeline.notifying import Told
 from geo_offers.pipeline.ports import (
     DecisionRow,
     DeviceRow,
@@ -38,6 +39,7 @@ from geo_offers.storage.catalogs import read_policies
 from geo_offers.storage.events import numbers_of
 from geo_offers.storage.pool import Connection, Pool, borrowed, listed, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.webhooks import tell
 
 _THERE = "a row of this turn is there already; send the same request again"
 _LOCKED = (None, "{}", "{}", None, "{}", "{}", "{}")  # nothing is left to be locked or asked
@@ -164,6 +166,9 @@ class PostgresTurn:
         offers = sum(decision.offer is not None for decision in writes.decisions)
         if (done["decided"], done["due"]) != (len(writes.decisions), offers):
             raise Unavailable(_THERE)
+
+    async def tell(self, events: Sequence[Told]) -> None:
+        await tell(self._connection, events)
 
 
 async def stays_of(

@@ -25,9 +25,11 @@ from geo_offers.web import (
     private,
     profile,
     push,
+    receipts,
     segments,
     stores,
     stream,
+    webhooks,
     workspace,
 )
 from geo_offers.web.auth import Authenticator
@@ -55,6 +57,8 @@ CALLS: Final[tuple[Call, ...]] = (
     *breakers.CALLS,
     *events.CALLS,
     *interactions.CALLS,
+    *receipts.CALLS,
+    *webhooks.CALLS,
     *decisions.CALLS,
 )
 

@@ -22,11 +22,16 @@ async def tell_interaction(services: Services, given: Given) -> Reply:
 async def tell_signed_interaction(services: Services, given: Given) -> Reply:
     """The workspace is in the path, and its secret (`keys signing-secret`) signs the body."""
     workspace = path_id(given, "workspace")
+    await refuse_unsigned(services, given, workspace)
+    return await _keep(services, workspace, given.body)
+
+
+async def refuse_unsigned(services: Services, given: Given, workspace: UUID) -> None:
+    """Unauthenticated where the body is not signed by the workspace's secret."""
     secret = await services.interactions.secret(workspace)
     if secret is None:
         raise Unauthenticated("no signature of this call is good")
     verify([b64encode(secret).decode()], given.headers, given.raw, now_s=now_us() // 1_000_000)
-    return await _keep(services, workspace, given.body)
 
 
 async def _keep(services: Services, workspace: UUID, told: wire.Interaction) -> Reply:

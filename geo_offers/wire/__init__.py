@@ -21,6 +21,8 @@ from geo_offers.wire.pings import *
 from geo_offers.wire.places import *
 from geo_offers.wire.private import *
 from geo_offers.wire.push import *
+from geo_offers.wire.receipts import *
 from geo_offers.wire.rehearsals import *
 from geo_offers.wire.rights import *
+from geo_offers.wire.webhooks import *
 from geo_offers.wire.words import *

@@ -185,21 +185,63 @@ SELECT u.id FROM offer o JOIN app_user u ON u.id = o.user_id JOIN device d ON d.
 WHERE o.id = $1 AND (d.id = o.device OR d.proven) FOR SHARE OF u;
 
 -- name: outbox_shown
--- $1 offer, $2 person, $3 what became of it, as the phone says or the company, $4 the reason given, $5 both as the number
--- that back-off counts by. Whatever that is, the offer was seen, and that stands, whatever state it was in. Returns whether
--- that is news, and whether this event is. The count orders the locks: outbox rows, then offers.
-WITH gone AS (DELETE FROM outbox WHERE offer = $1 RETURNING 1),
+-- $1 offers, $2 their persons, $3 what became of each, as the phone says or the company, $4 the reasons given, $5 both as the
+-- number that back-off counts by, $6 when, or null for now. Whatever that is, the offer was seen, and that stands, whatever
+-- state it was in. Returns whether that is news, and whether this event is. The count orders the locks: outbox rows, then
+-- offers.
+WITH q AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::smallint[], $6::timestamptz[])
+        q (offer, person, type, reason, became, at)),
+seen AS MATERIALIZED (SELECT offer, person, max(became) AS became FROM q GROUP BY offer, person),
+gone AS (DELETE FROM outbox WHERE offer = ANY ($1::uuid[]) RETURNING 1),
 shown AS (
-    UPDATE offer SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
-    WHERE id = $1 AND state <> 'shown' AND (SELECT count(*) FROM gone) >= 0 RETURNING 1),
+    UPDATE offer o SET state = 'shown', detail = NULL, finished_at = clock_timestamp()
+    FROM seen s WHERE o.id = s.offer AND o.state <> 'shown' AND (SELECT count(*) FROM gone) >= 0 RETURNING o.id),
 kept AS (
-    UPDATE reservation SET state = 1, became = greatest(became, $5)
-    WHERE user_id = $2 AND offer = $1 AND (state <> 1 OR became < $5) RETURNING 1),
+    UPDATE reservation r SET state = 1, became = greatest(r.became, s.became)
+    FROM seen s WHERE r.user_id = s.person AND r.offer = s.offer AND (r.state <> 1 OR r.became < s.became) RETURNING 1),
 told AS (
-    INSERT INTO offer_event (offer, type, workspace, user_id, reason)
-    SELECT id, $3::text, workspace, user_id, $4::text FROM offer WHERE id = $1
-    ON CONFLICT (offer, type) DO NOTHING RETURNING 1)
-SELECT EXISTS (SELECT FROM shown) AS news, EXISTS (SELECT FROM told) AS told;
+    INSERT INTO offer_event (offer, type, workspace, user_id, reason, at)
+    SELECT o.id, q.type, o.workspace, o.user_id, q.reason,
+           coalesce(least(greatest(q.at, o.created_at), clock_timestamp()), clock_timestamp())
+    FROM q JOIN offer o ON o.id = q.offer
+    ON CONFLICT (offer, type) DO NOTHING RETURNING offer, type)
+SELECT q.offer, EXISTS (SELECT FROM shown s WHERE s.id = q.offer) AS news,
+       EXISTS (SELECT FROM told t WHERE t.offer = q.offer AND t.type = q.type) AS told
+FROM q;
+
+-- name: receipts_people
+-- $1 offers. The persons they were made for, whose lock orders what becomes of an offer; the statement after it is fresh.
+SELECT id FROM app_user WHERE id = ANY (ARRAY(SELECT user_id FROM offer WHERE id = ANY ($1::uuid[])))
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: receipts_offers
+-- $1 offers. Those that are there, and whose.
+SELECT id, user_id FROM offer WHERE id = ANY ($1::uuid[]);
+
+-- name: receipts_note
+-- $1 offers, $2 delivered or failed, $3 reasons, $4 when. What the gateway heard of the way to the screen, not what the person
+-- did: it undoes nothing. An offer that went unanswered has arrived after all; one of which it is known that it was never
+-- shown, and of which nobody has said otherwise, gives its slot back.
+WITH q AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[]) q (offer, type, reason, at)),
+told AS (
+    INSERT INTO offer_event (offer, type, workspace, user_id, reason, at)
+    SELECT o.id, q.type, o.workspace, o.user_id, q.reason, least(greatest(q.at, o.created_at), clock_timestamp())
+    FROM q JOIN offer o ON o.id = q.offer
+    ON CONFLICT (offer, type) DO NOTHING RETURNING offer, type, reason),
+arrived AS (
+    UPDATE offer o SET state = 'accepted', detail = NULL
+    FROM told t WHERE o.id = t.offer AND t.type = 'delivered' AND o.state = 'ambiguous' RETURNING 1),
+unseen AS (
+    UPDATE offer o SET state = 'failed', detail = 'not_shown'
+    FROM told t WHERE o.id = t.offer AND t.type = 'failed' AND t.reason = 'not_shown' AND o.state IN ('accepted', 'ambiguous')
+      AND NOT EXISTS (SELECT FROM q WHERE q.offer = t.offer AND q.type = 'delivered')
+      AND NOT EXISTS (SELECT FROM offer_event e WHERE e.offer = t.offer AND e.type <> 'failed')
+    RETURNING o.id, o.user_id),
+released AS (
+    UPDATE reservation r SET state = 2 FROM unseen u WHERE r.user_id = u.user_id AND r.offer = u.id RETURNING 1)
+SELECT q.offer, EXISTS (SELECT FROM told t WHERE t.offer = q.offer AND t.type = q.type) AS told FROM q;
 
 -- name: outbox_oldest
 -- $1 lane. Seconds for which the oldest row has waited, those included that a back-off or a slowed gateway holds; 0 where

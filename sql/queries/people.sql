@@ -152,7 +152,9 @@ UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND
 UPDATE device SET newest_at = NULL, presence = NULL, received_at = NULL WHERE user_id = $1 AND presence IS NOT NULL;
 
 -- name: visits_forget
--- $1 user, $2 whether those that ended stay.
+-- $1 user, $2 whether those that ended stay. What was to be told of them goes with them: the queue drops what it points at.
+WITH told AS (
+    DELETE FROM webhook_event WHERE user_id = $1 AND type LIKE 'geofence.%' AND NOT $2 RETURNING 1)
 DELETE FROM visit WHERE user_id = $1 AND NOT ($2 AND left_at IS NOT NULL);
 
 -- name: consent_salts_add
@@ -240,6 +242,8 @@ SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
 -- $1 user, $2 device, $3 workspace: what this device caused. Returns how many devices the person still has.
 WITH offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
 events AS (DELETE FROM offer_event e USING offers o WHERE e.offer = o.id RETURNING 1),
+told AS (
+    DELETE FROM webhook_event WHERE user_id = $1 AND convert_from(body, 'UTF8')::json ->> 'device' = $2::text RETURNING 1),
 reserved AS (
     DELETE FROM reservation r WHERE r.user_id = $1 AND (r.offer IN (SELECT id FROM offers) OR r.ghost AND r.visit IN (
         SELECT id FROM visit WHERE user_id = $1 AND device = $2)) RETURNING 1),
@@ -255,6 +259,7 @@ SELECT count(*) FROM device WHERE user_id = $1 AND id <> $2;
 -- $1 user, $2 workspace: everything but the consent ledger and the salt of its subject, which goes last.
 -- That a manager searched for the person stays in the audit; whom they searched for does not.
 WITH events AS (DELETE FROM offer_event WHERE offer IN (SELECT id FROM offer WHERE user_id = $1) RETURNING 1),
+told AS (DELETE FROM webhook_event WHERE user_id = $1 RETURNING 1),
 tokens AS (DELETE FROM refresh_token WHERE device IN (SELECT id FROM device WHERE user_id = $1) RETURNING 1),
 offers AS (DELETE FROM offer WHERE user_id = $1 RETURNING 1),
 reserved AS (DELETE FROM reservation WHERE user_id = $1 RETURNING 1),

@@ -72,6 +72,18 @@ DELETE FROM offer_event WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM offer_event e WHERE at < statement_timestamp() - $2::text::interval
       AND NOT EXISTS (SELECT FROM offer f WHERE f.id = e.offer) LIMIT $1));
 
+-- name: retention_webhook_events
+DELETE FROM webhook_event WHERE id = ANY (ARRAY(
+    SELECT id FROM webhook_event WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
+
+-- name: retention_webhook_deliveries
+DELETE FROM webhook_delivery WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM webhook_delivery WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
+
+-- name: retention_webhook_attempts
+DELETE FROM webhook_attempt WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM webhook_attempt WHERE at < statement_timestamp() - $2::text::interval LIMIT $1));
+
 -- name: retention_idempotency
 DELETE FROM idempotency WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
@@ -117,6 +129,12 @@ oldest (kind, at) AS (
     UNION ALL SELECT 'offer_events', (SELECT min(at) FROM offer_event e
         WHERE at < (SELECT until FROM bound WHERE kind = 'offer_events')
           AND NOT EXISTS (SELECT FROM offer f WHERE f.id = e.offer))
+    UNION ALL SELECT 'webhook_events', (SELECT min(created_at) FROM webhook_event
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'webhook_events'))
+    UNION ALL SELECT 'webhook_deliveries', (SELECT min(created_at) FROM webhook_delivery
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'webhook_deliveries'))
+    UNION ALL SELECT 'webhook_attempts', (SELECT min(at) FROM webhook_attempt
+        WHERE at < (SELECT until FROM bound WHERE kind = 'webhook_attempts'))
     UNION ALL SELECT 'idempotency', (SELECT min(created_at) FROM idempotency
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'idempotency'))
     UNION ALL SELECT 'refresh_tokens', (SELECT min(expires_at) FROM refresh_token

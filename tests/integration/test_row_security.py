@@ -11,7 +11,7 @@ from geo_offers.storage.keys import PostgresServiceKeys, create_key
 from geo_offers.storage.pool import NIL, Pool, open_pool, transaction
 
 OURS, THEIRS = workspace_id("ours"), workspace_id("theirs")
-HOLD_NOTHING_OF_A_PERSON = {"workspace", "partition", "outbox", "installation"}
+HOLD_NOTHING_OF_A_PERSON = {"workspace", "partition", "outbox", "installation", "webhook_delivery"}
 ADD_USER = "INSERT INTO app_user (id, workspace, partition) VALUES (gen_random_uuid(), $1, 0) RETURNING id"
 
 
@@ -25,7 +25,7 @@ async def pool(database) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def test_every_table_but_four_forces_the_one_policy(database):
+async def test_every_table_but_five_forces_the_one_policy(database):
     connection = await asyncpg.connect(database.superuser_dsn)
     found = await connection.fetch(
         """SELECT c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS forced,

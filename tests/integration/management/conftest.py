@@ -239,6 +239,9 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
         interactions=PostgresInteractions(pool),
+        receipts=nothing,
+        webhooks=nothing,
+        notifier=nothing,
     )
     app = web.Application(client_max_size=IMPORT_BODY, middlewares=[errors_to_problems])
     app[SERVICES] = services

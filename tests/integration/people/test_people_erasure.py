@@ -141,6 +141,7 @@ async def test_an_erasure_leaves_no_row_of_the_person_but_the_ledgers(api):
 async def test_every_table_that_names_a_person_or_a_device_is_filled_by_a_life_and_emptied_by_an_erasure(api):
     """A table that comes later stands here by itself: its rows belong into `busy`, and into the erasure."""
     await api.shop()
+    await api.good("POST", "/v1/webhooks", "owner", {"url": "https://hooks.example/", "types": ["geofence.exited"]})
     phone, _ = await busy(api, "server", user="ann")
     bystander, _ = await busy(api, "server", user="bob")
     before = await owned(api, phone)

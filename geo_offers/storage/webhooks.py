@@ -1,0 +1,240 @@
+"""Webhooks in PostgreSQL: the endpoints of the company's own systems, and the queue of their events."""
+
+import secrets
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from geo_offers import wire
+from geo_offers.errors import Conflict, NotFound
+from geo_offers.instants import from_us
+from geo_offers.pipeline.callers import Caller
+from geo_offers.pipeline.notifying import FAILING_S, TEST, Done, Post, Told
+from geo_offers.storage import cursors
+from geo_offers.storage.auditing import audit, note
+from geo_offers.storage.pool import Connection, Pool, columns, transaction
+from geo_offers.storage.queries import sql
+from geo_offers.storage.workspaces import raise_catalog
+
+ENDPOINTS: Final = 20
+ROTATION_S: Final = 86_400.0
+REPLAYED: Final = 10_000
+_SECRET_BYTES: Final = 32
+_NOTIFIER: Final = "events"  # who it was, in the audit
+_NEWEST: Final = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+_NONE = "there is no such webhook"
+_LOG = structlog.stdlib.get_logger("geo_offers.notifying")
+
+
+def spelled(secret: bytes) -> str:
+    """As the company is told it, and as Standard Webhooks writes it."""
+    return "whsec_" + b64encode(secret).decode()
+
+
+# ---------------------------------------------------------------------------------------------- what is told
+async def read_types(connection: Connection, workspace: UUID) -> frozenset[str]:
+    """What any endpoint of the workspace wants to be told."""
+    return frozenset(row["type"] for row in await connection.fetch(sql("webhooks_types"), workspace))
+
+
+async def tell(connection: Connection, events: Sequence[Told]) -> None:
+    """In the transaction that does what is told."""
+    told = [(one.workspace, one.type, one.user, from_us(one.at_us), one.data) for one in events]
+    await connection.execute(sql("webhooks_tell"), *columns(told, 5))
+
+
+# ---------------------------------------------------------------------------------------------- the queue
+class PostgresEventQueue:
+    """`pipeline.notifying.EventQueue`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, room: Mapping[UUID, int], each: int, most: int, lease_s: float) -> Sequence[Post]:
+        """What is claimed and no more there, or of a disabled endpoint, is ended here."""
+        async with transaction(self._pool, ()) as connection:
+            claimed = await connection.fetch(
+                sql("webhooks_claim"), list(room), list(room.values()), each, most, lease_s
+            )
+        if not claimed:
+            return ()
+        async with transaction(self._pool, {row["workspace"] for row in claimed}) as connection:
+            asked = columns([(row["endpoint"], row["event"]) for row in claimed], 2)
+            found = {
+                (row["endpoint"], row["event"]): row for row in await connection.fetch(sql("webhooks_look"), *asked)
+            }
+            lost = [key for row in claimed if (key := (row["endpoint"], row["event"])) not in found]
+            if lost:
+                await connection.execute(sql("webhooks_drop"), *columns(lost, 2))
+                await connection.execute(sql("webhooks_give_up"), [endpoint for endpoint, _ in lost])
+        return [_post(row, seen) for row in claimed if (seen := found.get((row["endpoint"], row["event"])))]
+
+    async def finish(self, done: Sequence[Done]) -> None:
+        failed = {one.post.endpoint for one in done if one.answer is not None and not one.answer.good}
+        gone = {one.post.endpoint for one in done if one.answer is not None and one.answer.gone}
+        async with transaction(self._pool, {one.post.workspace for one in done}) as connection:
+            await connection.execute(sql("webhooks_finish"), *columns([_finished(one) for one in done], 9))
+            if failed:
+                await _disable(connection, gone, failed)
+
+    async def oldest_due_s(self) -> float:
+        async with transaction(self._pool, ()) as connection:
+            return float(await connection.fetchval(sql("webhooks_oldest")))
+
+
+def _post(claim: Any, seen: Any) -> Post:
+    return Post(
+        endpoint=claim["endpoint"],
+        event=claim["event"],
+        token=claim["token"],
+        attempts=claim["attempts"],
+        workspace=claim["workspace"],
+        url=seen["url"],
+        secrets=[spelled(secret) for secret in (seen["secret"], seen["former"]) if secret is not None],
+        body=_body(seen),
+    )
+
+
+def _body(seen: Any) -> bytes:
+    location = None if seen["lat"] is None else wire.Location(lat=seen["lat"], lon=seen["lon"])
+    event = wire.WebhookEvent(
+        kind=seen["type"], timestamp=seen["at"], data=msgspec.Raw(seen["body"]), location=location
+    )
+    return msgspec.json.encode(event)
+
+
+def _finished(done: Done) -> tuple[Any, ...]:
+    post, answer = done.post, done.answer
+    key = (post.endpoint, post.event, post.token, done.state, done.after_s)
+    return (*key, None, 0, None, False) if answer is None else (*key, answer.status, answer.ms, answer.detail, True)
+
+
+async def _disable(connection: Connection, gone: set[UUID], failed: set[UUID]) -> None:
+    found = await connection.fetch(sql("webhooks_disable"), list(gone), list(failed), FAILING_S)
+    if not found:
+        return
+    await connection.execute(sql("webhooks_give_up"), [row["id"] for row in found])
+    for row in found:
+        await note(connection, row["workspace"], _NOTIFIER, "webhook.disable", str(row["id"]))
+        await raise_catalog(connection, row["workspace"])
+        _LOG.warning("webhook_disabled", webhook=str(row["id"]), why=row["disabled_why"])
+
+
+# ---------------------------------------------------------------------------------------------- the managers' calls
+class PostgresWebhooks:
+    """`pipeline.notifying.Webhooks`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def add(self, caller: Caller, ident: UUID, body: wire.WebhookBody) -> wire.WebhookMade:
+        workspace, secret = caller.workspace, secrets.token_bytes(_SECRET_BYTES)
+        row = (ident, workspace, body.url, sorted(set(body.types)), secret, body.coordinates, ENDPOINTS)
+        async with transaction(self._pool, [workspace]) as connection:
+            await connection.fetchrow(sql("workspace_lock"), workspace)  # of two at once the second counts the first
+            if await connection.fetchval(sql("webhooks_insert"), *row) is None:
+                raise Conflict(f"a workspace has at most {ENDPOINTS} webhooks; delete one first")
+            await _changed(connection, caller, "webhook.add", ident)
+            made = await _read(connection, workspace, ident)
+        return wire.WebhookMade(secret=spelled(secret), **msgspec.structs.asdict(made))
+
+    async def page(self, workspace: UUID, cursor: str | None, limit: int) -> wire.WebhookPage:
+        (after,) = cursors.decode(cursor, tuple[UUID], (UUID(int=0),))
+        async with transaction(self._pool, [workspace]) as connection:
+            found = await connection.fetch(sql("webhooks_page"), workspace, after, limit + 1)
+        more = cursors.encode((found[limit - 1]["id"],)) if len(found) > limit else None
+        return wire.WebhookPage(items=[_webhook(row) for row in found[:limit]], next=more)
+
+    async def get(self, workspace: UUID, ident: UUID) -> wire.Webhook:
+        async with transaction(self._pool, [workspace]) as connection:
+            return await _read(connection, workspace, ident)
+
+    async def change(self, caller: Caller, ident: UUID, patch: wire.WebhookPatch) -> wire.Webhook:
+        given = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET}
+        types = sorted(set(given["types"])) if "types" in given else None
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _lock(connection, caller, ident)
+            await connection.execute(
+                sql("webhooks_change"), ident, given.get("url"), types, given.get("coordinates"), given.get("disabled")
+            )
+            if given.get("disabled"):
+                await connection.execute(sql("webhooks_give_up"), [ident])
+            await _changed(connection, caller, "webhook.change", ident)
+            return await _read(connection, caller.workspace, ident)
+
+    async def delete(self, caller: Caller, ident: UUID) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            if await connection.fetchval(sql("webhooks_delete"), caller.workspace, ident) is None:
+                raise NotFound(_NONE)
+            await _changed(connection, caller, "webhook.delete", ident)
+
+    async def rotate(self, caller: Caller, ident: UUID) -> wire.WebhookSecret:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _lock(connection, caller, ident)
+            former_until = await connection.fetchval(sql("webhooks_rotate"), ident, secret, ROTATION_S)
+            await audit(connection, caller, "webhook.rotate", str(ident))
+        return wire.WebhookSecret(secret=spelled(secret), former_until=former_until)
+
+    async def log(self, workspace: UUID, ident: UUID, cursor: str | None, limit: int) -> wire.WebhookDeliveryPage:
+        before = cursors.decode(cursor, tuple[datetime, UUID], _NEWEST)
+        async with transaction(self._pool, [workspace]) as connection:
+            await _read(connection, workspace, ident)
+            found = await connection.fetch(sql("webhooks_deliveries"), workspace, ident, *before, limit + 1)
+        more = (
+            cursors.encode((found[limit - 1]["created_at"], found[limit - 1]["event"])) if len(found) > limit else None
+        )
+        return wire.WebhookDeliveryPage(items=[_delivery(row) for row in found[:limit]], next=more)
+
+    async def replay(self, caller: Caller, ident: UUID, event: UUID) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _lock(connection, caller, ident)
+            if await connection.fetchval(sql("webhooks_replay"), caller.workspace, ident, event) is None:
+                raise NotFound("there is no such event any more")
+            await audit(connection, caller, "webhook.replay", str(ident))
+
+    async def replay_since(self, caller: Caller, ident: UUID, since: datetime) -> int:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _lock(connection, caller, ident)
+            found = await connection.fetch(sql("webhooks_replay_since"), caller.workspace, ident, since, REPLAYED)
+            await audit(connection, caller, "webhook.replay", str(ident))
+        return len(found)
+
+    async def test(self, caller: Caller, ident: UUID, event: UUID) -> None:
+        async with transaction(self._pool, [caller.workspace]) as connection:
+            await _lock(connection, caller, ident)
+            body = msgspec.json.encode({"webhook": ident})
+            await connection.execute(sql("webhooks_test"), caller.workspace, ident, event, TEST, body)
+
+
+async def _lock(connection: Connection, caller: Caller, ident: UUID) -> None:
+    if await connection.fetchval(sql("webhooks_lock"), caller.workspace, ident) is None:
+        raise NotFound(_NONE)
+
+
+async def _changed(connection: Connection, caller: Caller, action: str, ident: UUID) -> None:
+    """Whoever decides reads what is to be told with the catalog."""
+    await audit(connection, caller, action, str(ident))
+    await raise_catalog(connection, caller.workspace)
+
+
+async def _read(connection: Connection, workspace: UUID, ident: UUID) -> wire.Webhook:
+    row = await connection.fetchrow(sql("webhooks_read"), workspace, ident)
+    if row is None:
+        raise NotFound(_NONE)
+    return _webhook(row)
+
+
+def _webhook(row: Any) -> wire.Webhook:
+    return wire.Webhook(**{name: value for name, value in row.items() if value is not None})
+
+
+def _delivery(row: Any) -> wire.WebhookDelivery:
+    told = {name: row[name] for name in ("event", "type", "at", "state", "attempts", "due")}
+    log = [wire.WebhookAttempt(at=at, status=status, ms=ms, detail=detail) for at, status, ms, detail in row["log"]]
+    return wire.WebhookDelivery(log=log, **told)

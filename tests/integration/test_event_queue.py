@@ -1,0 +1,145 @@
+"""The queue of events over a real database: leases, tokens, and what is not there any more."""
+
+import uuid
+
+import asyncpg
+import pytest
+
+from geo_offers.pipeline.notifying import Answer, Done, Told
+from geo_offers.storage.pool import open_pool, transaction
+from geo_offers.storage.webhooks import PostgresEventQueue, tell
+
+WORKSPACE, OTHER, USER = (uuid.uuid4() for _ in range(3))
+GOOD = Answer(200, 5)
+
+
+class House:
+    def __init__(self, pool, admin):
+        self.pool = pool
+        self.admin = admin
+        self.queue = PostgresEventQueue(pool)
+
+    async def endpoint(self, workspace=WORKSPACE, types=("geofence.entered",)):
+        ident = uuid.uuid4()
+        await self.admin.execute(
+            "INSERT INTO webhook_endpoint (id, workspace, url, types, secret) "
+            "VALUES ($1, $2, 'https://a.example/', $3, $4)",
+            *(ident, workspace, list(types), bytes(32)),
+        )
+        return ident
+
+    async def tell(self, count=1, workspace=WORKSPACE):
+        async with transaction(self.pool, [workspace]) as connection:
+            await tell(connection, [Told("geofence.entered", workspace, USER, 1_700_000_000_000_000, b"{}")] * count)
+
+    async def claim(self, *, room=None, each=10, most=100, lease_s=10.0):
+        return await self.queue.claim(room or {}, each, most, lease_s)
+
+    async def state(self):
+        return [tuple(row) for row in await self.admin.fetch("SELECT state, attempts FROM webhook_delivery")]
+
+
+@pytest.fixture
+async def house(database):
+    admin = await asyncpg.connect(database.superuser_dsn)
+    async with open_pool(database.app_dsn, size=3) as pool:
+        yield House(pool, admin)
+    await admin.close()
+
+
+async def test_an_event_goes_to_each_endpoint_of_its_workspace_that_wants_it(house):
+    wants = {await house.endpoint(), await house.endpoint()}
+    await house.endpoint(types=["offer.sent"])
+    await house.endpoint(OTHER)
+    await house.tell()
+    posts = await house.claim()
+    assert {post.endpoint for post in posts} == wants
+    assert len({post.event for post in posts}) == 1
+    assert len({post.id for post in posts}) == 2
+
+
+async def test_what_is_claimed_is_not_claimed_again_until_its_lease_ends(house):
+    await house.endpoint()
+    await house.tell()
+    (first,) = await house.claim(lease_s=0.05)
+    (second,) = [post for _ in range(200) for post in await house.claim()]
+    assert (second.event, second.token, second.attempts) == (first.event, first.token + 1, 2)
+
+
+async def test_a_record_under_an_old_token_changes_nothing(house):
+    await house.endpoint()
+    await house.tell()
+    (old,) = await house.claim(lease_s=0.0)
+    (new,) = await house.claim()
+    await house.queue.finish([Done(old, "delivered", GOOD)])
+    assert await house.state() == [("leased", 2)]
+    await house.queue.finish([Done(new, "delivered", GOOD)])
+    assert await house.state() == [("delivered", 2)]
+
+
+async def test_what_was_not_tried_gets_its_attempt_back(house):
+    await house.endpoint()
+    await house.tell()
+    (post,) = await house.claim()
+    await house.queue.finish([Done(post, "due", None)])
+    assert await house.state() == [("due", 0)]
+    assert not await house.admin.fetchval("SELECT count(*) FROM webhook_attempt")
+
+
+async def test_an_endpoint_with_much_waiting_hides_no_other(house):
+    crowded = await house.endpoint()
+    await house.tell(500)
+    late = await house.endpoint()
+    await house.tell()
+    posts = await house.claim(each=5)
+    assert sorted(post.endpoint for post in posts) == sorted([*[crowded] * 5, late])
+    assert {post.endpoint for post in await house.claim(room={crowded: 0, late: 0})} == set()
+    assert len(await house.claim(room={crowded: 2})) == 2
+
+
+async def test_what_was_erased_meanwhile_is_not_sent_and_leaves_the_queue(house):
+    await house.endpoint()
+    await house.tell()
+    await house.admin.execute("DELETE FROM webhook_event")
+    assert await house.claim() == []
+    assert await house.state() == []
+
+
+async def test_what_waits_for_a_disabled_endpoint_is_given_up(house):
+    await house.endpoint()
+    await house.tell()
+    await house.admin.execute("UPDATE webhook_endpoint SET disabled_at = now()")
+    assert await house.claim() == []
+    assert [state for state, _ in await house.state()] == ["failed"]
+    await house.tell()
+    assert len(await house.state()) == 1
+
+
+async def test_a_turn_that_fails_tells_nothing(house):
+    async def turn():
+        async with transaction(house.pool, [WORKSPACE]) as connection:
+            await tell(connection, [Told("geofence.entered", WORKSPACE, USER, 0, b"{}")])
+            raise RuntimeError
+
+    await house.endpoint()
+    with pytest.raises(RuntimeError):
+        await turn()
+    assert await house.state() == []
+
+
+async def test_an_endpoint_fails_from_its_first_bad_answer_to_its_next_good_one(house):
+    ident = await house.endpoint()
+    await house.tell(2)
+    one, other = await house.claim()
+
+    async def since():
+        return await house.admin.fetchval("SELECT failing_since FROM webhook_endpoint WHERE id = $1", ident)
+
+    await house.queue.finish([Done(one, "due", Answer(500, 5))])
+    first = await since()
+    (again,) = await house.claim()
+    await house.queue.finish([Done(again, "due", Answer(500, 5), 60.0)])
+    assert first is not None
+    assert await since() == first
+    await house.queue.finish([Done(other, "delivered", GOOD)])
+    assert await since() is None

@@ -1,0 +1,133 @@
+"""When an event is tried again, and what is learnt of an endpoint."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from geo_offers.pipeline.notifying import EACH, MOST, SLOTS_S, Answer, Notifier, Post, settled
+
+GOOD = Answer(200, 5)
+
+
+def post(attempts=1, endpoint=None):
+    endpoint = endpoint or uuid.uuid4()
+    return Post(endpoint, uuid.uuid4(), 1, attempts, uuid.uuid4(), "https://hooks.example/", ["whsec_MDE="], b"{}")
+
+
+@pytest.mark.parametrize("status", [200, 204, 299])
+def test_2xx_is_the_end(status):
+    assert settled(post(), Answer(status, 5), 0.5).state == "delivered"
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 500, 503, None])
+@pytest.mark.parametrize("attempts", range(1, 10))
+def test_all_else_comes_again_in_its_slot_a_fifth_more_or_less(status, attempts):
+    for jitter, share in ((0.0, 0.8), (0.5, 1.0), (1.0, 1.2)):
+        done = settled(post(attempts), Answer(status, 5), jitter)
+        assert (done.state, done.after_s) == ("due", pytest.approx(SLOTS_S[attempts] * share))
+
+
+def test_the_tenth_time_is_the_last():
+    assert settled(post(10), Answer(500, 5), 0.5).state == "failed"
+
+
+def test_who_is_gone_is_not_tried_again():
+    assert settled(post(), Answer(410, 5), 0.5).state == "failed"
+
+
+@pytest.mark.parametrize("answer", [Answer(None, 15_000, "TimeoutError", slow=True), Answer(429, 5)])
+def test_who_is_slow_or_asks_for_it_gets_a_minute(answer):
+    assert settled(post(1), answer, 0.5).after_s == 60.0
+    assert settled(post(2), answer, 0.5).after_s == 300.0
+
+
+@pytest.mark.parametrize(("asked_s", "given_s"), [(1.0, 300.0), (400.0, 400.0), (3600.0, 600.0)])
+def test_retry_after_moves_it_within_once_and_twice_the_slot(asked_s, given_s):
+    assert settled(post(2), Answer(503, 5, retry_after_s=asked_s), 0.5).after_s == given_s
+
+
+class Queue:
+    """What is due, by endpoint; a claim takes what there is room for."""
+
+    def __init__(self, due):
+        self.due = due
+        self.rooms = []
+        self.done = []
+
+    async def claim(self, room, each, most, lease_s):
+        self.rooms.append(dict(room))
+        posts = []
+        for endpoint, waiting in self.due.items():
+            take = room.get(endpoint, each)
+            posts += waiting[:take]
+            self.due[endpoint] = waiting[take:]
+        assert len(posts) <= most
+        return posts
+
+    async def finish(self, done):
+        self.done += done
+
+    async def oldest_due_s(self):
+        return 0.0
+
+
+class Nobody:
+    def counted(self, lane, outcome): ...
+
+    def oldest_due(self, lane, age_s): ...
+
+
+async def ran(queue, send, until):
+    notifier = Notifier(queue, send, Nobody(), sweep_s=0.01, jitter=lambda: 0.5)
+    notifier.start()
+    async with asyncio.timeout(5):
+        while not until():
+            await asyncio.sleep(0.005)
+    await notifier.stop(0.1)
+
+
+async def test_a_slow_endpoint_has_so_many_under_way_and_holds_no_other():
+    slow, quick = uuid.uuid4(), uuid.uuid4()
+    queue = Queue({slow: [post(endpoint=slow) for _ in range(100)], quick: [post(endpoint=quick) for _ in range(100)]})
+    under_way = []
+
+    async def send(one):
+        if one.endpoint == slow:
+            under_way.append(one)
+            await asyncio.sleep(60)
+        return GOOD
+
+    await ran(queue, send, lambda: sum(done.state == "delivered" for done in queue.done) == 100)
+    assert len(under_way) == EACH < MOST
+    assert {done.state for done in queue.done if done.post.endpoint == slow} == {"due"}
+    assert all(done.answer is None for done in queue.done if done.post.endpoint == slow)
+
+
+async def test_who_fails_is_asked_by_one_alone_until_an_answer_is_good():
+    endpoint = uuid.uuid4()
+    queue = Queue({endpoint: [post(endpoint=endpoint) for _ in range(EACH + 20)]})
+    sent = []
+
+    async def send(one):
+        sent.append(one)
+        return Answer(500, 5) if len(sent) <= EACH + 2 else GOOD
+
+    await ran(queue, send, lambda: len(queue.done) == EACH + 20)
+    rooms = [room[endpoint] for room in queue.rooms if endpoint in room]
+    assert 1 in rooms
+    assert max(rooms) <= EACH
+
+
+async def test_a_fault_of_one_post_is_its_own():
+    endpoint = uuid.uuid4()
+    queue = Queue({endpoint: [post(endpoint=endpoint) for _ in range(3)]})
+
+    async def send(one):
+        if one is first:
+            raise RuntimeError("a fault of ours")
+        return GOOD
+
+    first = queue.due[endpoint][0]
+    await ran(queue, send, lambda: len(queue.done) == 3)
+    assert [done.state for done in queue.done].count("delivered") == 2
