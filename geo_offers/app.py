@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Final
@@ -14,10 +16,14 @@ import aiohttp
 import structlog
 
 from geo_offers import clock, instants
+from geo_offers.egress import guarded_session
 from geo_offers.errors import Unavailable
+from geo_offers.gateways import fcm
+from geo_offers.gateways.apns import ApnsLane
 from geo_offers.gateways.events import EventSender
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
+from geo_offers.gateways.webpush import WebPushLane
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.credentials import Vault
 from geo_offers.pipeline.dispatch import Dispatcher
@@ -152,9 +158,10 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         async with pool.acquire() as connection:
             for warning in await migrate.check(connection):
                 _log.warning("the database is not safe", reason=warning)
-        session = await stack.enter_async_context(_session())
+        guarded = await stack.enter_async_context(guarded_session(settings.egress_networks))
+        sessions = _Sessions(await stack.enter_async_context(_session()), guarded)
         reader = await stack.enter_async_context(ChildReader())
-        parts = _Parts(settings, pool, session, reader)
+        parts = _Parts(settings, pool, sessions, reader)
         stack.push_async_callback(parts.close_lanes)
         await parts.prepare(stack, watch)
         tasks = parts.start(watch)
@@ -169,13 +176,29 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         yield listener
 
 
-def tenant_lanes(session: aiohttp.ClientSession, vault: Vault) -> list[Lane]:  # noqa: ARG001  for lanes to come
-    """The lanes that workspaces bring their own credentials for, each under its name in `credentials.TENANT_LANES`."""
-    return []
+def tenant_lanes(settings: Settings, guarded: aiohttp.ClientSession, vault: Vault) -> list[Lane]:
+    """The lanes that workspaces bring their own credentials for, each under its name in `credentials.TENANT_LANES`.
+
+    guarded: what calls the push services of browsers, which clients name.
+    """
+    fcm_url = (settings.fcm_url or fcm.BASE_URL).rstrip("/")
+    return [
+        fcm.FcmLane(vault, base_url=fcm_url, token_url=settings.fcm_token_url),
+        ApnsLane(vault, ssl.create_default_context(cafile=settings.gateway_ca), settings.apns_url),
+        WebPushLane(guarded, vault, networks=settings.egress_networks, push_hosts=settings.push_hosts),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sessions:
+    """plain: to where the operator says. guarded: to where tenants and clients say."""
+
+    plain: aiohttp.ClientSession
+    guarded: aiohttp.ClientSession
 
 
 def _session() -> aiohttp.ClientSession:
-    """For the push gateway and webhooks, which bound themselves: keeps no cookie and unpacks nothing."""
+    """For the push gateway, which bounds itself: keeps no cookie and unpacks nothing."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
     )
@@ -191,17 +214,17 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
 class _Parts:
     """All parts of one service, wired."""
 
-    def __init__(self, settings: Settings, pool: Pool, session: aiohttp.ClientSession, reader: ChildReader) -> None:
+    def __init__(self, settings: Settings, pool: Pool, sessions: _Sessions, reader: ChildReader) -> None:
         self._pool = pool
         figures, live, catalog = Figures(), LiveFeed(), Catalog()
         self.streams = DeviceStreams()
         lanes: list[Lane] = [InAppLane(self.streams)]
         if settings.webhook_url is not None and settings.webhook_secret is not None:
-            lanes.append(WebhookLane(session, settings.webhook_url, settings.webhook_secret.split()))
+            lanes.append(WebhookLane(sessions.plain, settings.webhook_url, settings.webhook_secret.split()))
         if settings.log_lane:
             lanes.append(LogLane())
         seals = seals_of(settings)
-        lanes += tenant_lanes(session, PostgresVault(pool, seals))
+        lanes += tenant_lanes(settings, sessions.guarded, PostgresVault(pool, seals))
         push = frozenset(lane.name for lane in lanes) - {"inapp"}
         self._lanes = tuple(lanes)
         delivered = Delivered(figures, live)
@@ -256,6 +279,7 @@ class _Parts:
             rehearsals=Rehearsals(PostgresArchive(pool), catalog),
             decisions=PostgresDecisionLog(pool),
             letters=PostgresLetters(pool),
+            networks=settings.egress_networks,
             public_url=(settings.public_url or "").rstrip("/"),
             fcm_token_url=settings.fcm_token_url,
             breakers=PostgresBreakers(pool),
@@ -263,7 +287,7 @@ class _Parts:
             interactions=PostgresInteractions(pool),
             receipts=PostgresReceipts(pool),
             webhooks=PostgresWebhooks(pool),
-            notifier=Notifier(PostgresEventQueue(pool), EventSender(session), delivered),
+            notifier=Notifier(PostgresEventQueue(pool), EventSender(sessions.guarded), delivered),
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)

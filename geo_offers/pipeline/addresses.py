@@ -2,14 +2,13 @@
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
-from geo_offers import wire
+from geo_offers import hosts, wire
 from geo_offers.errors import Fault
-from geo_offers.offers.links import link_fault
 
 _AUTH_BYTES: Final = 16
 _SHAPES: Final = {
@@ -18,12 +17,15 @@ _SHAPES: Final = {
 }
 
 
-def address_faults(push: wire.PushAddress, pointer: str) -> tuple[Fault, ...]:
-    """What is wrong with it, at its place in the request; nothing of it is repeated."""
-    return tuple(Fault(f"{pointer}/{at}", code, detail) for at, code, detail in _faults(push))
+def address_faults(push: wire.PushAddress, pointer: str, networks: Sequence[hosts.Network] = ()) -> tuple[Fault, ...]:
+    """What is wrong with it, at its place in the request; nothing of it is repeated.
+
+    networks: of the operator's own, into which an endpoint may lead.
+    """
+    return tuple(Fault(f"{pointer}/{at}", code, detail) for at, code, detail in _faults(push, networks))
 
 
-def _faults(push: wire.PushAddress) -> Iterator[tuple[str, str, str]]:
+def _faults(push: wire.PushAddress, networks: Sequence[hosts.Network]) -> Iterator[tuple[str, str, str]]:
     if push.at is not None and not 1970 < push.at.year < 2100:
         yield "at", "at", "this is no day of ours; leave it out where the phone does not know"
     if push.lane in _SHAPES and not _SHAPES[push.lane][0].fullmatch(push.token):
@@ -32,7 +34,7 @@ def _faults(push: wire.PushAddress) -> Iterator[tuple[str, str, str]]:
         if push.keys is not None:
             yield "keys", "keys", "only a browser's subscription has keys; leave them out"
         return
-    if fault := link_fault(push.token):
+    if fault := hosts.url_fault(push.token, networks):
         yield "token", "link", fault
     if push.keys is None:
         yield "keys", "missing", "give the subscription's keys; nothing can be sent to it without them"

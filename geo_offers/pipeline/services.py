@@ -1,7 +1,9 @@
 """All that a call may use, as one value made by the composition root."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from geo_offers import hosts
 from geo_offers.pipeline.breakers import Breakers
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.credentials import GOOGLE_OAUTH, Credentials
@@ -70,6 +72,7 @@ class Services:
     receipts: Receipts
     webhooks: Webhooks
     notifier: Notifier
+    networks: Sequence[hosts.Network] = ()  # of the operator's own, into which tenants' addresses may lead
     public_url: str = ""
     fcm_token_url: str = GOOGLE_OAUTH
     changes: Buckets = field(default_factory=change_rates)

@@ -3,9 +3,8 @@
 from typing import Final
 from uuid import UUID, uuid4  # noqa: TID251 - an edge makes ids
 
-from geo_offers import wire
+from geo_offers import hosts, wire
 from geo_offers.errors import NotFound
-from geo_offers.offers.links import link_fault
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
 from geo_offers.web.checks import invalid, page_limit, path_id
@@ -15,7 +14,7 @@ _WHAT: Final = "webhook"
 
 async def add_webhook(services: Services, given: Given) -> Reply:
     """The answer holds the secret, this once."""
-    _refuse_url(given.body.url)
+    _refuse_url(services, given.body.url)
     made = await services.webhooks.add(given.caller, given.key_id or uuid4(), given.body)
     return Reply(made, 201)
 
@@ -30,7 +29,7 @@ async def get_webhook(services: Services, given: Given) -> Reply:
 
 async def change_webhook(services: Services, given: Given) -> Reply:
     if isinstance(given.body.url, str):
-        _refuse_url(given.body.url)
+        _refuse_url(services, given.body.url)
     return Reply(await services.webhooks.change(given.caller, path_id(given, _WHAT), given.body))
 
 
@@ -75,8 +74,8 @@ async def test_webhook(services: Services, given: Given) -> Reply:
     return Reply(wire.WebhookTested(event=event))
 
 
-def _refuse_url(url: str) -> None:
-    fault = link_fault(url)
+def _refuse_url(services: Services, url: str) -> None:
+    fault = hosts.url_fault(url, services.networks)
     if fault is not None:
         raise invalid("/url", "link", fault)
 
