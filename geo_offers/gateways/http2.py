@@ -2,8 +2,7 @@
 
 A request counts as sent once its last byte was handed to the connection: a server cannot act on a part of it. What it
 refused (REFUSED_STREAM) or never looked at (a stream above the last one that a GOAWAY names) was not sent either. All
-else that goes unanswered may have been acted on. Streams that a GOAWAY names as seen are still answered; h2 would
-refuse those answers, so that GOAWAY frames are read here and not by h2.
+else that goes unanswered may have been acted on. Streams that a GOAWAY names as seen are still answered.
 
 Its bounds: at most `MOST_READ` bytes of an answer, as many streams at once as the server allows (one, until the judge
 has called an answer good), and deadlines that hold whatever windows the server opens.
@@ -13,10 +12,10 @@ import asyncio
 import contextlib
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -35,13 +34,11 @@ from h2.settings import SettingCodes, Settings
 from hpack import Encoder
 from hpack.struct import HeaderWeaklyTyped
 
+from geo_offers.gateways.http2_frames import Frames, Goaway
+
 MOST_READ: Final = 20_000
 MOST_STREAMS: Final = 500
 MOST_UNREAD: Final = 1 << 20  # bytes that wait for a server which does not read
-_HEAD: Final = 9  # bytes before a frame's payload
-_MOST_FRAME: Final = 16_384
-_GOAWAY: Final = 7
-_STREAM_BITS: Final = 0x7FFF_FFFF
 _STATUS: Final = re.compile(r"[2-5][0-9]{2}")
 
 Headers = Sequence[HeaderWeaklyTyped]
@@ -109,31 +106,6 @@ class _Stream:
         raise Unsent(self.why)
 
 
-class _Frame(NamedTuple):
-    kind: int
-    raw: bytes
-
-
-class _Frames:
-    """Cuts what a server sends into frames."""
-
-    def __init__(self) -> None:
-        self._left = bytearray()
-
-    def of(self, data: bytes) -> Iterator[_Frame]:
-        """Give the frames that are whole by now. Raises ProtocolError for one that is longer than we allow."""
-        self._left += data
-        while len(self._left) >= _HEAD:
-            length = int.from_bytes(self._left[:3], "big")
-            if length > _MOST_FRAME:
-                raise ProtocolError("a frame that is too long")
-            if len(self._left) < _HEAD + length:
-                return
-            frame = _Frame(self._left[3], bytes(self._left[: _HEAD + length]))
-            del self._left[: _HEAD + length]
-            yield frame
-
-
 class _Encoder(Encoder):
     """Writes header fields as they are: Huffman coding takes half of their time and saves a fifth of their bytes."""
 
@@ -155,7 +127,7 @@ class Connection(asyncio.Protocol):
         )
         self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
         self._h2.encoder = _Encoder()
-        self._frames = _Frames()
+        self._frames = Frames()
         self._streams: dict[int, _Stream] = {}
         self._transport: asyncio.Transport | None = None
         self._tick: asyncio.TimerHandle | None = None
@@ -287,10 +259,10 @@ class Connection(asyncio.Protocol):
         self._asked = False
         try:
             for frame in self._frames.of(data):
-                if frame.kind == _GOAWAY:
-                    self._goaway(frame.raw[_HEAD:])
+                if isinstance(frame, Goaway):
+                    self._goaway(frame)
                 else:
-                    for event in self._h2.receive_data(frame.raw):
+                    for event in self._h2.receive_data(frame):
                         self._heard(event)
         except H2Error:
             self._flush()  # h2 has written down what is wrong
@@ -351,15 +323,10 @@ class Connection(asyncio.Protocol):
             case _:
                 pass
 
-    def _goaway(self, payload: bytes) -> None:
+    def _goaway(self, goaway: Goaway) -> None:
         """Give back what the server has not looked at; the rest is still to be answered."""
-        if len(payload) < 8:
-            raise ProtocolError("a GOAWAY that is too short")
-        last = int.from_bytes(payload[:4], "big") & _STREAM_BITS
-        why = f"goaway: {_named(int.from_bytes(payload[4:8], 'big'))}"
-        for number in [number for number in self._streams if number > last]:
-            stream = self._streams.pop(number)
-            stream.end(why, taken=False)
+        for number in [number for number in self._streams if number > goaway.last]:
+            self._streams.pop(number).end(f"goaway: {_named(goaway.code)}", taken=False)
         self.retire()
 
     # ------------------------------------------------------------------------------------------ keeping it
