@@ -255,6 +255,21 @@ async def test_offers_of_all_workspaces_and_lanes_reach_their_gateway_and_the_fe
     assert house.feed.ages.keys() == {"webhook", "inapp", "log"}
 
 
+async def test_when_a_gateway_took_an_offer_is_kept_though_it_is_shown_since(house):
+    sent = await house.put()
+    house.gateway.answers = [web.Response(status=500), web.Response(status=200)]
+    accepted_at = "SELECT accepted_at FROM offer WHERE id = $1"
+    async with house.running() as dispatcher:
+        await house.until_row(sent, state="due", token=1)
+        assert await house.admin.fetchval(accepted_at, sent.offer) is None
+        await house.until(sent, "accepted")
+        taken = await house.admin.fetchval(accepted_at, sent.offer)
+        assert await dispatcher.shown(sent.workspace, sent.offer, sent.device)
+    assert taken is not None
+    assert await house.admin.fetchval(accepted_at, sent.offer) == taken
+    assert (await house.ending(sent))[0] == "shown"
+
+
 async def test_a_commits_wake_up_is_enough(house):
     async with house.running(sweep_s=3600) as dispatcher:
         await asyncio.sleep(0.1)
