@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from geo_offers import wire
 from geo_offers.errors import Conflict, NotFound
 from geo_offers.pipeline.callers import Caller
@@ -11,11 +13,17 @@ from geo_offers.pipeline.partitions import partition_of
 from geo_offers.storage import cursors
 from geo_offers.storage.auditing import audit
 from geo_offers.storage.decisions import user_names
-from geo_offers.storage.pool import Pool, transaction
+from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
 
 _NEWEST: Final = (datetime(9000, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 _RELEASED: Final = 2
+
+
+class _Budgeted(msgspec.Struct, frozen=True):
+    """What counts here of a campaign's or a store's body."""
+
+    budget: wire.Budget | None = None
 
 
 class PostgresLetters:
@@ -47,6 +55,8 @@ class PostgresLetters:
                 raise NotFound("there is no such offer")
             if (why := _unfit(row)) is not None:
                 raise Conflict(why)
+            if await _spent(connection, offer, person):
+                raise Conflict("the budget that it was made from is given to others since")
             await connection.execute(sql("letter_again"), offer, person, partition_of(person))
             await audit(connection, caller, "outbox.replay", str(offer))
         lane: str = row["lane"]
@@ -63,6 +73,22 @@ def _unfit(row: Any) -> str | None:
     if row["taken"]:
         return "the person was promised something else since"
     return None
+
+
+async def _spent(connection: Connection, offer: UUID, person: UUID) -> bool:
+    """Tell whether a budget has no place left for it; what it looked at stays locked, as in a turn."""
+    purses = await connection.fetch(sql("letter_purses"), offer, person)
+    budgets = {row["owner"]: msgspec.json.decode(row["body"], type=_Budgeted).budget for row in purses}
+    asked = columns([(row["workspace"], row["owner"], row["day"]) for row in purses], 3)
+    for spent in await connection.fetch(sql("turn_budgets"), *asked):
+        budget = budgets[spent["of_owner"]]
+        if budget is None:
+            continue
+        if budget.total is not None and spent["total"] >= budget.total:
+            return True
+        if budget.per_day is not None and spent["today"] >= budget.per_day:
+            return True
+    return False
 
 
 def _letter(row: Any, user: str) -> wire.Letter:

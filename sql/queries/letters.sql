@@ -24,6 +24,14 @@ SELECT o.state, o.lane, o.expires_at <= clock_timestamp() AS expired, coalesce(r
     SELECT FROM reservation x WHERE x.user_id = $2 AND x.offer <> $1 AND x.state < 2 AND x.created_at > o.created_at) AS taken
 FROM offer o LEFT JOIN reservation r ON r.user_id = $2 AND r.offer = o.id WHERE o.id = $1;
 
+-- name: letter_purses
+-- $1 offer, $2 its person. The budgets that it took from when it was made, and whose they are: bodies of a campaign, a store.
+SELECT r.workspace, q.owner, q.day, q.body FROM reservation r CROSS JOIN LATERAL (VALUES
+    ('campaign/' || r.campaign, r.campaign_day, (SELECT c.body FROM campaign c WHERE c.id = r.campaign)),
+    ('store/' || r.store, r.store_day, (SELECT s.body FROM store s WHERE s.workspace = r.workspace AND s.id = r.store))
+) q (owner, day, body)
+WHERE r.user_id = $2 AND r.offer = $1 AND q.day IS NOT NULL AND q.body IS NOT NULL;
+
 -- name: letter_again
 -- $1 offer, $2 its person, $3 partition.
 WITH again AS (

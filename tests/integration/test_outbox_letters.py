@@ -91,6 +91,36 @@ async def test_a_failed_offer_stays_dead_where_the_person_was_promised_something
     assert len(push.attempts[letter["offer"]]) == 1
 
 
+@pytest.mark.parametrize("budget", [{"total": 1}, {"per_day": 1}])
+async def test_a_failed_offer_stays_dead_where_its_budget_went_to_somebody_else(house, budget):
+    _, town, push, _ = house
+    (campaign,) = (await town.good("GET", "/v1/campaigns", "manager"))["items"]
+    await town.good("POST", f"/v1/campaigns/{campaign['id']}/pause", "manager")
+    await town.campaign(budget=budget)
+    letter = await failed(house)
+    push.answer_with = web.Response
+    (other,) = await town.phones(["bob"], push=True)
+    answer = await town.pings(other.token, [other.ping(0)])
+    assert len(answer.body["offers"]) == 1
+    refused = await town.call("POST", f"/v1/outbox/{letter['offer']}/replay", "manager")
+    assert (refused.status, refused.body["detail"]) == (
+        409,
+        "the budget that it was made from is given to others since",
+    )
+    assert len(push.attempts[letter["offer"]]) == 1
+
+
+async def test_a_failed_offer_is_sent_again_within_its_budget(house):
+    _, town, push, _ = house
+    (campaign,) = (await town.good("GET", "/v1/campaigns", "manager"))["items"]
+    await town.good("POST", f"/v1/campaigns/{campaign['id']}/pause", "manager")
+    await town.campaign(budget={"total": 1})
+    letter = await failed(house)
+    push.answer_with = web.Response
+    assert (await town.call("POST", f"/v1/outbox/{letter['offer']}/replay", "manager")).status == 204
+    await until(lambda: len(push.attempts[letter["offer"]]) == 2, why="it was sent again")
+
+
 async def test_an_offer_that_is_none_and_a_key_that_may_not_are_told_so(house):
     _, town, _, phone = house
     assert (await town.call("POST", f"/v1/outbox/{uuid4()}/replay", "manager")).status == 404
