@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from geo_offers import clock
+from geo_offers.gateways import fcm_oauth
 from geo_offers.gateways.fcm import FcmLane
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import InAppLane
@@ -250,15 +251,17 @@ async def test_while_no_bearer_can_be_had_one_asks_for_all_and_nothing_is_lost(h
     assert house.fcm.grants <= 3
 
 
-async def test_the_old_bearer_is_used_to_its_end_and_a_new_one_ends_the_pause(house):
-    house.fcm.bearer_lasts_s = 4.0
+async def test_the_old_bearer_is_used_to_its_end_and_a_new_one_ends_the_pause(house, monkeypatch):
+    monkeypatch.setattr(fcm_oauth, "RENEWED_AT", 0.1)
+    house.fcm.bearer_lasts_s = 6.0
     async with house.running():
         await house.until(await house.offer(1), "accepted")
         house.fcm.oauth_script.extend([Answer(500, raw=b"")] * 100)
-        started = time.monotonic()
-        while time.monotonic() < started + 3.0:
+        ends_s = next(iter(house.fcm.bearers.values()))
+        while time.monotonic() < ends_s - 2.0:
             await house.until(await house.offer(2), "accepted")
-        await asyncio.sleep(1.5)
+        assert house.fcm.grants > 1
+        await asyncio.sleep(ends_s + 0.2 - time.monotonic())
         calls = len(house.fcm.calls)
         late = await house.offer(3)
         await asyncio.sleep(0.5)

@@ -193,6 +193,7 @@ class Fcm:
         self.offline: set[str] = set()
         # what it has seen
         self.grants = 0
+        self.bearers: dict[str, float] = {}  # until when each is good, of the monotonic clock
         self.calls: list[dict[str, Any]] = []
         self.keeps_calls = True
         self.taken = 0
@@ -202,7 +203,6 @@ class Fcm:
         self.screens: dict[tuple[str, str], Shown] = {}
         self.alerts: Counter[tuple[str, str]] = Counter()
         self._waiting: dict[str, list[tuple[str, Shown]]] = {}
-        self._bearers: dict[str, float] = {}
         self._at_once = 0
 
     def account(self) -> FcmAccount:
@@ -210,7 +210,7 @@ class Fcm:
 
     def expire_bearers(self) -> None:
         """All that were given out are good no more, though they were promised to be."""
-        self._bearers.clear()
+        self.bearers.clear()
 
     def play(self, *script: Fault | None) -> None:
         """Meet the next calls with these; None takes the message."""
@@ -247,7 +247,7 @@ class Fcm:
             return web.json_response({"error": "invalid_grant"}, status=400)
         bearer = f"ya29.{uuid.uuid4().hex}"
         lasts_s = self.bearer_lasts_s
-        self._bearers[bearer] = time.monotonic() + (lasts_s if isinstance(lasts_s, int | float) else 3599)
+        self.bearers[bearer] = time.monotonic() + (lasts_s if isinstance(lasts_s, int | float) else 3599)
         return web.json_response({"access_token": bearer, "expires_in": lasts_s, "token_type": "Bearer"})
 
     # -------------------------------------------------------------------------------------------- sending
@@ -305,7 +305,7 @@ class Fcm:
     def _refusal(self, request: web.Request, document: Any) -> Answer | None:
         """Why the call is refused, in the order in which FCM looks."""
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        if scheme != "Bearer" or self._bearers.get(bearer, 0.0) < time.monotonic():
+        if scheme != "Bearer" or self.bearers.get(bearer, 0.0) < time.monotonic():
             return Answer(401)
         if request.match_info["project"] != self.project:
             return Answer(403)
