@@ -2,15 +2,25 @@
 
 import uuid
 
+import aiohttp
 import asyncpg
 import pytest
 
-from geo_offers.pipeline.notifying import Answer, Done, Told
+from geo_offers.gateways.events import EventSender
+from geo_offers.pipeline import notifying
+from geo_offers.pipeline.notifying import Answer, Done, Notifier, Told
 from geo_offers.storage.pool import open_pool, transaction
-from geo_offers.storage.webhooks import PostgresEventQueue, tell
+from geo_offers.storage.webhooks import PostgresEventQueue, spelled, tell
+from tests.support.gateways.events import receiving, script
 
 WORKSPACE, OTHER, USER = (uuid.uuid4() for _ in range(3))
 GOOD = Answer(200, 5)
+
+
+class Nobody:
+    def counted(self, lane, outcome): ...
+
+    def oldest_due(self, lane, age_s): ...
 
 
 class House:
@@ -143,3 +153,23 @@ async def test_an_endpoint_fails_from_its_first_bad_answer_to_its_next_good_one(
     assert await since() == first
     await house.queue.finish([Done(other, "delivered", GOOD)])
     assert await since() is None
+
+
+@pytest.mark.parametrize("seed", [3, 11])
+async def test_through_any_faults_each_event_is_taken_in_the_end(house, monkeypatch, seed):
+    monkeypatch.setattr(notifying, "SLOTS_S", (0.0, *[0.01] * 29))
+    monkeypatch.setattr(notifying, "LEAST_REST_S", 0.01)
+    monkeypatch.setattr(notifying, "_PAUSE_S", (0.001, 0.01))
+    async with receiving() as receiver, aiohttp.ClientSession() as session:
+        receiver.secrets = [spelled(bytes(32))]
+        receiver.answers = [*script(seed, {500: 0.2, 429: 0.1, "drop": 0.2, "hang": 0.05}, 200)]
+        ident = await house.endpoint()
+        await house.admin.execute("UPDATE webhook_endpoint SET url = $1 WHERE id = $2", receiver.url, ident)
+        await house.tell(60)
+        notifier = Notifier(house.queue, EventSender(session, timeout_s=0.1), Nobody(), sweep_s=0.01)
+        notifier.start()
+        await receiver.until("geofence.entered", 60, within_s=30)
+        await notifier.stop(1)
+    assert len(receiver.taken) == 60
+    assert not receiver.unsigned
+    assert {state for state, _ in await house.state()} == {"delivered"}
