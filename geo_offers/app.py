@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from geo_offers.errors import Unavailable
 from geo_offers.gateways import fcm
 from geo_offers.gateways.apns import ApnsLane
 from geo_offers.gateways.events import EventSender
+from geo_offers.gateways.http2 import tls_context
 from geo_offers.gateways.log import LogLane
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.gateways.webpush import WebPushLane
@@ -184,7 +184,7 @@ def tenant_lanes(settings: Settings, guarded: aiohttp.ClientSession, vault: Vaul
     fcm_url = (settings.fcm_url or fcm.BASE_URL).rstrip("/")
     return [
         fcm.FcmLane(vault, base_url=fcm_url, token_url=settings.fcm_token_url),
-        ApnsLane(vault, ssl.create_default_context(cafile=settings.gateway_ca), settings.apns_url),
+        ApnsLane(vault, tls_context(settings.gateway_ca), settings.apns_url),
         WebPushLane(guarded, vault, networks=settings.egress_networks, push_hosts=settings.push_hosts),
     ]
 
