@@ -197,7 +197,7 @@ def test_what_is_not_believed_opens_the_breaker(throttle):
     doubts(throttle, [TokenDead()] * MOST_DEATHS)
     throttle.heard(throttle.believed(TokenDead(), 0.0), 0.0, 0.5)
     assert throttle.open
-    assert throttle.hold_s(0.5) == pytest.approx(1.5)
+    assert throttle.hold_s(0.5, 0.0) == pytest.approx(1.5)
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
