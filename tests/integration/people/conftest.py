@@ -202,11 +202,12 @@ class Shared:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(postgres_server: EmbeddedServer) -> AsyncIterator[Shared]:
-    """A service for all tests of a module; a rate that no test meets by chance."""
+async def shared(request: pytest.FixtureRequest, postgres_server: EmbeddedServer) -> AsyncIterator[Shared]:
+    """A service for all tests of a module, with its SETTINGS; a rate that no test meets by chance."""
+    given = getattr(request.module, "SETTINGS", {})
     async with (
         fresh_database(postgres_server) as database,
-        running(database, device_burst=100_000.0, egress_allow="127.0.0.0/8") as service,
+        running(database, device_burst=100_000.0, **given) as service,
         open_pool(database.app_dsn, size=4) as pool,
     ):
         yield Shared(service, pool, database)
