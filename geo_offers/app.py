@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -158,7 +159,9 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         async with pool.acquire() as connection:
             for warning in await migrate.check(connection):
                 _log.warning("the database is not safe", reason=warning)
-        guarded = await stack.enter_async_context(guarded_session(settings.egress_networks))
+        guarded = await stack.enter_async_context(
+            guarded_session(settings.egress_networks, tls=_trust(settings.gateway_ca))
+        )
         sessions = _Sessions(await stack.enter_async_context(_session()), guarded)
         reader = await stack.enter_async_context(ChildReader())
         parts = _Parts(settings, pool, sessions, reader)
@@ -187,6 +190,14 @@ def tenant_lanes(settings: Settings, guarded: aiohttp.ClientSession, vault: Vaul
         ApnsLane(vault, tls_context(settings.gateway_ca), settings.apns_url),
         WebPushLane(guarded, vault, networks=settings.egress_networks, push_hosts=settings.push_hosts),
     ]
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """The system's authorities, and the operator's own beside them."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
 
 
 @dataclass(frozen=True, slots=True)
