@@ -222,7 +222,7 @@ class FcmLane:
             case "down" if heard.retry_after_s is not None:
                 return Later(max(heard.retry_after_s, SOONEST_S))
             case "down":
-                return Transient(heard.detail)
+                return Transient(heard.detail, SOONEST_S)
             case _:
                 return Refused(heard.detail)
 

@@ -63,9 +63,10 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """The gateway answered that it could not take it now."""
+    """The gateway answered that it could not take it now; it wants to be left alone for `least_s` at least."""
 
     detail: str = ""
+    least_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,9 @@ def settle(
             return Close(claim, "ambiguous", keep=True, detail=printable(detail))
         case Ambiguous():
             return _again(claim, jitter, unanswered=True)
-        case Transient() | NotSent():
+        case Transient(least_s=least_s):
+            return _again(claim, jitter, least_s=least_s)
+        case NotSent():
             return _again(claim, jitter)
         case Offered():
             return Retry(claim, lease_s, attempts=0, unanswered=True)
@@ -173,6 +175,7 @@ def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
             return PARKED_S
 
 
-def _again(claim: Claim, jitter: float, *, unanswered: bool = False) -> Retry:
+def _again(claim: Claim, jitter: float, *, unanswered: bool = False, least_s: float = 0.0) -> Retry:
     attempts = min(claim.attempts, _ANSWERED_AT_MOST)
-    return Retry(claim, back_off_s(attempts, jitter), attempts, unanswered)
+    spread_s = least_s * (1.0 + jitter / 2)
+    return Retry(claim, max(back_off_s(attempts, jitter), spread_s), attempts, unanswered)

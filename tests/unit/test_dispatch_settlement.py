@@ -62,6 +62,7 @@ FIRST_SEND = [
     (TokenDead(), Move(FIRST, "inapp", DEAD)),
     (Refused("http 400"), Close(FIRST, "failed", keep=False, detail="http 400")),
     (Transient("http 500"), Retry(FIRST, 1.0, attempts=1)),
+    (Transient("http 500", least_s=10.0), Retry(FIRST, 12.5, attempts=1)),
     (NotSent("refused"), Retry(FIRST, 1.0, attempts=1)),
     (Ambiguous("timeout"), Retry(FIRST, 1.0, attempts=1, unanswered=True)),
     (Later(30.0), Retry(FIRST, 30.0, attempts=0)),
