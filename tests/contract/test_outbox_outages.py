@@ -89,7 +89,10 @@ class Watch:
     def counted(self, lane, outcome):
         pass
 
-    def delivered(self, workspace, offer, lane, outcome):
+    def delivered(self, workspace, offer, lane, outcome, detail=None):
+        pass
+
+    def under_way(self, workspace, offer, lane, step):
         pass
 
     def oldest_due(self, lane, age_s):
