@@ -32,7 +32,7 @@ from geo_offers.pipeline.lanes import (
 MOST_ATTEMPTS: Final = 10
 LONGEST_BACK_OFF_S: Final = 64.0
 LATER_S: Final = (1.0, 3600.0)
-BROKEN_S: Final = 30.0  # credentials are mended by a person
+BROKEN_S: Final = 5.0  # credentials are mended by a person; what was under way at their change soon finds the new ones
 PARKED_S: Final = 3600.0  # nobody is there: the offer's expiry, or the device's return, comes first
 FALLBACK_LANE: Final = "inapp"
 

@@ -299,7 +299,7 @@ async def test_an_account_is_replaced_while_offers_go_out_and_none_is_dropped(ho
         house.account = house.fcm.account()
         sent += [await house.offer(number) for number in range(10, 20)]
         for each in sent:
-            await house.until(each, "accepted", within_s=10)
+            await house.until(each, "accepted", within_s=20)
     assert set(house.fcm.alerts.values()) == {1}
 
 

@@ -66,7 +66,7 @@ FIRST_SEND = [
     (NotSent("refused"), Retry(FIRST, 1.0, attempts=1)),
     (Ambiguous("timeout"), Retry(FIRST, 1.0, attempts=1, unanswered=True)),
     (Later(30.0), Retry(FIRST, 30.0, attempts=0)),
-    (AuthBroken("http 403"), Retry(FIRST, 30.0, attempts=0)),
+    (AuthBroken("http 403"), Retry(FIRST, 5.0, attempts=0)),
     (TooLate(), Close(FIRST, "expired", keep=False, detail="expired")),
     (Accepted("projects/p/messages/1"), Close(FIRST, "accepted", keep=True, receipt="projects/p/messages/1")),
     (TokenDead(at_us=17), Move(FIRST, "inapp", replace(DEAD, at_us=17))),
@@ -85,7 +85,7 @@ THE_REPEAT = [
     (Transient("http 500"), Close(REPEAT, "ambiguous", keep=True, detail="http 500")),
     (Ambiguous("timeout"), Close(REPEAT, "ambiguous", keep=True, detail="timeout")),
     (NotSent("refused"), Retry(REPEAT, 2.0, attempts=2)),
-    (AuthBroken("http 403"), Retry(REPEAT, 30.0, attempts=1)),
+    (AuthBroken("http 403"), Retry(REPEAT, 5.0, attempts=1)),
     (TooLate(), Close(REPEAT, "expired", keep=True, detail="expired")),
     (Later(30.0), Retry(REPEAT, 30.0, attempts=1)),
 ]
