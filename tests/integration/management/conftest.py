@@ -15,6 +15,7 @@ from yarl import URL
 
 from geo_offers.pipeline.callers import ROLES
 from geo_offers.pipeline.catalog import Catalog
+from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.fences import FenceMemory
 from geo_offers.pipeline.figures import Figures
 from geo_offers.pipeline.live import LiveFeed
@@ -33,6 +34,7 @@ from geo_offers.storage.idempotency import PostgresIdempotency
 from geo_offers.storage.imports import PostgresImports
 from geo_offers.storage.interactions import PostgresInteractions
 from geo_offers.storage.keys import PostgresKeys, create_key
+from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import Pool, open_pool
 from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.rehearsals import PostgresArchive
@@ -215,7 +217,7 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         live=LiveFeed(),
         figures=Figures(),
         tokens=nothing,
-        dispatcher=nothing,
+        dispatcher=Dispatcher(PostgresOutbox(pool), (), nothing),  # recalls; no lane sends
         streams=nothing,
         people=nothing,
         offers=nothing,
