@@ -2,32 +2,20 @@
 
 import asyncio
 
-import aiohttp
-
-from tests.faults.world import CAP_A_DAY, administrator, assert_each_once, free_partitions, until, world
+from tests.faults.world import (
+    CAP_A_DAY,
+    administrator,
+    assert_each_once,
+    free_partitions,
+    taken,
+    taken_at_last,
+    until,
+    world,
+)
 from tests.support.running import serving
 
 FENCES = 1_000
 REQUESTS = 100
-RESENDS = 5
-
-
-async def _send(made, pings):
-    """Whether it was answered 200."""
-    try:
-        answer = await made.pings("server", pings)
-    except (aiohttp.ClientError, OSError):
-        return False
-    assert answer.status in {200, 503}
-    return answer.status == 200
-
-
-async def _send_again(made, pings):
-    """As a phone does that is told to come back: a hundred requests for one person wait for each other."""
-    for _ in range(RESENDS):
-        if await _send(made, pings):
-            return True
-    return False
 
 
 async def test_a_kill_in_the_middle_and_a_resend_never_pass_the_cap(database):
@@ -44,7 +32,7 @@ async def test_a_kill_in_the_middle_and_a_resend_never_pass_the_cap(database):
             [phone.ping(number, named=True) for number, phone in enumerate(phones) if number % REQUESTS == request]
             for request in range(REQUESTS)
         ]
-        sending = [asyncio.create_task(_send(made, pings)) for pings in requests]
+        sending = [asyncio.create_task(taken(made, pings)) for pings in requests]
 
         async def in_the_middle():
             return await rows.fetchval("SELECT count(*) FROM visit") >= FENCES // 4
@@ -59,7 +47,7 @@ async def test_a_kill_in_the_middle_and_a_resend_never_pass_the_cap(database):
         await free_partitions(rows)
         await served.start()
 
-        assert all(await asyncio.gather(*(_send_again(made, pings) for pings in requests)))
+        assert all(await asyncio.gather(*(taken_at_last(made, pings) for pings in requests)))
         assert await rows.fetchval("SELECT count(*) FROM visit") == FENCES
         assert await rows.fetchval("SELECT count(*) FROM visit WHERE enter_decision IS NULL") == 0
         assert await rows.fetchval("SELECT count(*) FROM offer") == 3

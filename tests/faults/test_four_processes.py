@@ -8,11 +8,10 @@ import os
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-import aiohttp
 import pytest
 
 from geo_offers.pipeline.partitions import PARTITIONS, partition_of
-from tests.faults.world import CAP_A_DAY, HOOKS, administrator, assert_each_once, until, world
+from tests.faults.world import CAP_A_DAY, HOOKS, administrator, assert_each_once, taken, taken_at_last, until, world
 from tests.support.running import Served, serving
 
 ENTRIES, OF_ONE, CAP, BUDGET, SERVERS, A_REQUEST = 1_000, 400, 3, 60, 4, 5
@@ -38,16 +37,6 @@ async def set_up(database, rows):
     for number, phone in enumerate(phones):
         pings[partition_of(UUID(phone.user)) // SHARE].append(phone.ping(number, named=True))
     return pings
-
-
-async def send(made, pings):
-    """Whether all were taken."""
-    try:
-        answer = await made.pings("server", pings)
-    except (aiohttp.ClientError, OSError):
-        return False
-    assert answer.status in {200, 503}
-    return answer.status == 200
 
 
 @pytest.fixture
@@ -86,7 +75,7 @@ async def test_a_thousand_entries_at_four_servers_with_kills_between_give_exactl
             for made, mine in zip(worlds, pings, strict=True)
             for first in range(0, len(mine), A_REQUEST)
         ]
-        sending = [asyncio.create_task(send(*request)) for request in requests]
+        sending = [asyncio.create_task(taken(*request)) for request in requests]
         for number, part in ((0, 8), (2, 3)):
 
             async def so_far(part=part):
@@ -99,7 +88,7 @@ async def test_a_thousand_entries_at_four_servers_with_kills_between_give_exactl
         for number in (0, 2):
             await rows.execute("UPDATE partition SET owner = NULL, until = NULL WHERE id / $1 = $2", SHARE, number)
             await servers.again(number)
-        assert all(await asyncio.gather(*(send(*request) for request in requests)))
+        assert all(await asyncio.gather(*(taken_at_last(*request) for request in requests)))
 
         assert await rows.fetchval("SELECT count(*) FROM visit WHERE enter_decision IS NOT NULL") == ENTRIES
         offers = "SELECT count(*) FROM offer o JOIN visit v ON v.id = o.visit WHERE split_part(o.fence, '/', 2)::int"

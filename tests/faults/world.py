@@ -146,6 +146,27 @@ async def world(database: Database, url: Callable[[], str]) -> AsyncIterator[Wor
         yield World(url, session, keys)
 
 
+async def taken(made: World, pings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a server key's pings were answered 200; not where they were answered 503 or not at all."""
+    try:
+        answer = await made.pings("server", pings)
+    except (aiohttp.ClientError, OSError):
+        return False
+    assert answer.status in {200, 503}
+    return answer.status == 200
+
+
+async def taken_at_last(made: World, pings: Sequence[Mapping[str, Any]], tries: int = 5) -> bool:
+    """Send as a phone does that is told to come back: on a busy machine many requests wait for each other too long.
+
+    At most so many tries.
+    """
+    for _ in range(tries):
+        if await taken(made, pings):
+            return True
+    return False
+
+
 @asynccontextmanager
 async def administrator(database: Database) -> AsyncIterator[asyncpg.Connection]:
     """A look past row-level security."""
