@@ -395,15 +395,13 @@ async def _phones(pool: Pool, options: Options, epochs: dict[int, int]) -> Phone
     }
     agreed = msgspec.json.encode(consents)
     people = [(user, OWNER, partition_of(user), None, "adult", "en", "Europe/Berlin") for user in users]
-    phones = [
-        (device, OWNER, user, "ios", False, False, None, None) for user, device in zip(users, devices, strict=True)
-    ]
+    phones = [(device, OWNER, user, "ios", False, False) for user, device in zip(users, devices, strict=True)]
     async with transaction(pool, [OWNER]) as connection:
         await connection.execute(sql("workspace_change"), OWNER, settings)
         for start in range(0, options.users, ROWS_A_CALL):
             page = slice(start, start + ROWS_A_CALL)
             await connection.fetch(sql("users_add"), *columns(people[page], 7))
-            await connection.fetch(sql("devices_add"), *columns(phones[page], 8))
+            await connection.fetch(sql("devices_add"), *columns(phones[page], 6))
         for rhythm, whose in ((EAGER, users[::2]), (SILENT, users[1::2])):
             await connection.execute(
                 "UPDATE app_user SET rhythm = $2, consents = $3 WHERE id = ANY ($1::uuid[])",
