@@ -179,17 +179,21 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
         yield listener
 
 
-def tenant_lanes(settings: Settings, guarded: aiohttp.ClientSession, vault: Vault) -> list[Lane]:
-    """The lanes that workspaces bring their own credentials for, each under its name in `credentials.TENANT_LANES`.
-
-    guarded: what calls the push services of browsers, which clients name.
-    """
+def lanes_of(settings: Settings, streams: DeviceStreams, sessions: "_Sessions", vault: Vault) -> tuple[Lane, ...]:
+    """The app's own, the operator's, and those that workspaces bring credentials for (`credentials.TENANT_LANES`)."""
+    lanes: list[Lane] = [InAppLane(streams)]
+    if settings.webhook_url is not None and settings.webhook_secret is not None:
+        lanes.append(WebhookLane(sessions.plain, settings.webhook_url, settings.webhook_secret.split()))
+    if settings.log_lane:
+        lanes.append(LogLane())
     fcm_url = (settings.fcm_url or fcm.BASE_URL).rstrip("/")
-    return [
+    networks = settings.egress_networks
+    return (
+        *lanes,
         fcm.FcmLane(vault, base_url=fcm_url, token_url=settings.fcm_token_url),
         ApnsLane(vault, tls_context(settings.gateway_ca), settings.apns_url),
-        WebPushLane(guarded, vault, networks=settings.egress_networks, push_hosts=settings.push_hosts),
-    ]
+        WebPushLane(sessions.guarded, vault, networks=networks, push_hosts=settings.push_hosts),
+    )
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:
@@ -229,17 +233,11 @@ class _Parts:
         self._pool = pool
         figures, live, catalog = Figures(), LiveFeed(), Catalog()
         self.streams = DeviceStreams()
-        lanes: list[Lane] = [InAppLane(self.streams)]
-        if settings.webhook_url is not None and settings.webhook_secret is not None:
-            lanes.append(WebhookLane(sessions.plain, settings.webhook_url, settings.webhook_secret.split()))
-        if settings.log_lane:
-            lanes.append(LogLane())
         seals = seals_of(settings)
-        lanes += tenant_lanes(settings, sessions.guarded, PostgresVault(pool, seals))
-        push = frozenset(lane.name for lane in lanes) - {"inapp"}
-        self._lanes = tuple(lanes)
+        self._lanes = lanes_of(settings, self.streams, sessions, PostgresVault(pool, seals))
+        push = frozenset(lane.name for lane in self._lanes) - {"inapp"}
         delivered = Delivered(figures, live)
-        dispatcher = Dispatcher(PostgresOutbox(pool, catalog, push), lanes, delivered, lease_s=settings.lease_s)
+        dispatcher = Dispatcher(PostgresOutbox(pool, catalog, push), self._lanes, delivered, lease_s=settings.lease_s)
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
         turn = DecisionTurn(

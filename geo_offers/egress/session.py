@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Final
 
 import aiohttp
 from aiohappyeyeballs import AddrInfoType
@@ -18,23 +17,20 @@ from aiohttp.abc import AbstractResolver
 
 from geo_offers.hosts import ForbiddenAddress, Network, is_allowed
 
-CONNECTIONS: Final = 200
-OF_ONE_HOST: Final = 100
-
 
 def guarded_session(
     allowed: Sequence[Network] = (), *, resolver: AbstractResolver | None = None, tls: ssl.SSLContext | None = None
 ) -> aiohttp.ClientSession:
     """Make the session; the caller closes it and follows no redirects. What is forbidden fails as ClientConnectorError.
 
-    Its `os_error` is then a ForbiddenAddress. The session keeps no cookie and unpacks nothing.
+    Its `os_error` is then a ForbiddenAddress. The session keeps no cookie and unpacks nothing. How many connections
+    there are is bounded by who sends: a bound of the session's own would let one slow host hold the others.
     `tls`: what it trusts instead of the system's authorities.
     """
     connector = aiohttp.TCPConnector(
         resolver=resolver,
         ssl=tls or True,
-        limit=CONNECTIONS,
-        limit_per_host=OF_ONE_HOST,
+        limit=0,
         socket_factory=_sockets(tuple(allowed)),
     )
     return aiohttp.ClientSession(

@@ -234,6 +234,7 @@ async def test_a_slow_or_endless_answer_ends_in_time_and_holds_nobody(house, fau
         neighbour = await house.offer(2)
         await house.until(neighbour, "accepted", within_s=2)
         await house.until(sent, state)
+    assert len(house.shown(2)) == 1
 
 
 # ---------------------------------------------------------------------------------------------- row 21

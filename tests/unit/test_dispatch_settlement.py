@@ -10,7 +10,6 @@ from geo_offers.pipeline.lanes import (
     Ambiguous,
     AuthBroken,
     Later,
-    Message,
     NotSent,
     Offered,
     Refused,
@@ -30,26 +29,11 @@ from geo_offers.pipeline.settlement import (
     settle,
     unreadable,
 )
+from tests.support.messages import a_message
 
 FIRST = Claim(offer=UUID(int=1), workspace=UUID(int=2), token=5, attempts=1, unanswered=0)
 REPEAT = replace(FIRST, attempts=2, unanswered=1)
-MESSAGE = Message(
-    offer=UUID(int=1),
-    workspace=UUID(int=2),
-    user=UUID(int=3),
-    device=UUID(int=4),
-    platform="ios",
-    push_token="token-1",
-    campaign=UUID(int=5),
-    fence="town/bakery",
-    title="Warm buns",
-    body="Two for one",
-    link=None,
-    data=None,
-    replace_key="r",
-    created_us=0,
-    expires_us=1,
-)
+MESSAGE = a_message()
 DEAD = DeadToken(MESSAGE.workspace, "fcm", "token-1")
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from geo_offers import wire
 from geo_offers.pipeline.callers import Caller
-from geo_offers.pipeline.lanes import Message, Offered, Transient, Waiting
+from geo_offers.pipeline.lanes import Offered, Transient, Waiting
 from geo_offers.pipeline.people import change_consent, change_rates
 from geo_offers.pipeline.streams import DeviceStreams, InAppLane
+from tests.support import messages
 
 WORKSPACE, DEVICE, OTHER, PERSON = UUID(int=1), UUID(int=2), UUID(int=3), UUID(int=10)
 NOW_US = 1_795_000_000_000_000
@@ -177,24 +178,15 @@ async def test_attaching_rings(streams):
 
 
 def a_message(**changed):
-    fields = {
+    here = {
         "offer": UUID(int=9),
-        "workspace": WORKSPACE,
         "user": UUID(int=4),
+        "workspace": WORKSPACE,
         "device": DEVICE,
-        "platform": "ios",
-        "push_token": None,
-        "campaign": UUID(int=5),
-        "fence": "town/bakery",
-        "title": "Warm buns",
-        "body": "Two for one",
         "link": "https://example.org/buns",
         "data": None,
-        "replace_key": "r",
-        "created_us": NOW_US,
-        "expires_us": LATER_US,
     }
-    return Message(**(fields | changed))
+    return messages.a_message(**(here | {"created_us": NOW_US, "expires_us": LATER_US} | changed))
 
 
 async def test_the_lane_sends_the_offer_as_an_alert(streams):

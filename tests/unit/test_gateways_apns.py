@@ -31,6 +31,7 @@ from geo_offers.pipeline.lanes import (
     TooLate,
     Transient,
 )
+from tests.support import messages
 from tests.support.gateways import apns as fakes
 from tests.support.gateways.apns import new_key, serving
 
@@ -43,25 +44,8 @@ def device(number=1):
 
 
 def a_message(number=1, **changed) -> Message:
-    now_us = clock.now_us()
-    fields = {
-        "offer": UUID(int=number, version=4),
-        "workspace": UUID(int=2),
-        "user": UUID(int=3),
-        "device": UUID(int=4),
-        "platform": "ios",
-        "push_token": device(number),
-        "campaign": UUID(int=5),
-        "fence": "town/bakery",
-        "title": "Warm buns",
-        "body": "Two for one",
-        "link": None,
-        "data": {"code": "BUN"},
-        "replace_key": "r" * 32,
-        "created_us": now_us,
-        "expires_us": now_us + 90_500_000,
-    }
-    return Message(**(fields | changed))
+    of_this_one = {"offer": UUID(int=number, version=4), "push_token": device(number)}
+    return messages.a_message(**(of_this_one | changed))
 
 
 @pytest.fixture

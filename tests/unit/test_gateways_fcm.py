@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -20,13 +21,13 @@ from geo_offers.pipeline.lanes import (
     Ambiguous,
     AuthBroken,
     Later,
-    Message,
     NotSent,
     Refused,
     TokenDead,
     TooLate,
     Transient,
 )
+from tests.support import messages
 from tests.support.gateways.fcm import (
     Answer,
     Drop,
@@ -43,26 +44,7 @@ from tests.support.gateways.fcm import (
 NOW_US = 1_795_000_000_000_000
 
 
-def a_message(**changed) -> Message:
-    now_us = clock.now_us()
-    fields = {
-        "offer": UUID(int=1),
-        "workspace": UUID(int=2),
-        "user": UUID(int=3),
-        "device": UUID(int=4),
-        "platform": "android",
-        "push_token": "token-1",
-        "campaign": UUID(int=5),
-        "fence": "town/bakery",
-        "title": "Warm buns",
-        "body": "Two for one",
-        "link": None,
-        "data": {"code": "BUN"},
-        "replace_key": "r" * 32,
-        "created_us": now_us,
-        "expires_us": now_us + 90_500_000,
-    }
-    return Message(**(fields | changed))
+a_message = partial(messages.a_message, platform="android")
 
 
 class FixedVault:

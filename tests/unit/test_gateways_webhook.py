@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
 from time import monotonic
-from uuid import UUID
 
 import aiohttp
 import pytest
@@ -25,40 +24,18 @@ from geo_offers.pipeline.lanes import (
     Accepted,
     Ambiguous,
     Later,
-    Message,
     NotSent,
     Refused,
     TokenDead,
     TooLate,
     Transient,
 )
+from tests.support.messages import a_message
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def a_message(**changed) -> Message:
-    now_us = clock.now_us()
-    fields = {
-        "offer": UUID(int=1),
-        "workspace": UUID(int=2),
-        "user": UUID(int=3),
-        "device": UUID(int=4),
-        "platform": "ios",
-        "push_token": "token-1",
-        "campaign": UUID(int=5),
-        "fence": "town/bakery",
-        "title": "Warm buns",
-        "body": "Two for one",
-        "link": None,
-        "data": {"code": "BUN"},
-        "replace_key": "r" * 32,
-        "created_us": now_us,
-        "expires_us": now_us + 90_500_000,
-    }
-    return Message(**(fields | changed))
 
 
 @asynccontextmanager

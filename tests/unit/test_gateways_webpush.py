@@ -35,6 +35,7 @@ from geo_offers.pipeline.lanes import (
     Transient,
     replace_key,
 )
+from tests.support import messages
 from tests.support.gateways.webpush import Answer, Dripping, Lost, drawn_faults, new_key, pem_of, push_service
 from tests.unit.test_egress import Stub
 
@@ -82,26 +83,15 @@ async def lane(service):
 
 
 def a_message(browser=None, **changed) -> Message:
-    now_us = clock.now_us()
-    fields = {
-        "offer": UUID(int=1),
-        "workspace": UUID(int=2),
-        "user": UUID(int=3),
-        "device": UUID(int=4),
+    of_a_browser = {
         "platform": "web",
         "push_token": browser and browser.endpoint,
         "push_keys": browser and browser.keys,
-        "campaign": UUID(int=5),
-        "fence": "town/bakery",
-        "title": "Warm buns",
         "body": "Zwei für eins ☕",
         "link": "https://shop.example/buns",
-        "data": {"code": "BUN"},
         "replace_key": replace_key(UUID(int=1)),
-        "created_us": now_us,
-        "expires_us": now_us + 90_500_000,
     }
-    return Message(**(fields | changed))
+    return messages.a_message(**(of_a_browser | changed))
 
 
 # ------------------------------------------------------------------------------------------------ what is sent

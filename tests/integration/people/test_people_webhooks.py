@@ -280,3 +280,20 @@ async def test_what_tells_of_visits_goes_with_the_consent_to_them(api, receiver)
     kept = await api.rows.fetch("SELECT DISTINCT type FROM webhook_event WHERE user_id = $1", uuid.UUID(phone.user))
     assert [row["type"] for row in kept] == ["consent.changed"]
     await api.good("DELETE", f"/v1/webhooks/{made['id']}", "owner")
+
+
+async def test_many_slow_systems_hold_no_other(api, receiver):
+    async with receiving() as slow:
+        slow.answers = ["hang"] * 1_000
+        held = [await hook(api, slow) for _ in range(7)]
+        for made in held:
+            for _ in range(32):
+                await api.good("POST", f"/v1/webhooks/{made['id']}/test", "editor")
+        async with asyncio.timeout(10):
+            while len(slow.posts) < 7 * 32:
+                await asyncio.sleep(0.01)
+        made = await hook(api, receiver)
+        await api.good("POST", f"/v1/webhooks/{made['id']}/test", "editor")
+        await receiver.until("webhook.test", within_s=3)
+        for made in held:
+            await api.good("DELETE", f"/v1/webhooks/{made['id']}", "owner")
