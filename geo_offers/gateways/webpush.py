@@ -206,7 +206,7 @@ def _outcome(response: aiohttp.ClientResponse, said: bytes | None, now_us: int) 
 def _detail(status: int, said: bytes | None) -> str:
     try:
         return f"http {status} errno {_said.decode(said or b'').errno}"
-    except msgspec.MsgspecError:
+    except exchange.UNREADABLE:
         return f"http {status}"
 
 

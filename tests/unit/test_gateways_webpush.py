@@ -295,6 +295,7 @@ async def test_a_vault_that_cannot_be_reached_sends_nothing(service):
         (Answer(200), Accepted()),
         (Answer(404), TokenDead(detail="http 404")),
         (Answer(410, body=b'{"code":410,"errno":106}'), TokenDead(detail="http 410 errno 106")),
+        (Answer(410, body=b'{"x":' + b"[" * 15_000), TokenDead(detail="http 410")),
         (Answer(400, body=b'{"errno":111}'), Refused("http 400 errno 111")),
         (Answer(413), Refused("http 413")),
         (Answer(401, body=b'{"errno":109}'), AuthBroken("http 401 errno 109")),
