@@ -28,12 +28,13 @@ ORDER BY id FOR SHARE SKIP LOCKED;
 -- the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level security would not let
 -- it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE). Whether a fence is active is looked for in its bytes,
 -- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
--- a text the quotes would stand escaped.
+-- a text the quotes would stand escaped. A device that takes its push by another lane now has no address on this one.
 SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
        o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, d.id AS device, o.decision,
        o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
        b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
-       d.platform, d.push_token, d.push_keys, d.replay, c.state AS campaign_state, w.settings,
+       d.platform, CASE WHEN d.push_lane = b.lane THEN d.push_token END AS push_token,
+       CASE WHEN d.push_lane = b.lane THEN d.push_keys END AS push_keys, d.replay, c.state AS campaign_state, w.settings,
        (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known,
        v.left_at, EXISTS (
            SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
@@ -146,16 +147,24 @@ SELECT offer FROM moved;
 SELECT DISTINCT workspace FROM outbox WHERE lane <> ALL ($1::text[]);
 
 -- name: outbox_adopt
--- $1 lanes served here, $2 the one of them that takes what is on others. Returns how many are left, under a lease that runs.
+-- $1 lanes served here, $2 the one of them that takes what is on others. What may be on a screen already ends as ambiguous
+-- and keeps its slot: no other lane overwrites it there. Returns how many are left, under a lease that runs.
 WITH stray AS (
-    SELECT offer, state FROM outbox WHERE lane <> ALL ($1::text[]) AND (state = 'due' OR lease_until < clock_timestamp())
+    SELECT offer, ambiguous OR state = 'sending' AS unanswered FROM outbox
+    WHERE lane <> ALL ($1::text[]) AND (state = 'due' OR lease_until < clock_timestamp())
     ORDER BY offer FOR UPDATE SKIP LOCKED),
 moved AS (
     UPDATE outbox b SET lane = $2, state = 'due', lease_until = NULL, token = b.token + 1, attempts = 0,
-        due = clock_timestamp(), ambiguous = b.ambiguous OR s.state = 'sending'
-    FROM stray s WHERE b.offer = s.offer RETURNING b.offer),
-told AS (UPDATE offer o SET lane = $2 FROM moved m WHERE o.id = m.offer RETURNING 1)
-SELECT (SELECT count(*) FROM outbox WHERE lane <> ALL ($1::text[])) - (SELECT count(*) FROM moved);
+        due = clock_timestamp()
+    FROM stray s WHERE b.offer = s.offer AND NOT s.unanswered RETURNING b.offer),
+ended AS (DELETE FROM outbox b USING stray s WHERE b.offer = s.offer AND s.unanswered RETURNING b.offer),
+told AS (UPDATE offer o SET lane = $2 FROM moved m WHERE o.id = m.offer RETURNING 1),
+closed AS (
+    UPDATE offer o SET state = 'ambiguous', detail = 'unanswered', finished_at = clock_timestamp()
+    FROM ended e WHERE o.id = e.offer RETURNING o.id, o.user_id),
+kept AS (
+    UPDATE reservation r SET state = 1 FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)
+SELECT (SELECT count(*) FROM outbox WHERE lane <> ALL ($1::text[])) - (SELECT count(*) FROM stray);
 
 -- name: outbox_hasten
 -- $1 lane, $2 devices. By the person's offers: they are few and indexed.

@@ -72,6 +72,7 @@ class Record:
     replay: bool
     push_token: str | None
     push_us: int = 0
+    push_lane: str = "webhook"
     sent_to: "Record | None" = None  # another phone of the person's
     consents: set[str] = field(default_factory=lambda: {"locate", "offers"})
     quiet: tuple[QuietRule, ...] = ()
@@ -197,7 +198,7 @@ class MemoryOutbox:
         others.sort(key=lambda other: (other.case.device != tried.case.device, -self.alive.get(other.case.device, 0)))
         record.state, record.due_us = "due", self.now_us
         if others:
-            record.lane, record.sent_to = "webhook", others[0]
+            record.lane, record.sent_to = others[0].push_lane, others[0]
         else:
             record.lane, record.attempts, record.sent_to = move.lane, 0, None
 
@@ -223,11 +224,14 @@ class MemoryOutbox:
         await asyncio.sleep(0)
         strays = [record for record in self.records.values() if record.queued and record.lane not in served]
         for record in strays:
-            if record.state == "due" or record.lease_until_us < self.now_us:
-                record.ambiguous = record.ambiguous or record.state == "sending"
-                record.lane, record.state, record.attempts, record.due_us = lane, "due", 0, self.now_us
-                record.token += 1
-        return all(record.lane == lane for record in strays)
+            if record.state != "due" and record.lease_until_us >= self.now_us:
+                continue
+            if record.ambiguous or record.state == "sending":
+                record.queued, record.offer_state, record.detail, record.slot = False, "ambiguous", "unanswered", 1
+                continue
+            record.lane, record.state, record.attempts, record.due_us = lane, "due", 0, self.now_us
+            record.token += 1
+        return all(record.lane == lane for record in strays if record.queued)
 
     async def hasten(self, lane: str, devices: Mapping[UUID, UUID]) -> None:
         await asyncio.sleep(0)
@@ -291,13 +295,14 @@ def _standing(record: Record) -> Standing:
 
 
 def _message(record: Record) -> Message:
+    target = record.sent_to or record
     return Message(
         offer=record.case.offer,
         workspace=record.case.workspace,
         user=record.case.user,
-        device=(record.sent_to or record).case.device,
+        device=target.case.device,
         platform="ios",
-        push_token=(record.sent_to or record).push_token,
+        push_token=target.push_token if target.push_lane == record.lane else None,
         campaign=record.case.campaign,
         fence=FENCE,
         title="Warm buns",
@@ -397,8 +402,9 @@ class MemoryWorld:
         record = self.record(case)
         record.case = replace(case, visit=None)
 
-    async def register_token(self, case: Case, token: str) -> None:
+    async def register_token(self, case: Case, token: str, lane: str = "webhook") -> None:
         self.record(case).push_token, self.record(case).push_us = token, self.outbox.now_us
+        self.record(case).push_lane = lane
 
     async def prove(self, case: Case) -> None:
         self.outbox.proven.add((case.user, case.device))
@@ -598,8 +604,9 @@ class PostgresWorld:
     async def wipe_visit(self, case: Case) -> None:
         await self._admin.execute("DELETE FROM visit WHERE id = $1", case.visit)
 
-    async def register_token(self, case: Case, token: str) -> None:
+    async def register_token(self, case: Case, token: str, lane: str = "webhook") -> None:
         await self._set("device", "push_token", case.device, token)
+        await self._set("device", "push_lane", case.device, lane)
         await self._set("device", "push_at", case.device, from_us(clock.now_us()))
 
     async def taken_ago_s(self, case: Case) -> float | None:
@@ -661,7 +668,7 @@ async def world(world_database: Any) -> AsyncIterator[MemoryWorld | PostgresWorl
         pool = await stack.enter_async_context(open_pool(world_database.app_dsn, size=4))
         admin = await asyncpg.connect(world_database.superuser_dsn)
         stack.push_async_callback(admin.close)
-        yield PostgresWorld(PostgresOutbox(pool, push=["webhook"]), admin, world_database.superuser_dsn)
+        yield PostgresWorld(PostgresOutbox(pool, push=["webhook", "log"]), admin, world_database.superuser_dsn)
 
 
 @pytest.fixture(scope="session")

@@ -478,16 +478,34 @@ async def test_what_waits_on_a_lane_that_is_not_served_any_more_goes_to_the_app(
     assert ready.claim.offer == stray.offer
 
 
-async def test_what_is_being_sent_on_a_lane_of_old_is_adopted_when_its_lease_has_ended_as_unanswered(world):
+async def test_what_is_being_sent_on_a_lane_of_old_ends_unanswered_with_its_lease_and_is_told_by_no_other_lane(world):
     stray = await world.put(lane="webhook")
     (old,) = await sending(world)
     assert not await world.outbox.adopt(["inapp"], "inapp")
     assert (await world.row(stray)).lane == "webhook"
     await world.pass_time(LEASE_S + 1)
     assert await world.outbox.adopt(["inapp"], "inapp")
-    row = await world.row(stray)
-    assert (row.lane, row.state, row.attempts, row.ambiguous) == ("inapp", "due", 0, True)
+    assert await world.row(stray) is None
+    assert await world.ending(stray) == ("ambiguous", "unanswered", 1)
     assert not await world.outbox.finish([Close(old.claim, "failed", keep=False)])
+
+
+async def test_what_waits_for_its_second_try_on_a_lane_of_old_ends_unanswered(world):
+    stray = await world.put(lane="webhook")
+    (ready,) = await sending(world)
+    await world.outbox.finish([Retry(ready.claim, 5.0, attempts=1, unanswered=True)])
+    assert await world.outbox.adopt(["inapp"], "inapp")
+    assert await world.ending(stray) == ("ambiguous", "unanswered", 1)
+
+
+async def test_an_address_of_another_lane_is_not_shown_to_this_one_and_the_offer_moves_to_it(world):
+    case = await world.put(lane="webhook")
+    await world.register_token(case, "https://push.example/its-own-secret", lane="log")
+    (ready,) = await sending(world)
+    assert ready.message.push_token is None
+    await world.outbox.finish([Move(ready.claim, "inapp", None)])
+    (moved,) = await sending(world, "log")
+    assert moved.message.push_token == "https://push.example/its-own-secret"
 
 
 async def test_a_token_registered_since_the_send_stays(world):
