@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from geo_offers.wire.base import Answer, Identifier, ListQuery, Page
+from geo_offers.wire.base import Answer, ListQuery, Page
 
 Undelivered = Literal["queued", "failed", "ambiguous"]
+AnyLane = Literal["inapp", "webhook", "log", "fcm", "apns", "webpush"]
 
 
 class Letter(Answer, frozen=True, kw_only=True):
@@ -36,7 +37,7 @@ class LetterPage(Page, frozen=True, kw_only=True):
 
 class OutboxQuery(ListQuery, frozen=True, kw_only=True):
     state: Undelivered = "failed"
-    lane: Identifier | None = None
+    lane: AnyLane | None = None
 
 
 class LaneCount(Answer, frozen=True, kw_only=True):

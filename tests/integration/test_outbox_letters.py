@@ -80,6 +80,16 @@ async def test_a_failed_offer_that_is_sent_again_arrives_once_and_counts(house, 
     assert "only what has failed is sent again" in again.err
 
 
+async def test_of_many_offers_each_is_sent_again_or_refused_by_its_name(house):
+    service, town, push, _phone = house
+    letter, stranger = await failed(house), str(uuid4())
+    asked = ("--url", service.url, "--key", town.keys["manager"])
+    ended = await command("outbox", "replay", stranger, letter["offer"], *asked)
+    assert (ended.code, ended.out) == (1, f"{letter['offer']} queued\n")
+    assert ended.err.startswith(f"geo-offers: {stranger}: ")
+    await until(lambda: len(push.attempts[letter["offer"]]) == 2, why="it was sent again")
+
+
 async def test_a_failed_offer_stays_dead_where_the_person_was_promised_something_since(house):
     _, town, push, phone = house
     letter = await failed(house)
@@ -141,4 +151,6 @@ async def test_the_command_lists_one_offer_a_line(house):
     told = json.loads((await command("outbox", "list", "--json", *asked)).out)
     assert told == letter
     assert (await command("outbox", "summary", *asked)).lines == ["webhook   failed             1"]
-    assert (await command("outbox", "list", "--state", "lost", *asked)).code == 2
+    for wrong in (("--state", "lost"), ("--lane", "pigeon"), ("--most", "0"), ("--most", "-5")):
+        assert (await command("outbox", "list", *wrong, *asked)).code == 2
+    assert (await town.call("GET", "/v1/outbox?lane=pigeon", "manager")).status == 422
