@@ -6,7 +6,7 @@ from typing import Final
 
 import aiohttp
 
-from geo_offers import clock, signing
+from geo_offers import clock, hosts, signing
 from geo_offers.gateways import exchange
 from geo_offers.pipeline.notifying import Answer, Post
 
@@ -32,7 +32,7 @@ class EventSender:
         try:
             status, retry_after = await self._post(post)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # ValueError: no address at all
-            return Answer(None, _ms(started), type(error).__name__, slow=isinstance(error, TimeoutError))
+            return Answer(None, _ms(started), _why(error), slow=isinstance(error, TimeoutError))
         detail = None if 200 <= status < 300 else f"http {status}"
         return Answer(status, _ms(started), detail, exchange.retry_after_s(retry_after, self._now_us()))
 
@@ -47,6 +47,12 @@ class EventSender:
         ) as response:
             await exchange.read(response)
             return response.status, response.headers.get("retry-after")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, hosts.ForbiddenAddress):
+        return "forbidden address"
+    return type(error).__name__
 
 
 def _ms(started: float) -> int:

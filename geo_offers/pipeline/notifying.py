@@ -303,6 +303,9 @@ class Notifier:
         posts = await self._queue.claim(room, EACH, limit, self._lease_s)
         self._due = self._due or len(posts) == limit
         for post in posts:
+            if post.attempts > len(SLOTS_S):  # whoever tried it the last times has ended without a record
+                self._ended.append(Done(post, "failed", None))
+                continue
             task = asyncio.create_task(self._post(post), name=f"event-{post.event}")
             self._sends[task] = post
             self._lines.setdefault(post.endpoint, _Line()).under_way += 1
@@ -339,8 +342,24 @@ class Notifier:
         if not self._ended:
             return
         batch = tuple(self._ended)
-        await self._queue.finish(batch)
+        try:
+            await self._queue.finish(batch)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  one row's fault must not hold the others'
+            _LOG.exception("events_unrecorded", count=len(batch))
+            await self._record_singly(batch)
         del self._ended[: len(batch)]
         for done in batch:
             if done.answer is not None:
                 self._observer.counted(EVENTS, "retry" if done.state == "due" else done.state)
+
+    async def _record_singly(self, batch: Sequence[Done]) -> None:
+        """What cannot be recorded keeps its lease, and is claimed again after it."""
+        for done in batch:
+            try:
+                await self._queue.finish([done])
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001  as above
+                _LOG.exception("event_unrecorded", endpoint=str(done.post.endpoint), event_id=str(done.post.event))

@@ -12,22 +12,26 @@ SELECT DISTINCT unnest(types) AS type FROM webhook_endpoint WHERE workspace = $1
 -- name: webhooks_claim
 -- $1 endpoints that have less room than others, $2 how many each of them takes, $3 how many any other takes, $4 most of all,
 -- $5 lease in seconds. Every endpoint is asked by itself (the recursion steps from one to the next in the index), so that
--- what one has waiting hides no other's. A lease that ran out is claimed again under a new token.
+-- what one has waiting hides no other's; and from another one on each time, so that where there is room for some only it is
+-- not always the same that get it. A lease that ran out is claimed again under a new token.
 WITH RECURSIVE queue AS (
     (SELECT endpoint FROM webhook_delivery WHERE state IN ('due', 'leased') ORDER BY endpoint LIMIT 1)
     UNION ALL
     SELECT (SELECT d.endpoint FROM webhook_delivery d WHERE d.state IN ('due', 'leased') AND d.endpoint > q.endpoint
             ORDER BY d.endpoint LIMIT 1)
     FROM queue q WHERE q.endpoint IS NOT NULL),
+start AS MATERIALIZED (SELECT gen_random_uuid() AS endpoint),
+turns AS MATERIALIZED (
+    SELECT q.endpoint FROM queue q, start s WHERE q.endpoint IS NOT NULL ORDER BY q.endpoint < s.endpoint, q.endpoint),
 next AS MATERIALIZED (
-    SELECT d.endpoint, d.event FROM queue q
+    SELECT d.endpoint, d.event FROM turns q
     LEFT JOIN unnest($1::uuid[], $2::int[]) r (endpoint, room) ON r.endpoint = q.endpoint
     CROSS JOIN LATERAL (
         SELECT endpoint, event FROM webhook_delivery w
         WHERE w.endpoint = q.endpoint AND w.state IN ('due', 'leased') AND w.due <= statement_timestamp()
           AND (w.state = 'due' OR w.lease_until < clock_timestamp())
         ORDER BY w.due LIMIT coalesce(r.room, $3::int) FOR UPDATE SKIP LOCKED) d
-    WHERE q.endpoint IS NOT NULL LIMIT $4)
+    LIMIT $4)
 UPDATE webhook_delivery d SET state = 'leased', token = d.token + 1, attempts = d.attempts + 1,
     lease_until = clock_timestamp() + make_interval(secs => $5)
 FROM next n WHERE d.endpoint = n.endpoint AND d.event = n.event
@@ -83,9 +87,10 @@ WHERE disabled_at IS NULL AND (id = ANY ($1::uuid[]) OR (
 RETURNING id, workspace, disabled_why;
 
 -- name: webhooks_give_up
--- $1 endpoints. What waits for a disabled one; a replay brings it back.
-UPDATE webhook_delivery SET state = 'failed', lease_until = NULL
-WHERE endpoint = ANY ($1::uuid[]) AND state IN ('due', 'leased');
+-- $1 endpoints. What waits for those of them that are disabled, or gone; a replay brings it back.
+UPDATE webhook_delivery d SET state = 'failed', lease_until = NULL
+WHERE d.endpoint = ANY ($1::uuid[]) AND d.state IN ('due', 'leased')
+  AND NOT EXISTS (SELECT FROM webhook_endpoint e WHERE e.id = d.endpoint AND e.disabled_at IS NULL);
 
 -- name: webhooks_oldest
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM webhook_delivery

@@ -115,6 +115,37 @@ async def test_what_was_erased_meanwhile_is_not_sent_and_leaves_the_queue(house)
     assert await house.state() == []
 
 
+async def test_what_was_erased_meanwhile_takes_nothing_of_others_along(house):
+    await house.endpoint()
+    await house.tell(3)
+    await house.claim(each=1, lease_s=60.0)
+    await house.admin.execute(
+        "DELETE FROM webhook_event WHERE id IN (SELECT event FROM webhook_delivery WHERE state = 'due' LIMIT 1)"
+    )
+    assert len(await house.claim()) == 1
+    assert await house.state() == [("leased", 1)] * 2
+
+
+async def test_where_there_is_room_for_some_it_is_not_always_the_same_endpoints_that_get_it(house):
+    endpoints = {await house.endpoint() for _ in range(20)}
+    await house.tell(100)
+    served = {post.endpoint for _ in range(60) for post in await house.claim(each=2, most=4)}
+    assert served == endpoints
+
+
+async def test_an_event_that_ends_its_process_each_time_is_given_up(house):
+    async def send(post):
+        raise AssertionError(post)
+
+    await house.endpoint()
+    await house.tell()
+    await house.admin.execute("UPDATE webhook_delivery SET attempts = 10")
+    notifier = Notifier(house.queue, send, Nobody())
+    for _ in range(2):
+        await notifier.turn()
+    assert [state for state, _ in await house.state()] == ["failed"]
+
+
 async def test_what_waits_for_a_disabled_endpoint_is_given_up(house):
     await house.endpoint()
     await house.tell()

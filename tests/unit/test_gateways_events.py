@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from geo_offers.egress import guarded_session
 from geo_offers.gateways.events import EventSender
 from geo_offers.pipeline.notifying import Post
 from tests.support.loopback import answering
@@ -51,6 +52,21 @@ async def test_a_redirect_is_not_followed():
     async with endpoint(take) as send:
         answer = await send()
     assert (answer.status, answer.good, answer.detail, len(posts)) == (307, False, "http 307", 1)
+
+
+async def test_a_name_that_leads_inside_is_called_that_and_gets_no_post():
+    posts = []
+
+    async def take(request):
+        posts.append(request.path)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    async with answering(app) as url, guarded_session() as session:
+        one = Post(uuid.UUID(int=1), uuid.UUID(int=2), 1, 1, uuid.UUID(int=3), f"{url}/hook", SECRETS, b"{}")
+        answer = await EventSender(session)(one)
+    assert (answer.status, answer.detail, posts) == (None, "forbidden address", [])
 
 
 async def test_no_answer_in_time_is_slow():

@@ -131,3 +131,22 @@ async def test_a_fault_of_one_post_is_its_own():
     first = queue.due[endpoint][0]
     await ran(queue, send, lambda: len(queue.done) == 3)
     assert [done.state for done in queue.done].count("delivered") == 2
+
+
+async def test_what_cannot_be_recorded_holds_nothing_of_the_others():
+    endpoint = uuid.uuid4()
+    queue = Queue({endpoint: [post(endpoint=endpoint) for _ in range(3)]})
+    poison = queue.due[endpoint][1]
+    record = queue.finish
+
+    async def finish(done):
+        if any(one.post is poison for one in done):
+            raise ValueError("a row that the database does not take")
+        await record(done)
+
+    async def send(_one):
+        return GOOD
+
+    queue.finish = finish
+    await ran(queue, send, lambda: len(queue.done) == 2)
+    assert poison not in [done.post for done in queue.done]

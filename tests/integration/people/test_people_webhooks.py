@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from base64 import b64decode
+from datetime import datetime
 
 import pytest
 import pytest_asyncio
@@ -79,6 +80,26 @@ async def test_what_becomes_of_an_offer_is_told_once_each(api, receiver):
         (told,) = await receiver.until(kind)
         assert told["data"]["offer"] == offer["id"]
         assert told["data"]["user"] == phone.user
+
+
+async def test_an_offer_of_which_is_heard_late_is_sent_once_and_shown_when_it_was(api, receiver):
+    await api.shop()
+    await hook(api, receiver, ["offer.sent", "offer.shown", "offer.opened"])
+    phone = await api.buyer()
+    (offer,) = (await phone.at(SHOP)).body["offers"]
+    await api.rows.execute(
+        "UPDATE offer SET state = 'ambiguous', created_at = $2, finished_at = $2 WHERE id = $1",
+        *(uuid.UUID(offer["id"]), before(minutes=40)),
+    )
+    await receiver.until("offer.sent")
+    at = before(minutes=30)
+    for kind in ("delivered", "opened"):
+        told = [{"offer": offer["id"], "type": kind, "at": at.isoformat()}]
+        await api.good("POST", "/v1/receipts", "server", {"receipts": told})
+    await receiver.until("offer.opened")
+    assert len(receiver.of("offer.sent")) == 1
+    (shown,) = await receiver.until("offer.shown")
+    assert datetime.fromisoformat(shown["timestamp"]) == at
 
 
 async def test_what_ran_out_is_told(api, receiver):
