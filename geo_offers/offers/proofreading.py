@@ -16,6 +16,7 @@ from geo_offers.offers.texts import (
     Source,
     Text,
     names,
+    stray,
     wordings,
 )
 
@@ -90,7 +91,7 @@ def _fallback_faults(field: Field, texts: Mapping[str, Text], at: str) -> Iterat
         if used and near(spoken, locale) is None:
             yield Fault(f"{at}/fallback", "missing", f"Say what stands there in {locale[:_ECHO]}, too.")
     for locale, words in field.fallback:
-        if PLACEHOLDER.search(words):
+        if PLACEHOLDER.search(words) or stray(words) is not None:
             yield Fault(f"{at}/fallback/{locale}", "unknown_field", "A fallback holds no fields; write plain words.")
 
 
@@ -103,6 +104,8 @@ def _text_faults(text: Text, locale: str, declared: Mapping[str, Field], data: M
             if name not in declared:
                 known = ", ".join(f"{{{one}}}" for one in declared)
                 yield Fault(f"{at}{place}", "unknown_field", f"{{{name[:_ECHO]}}} is no field; use one of {known}.")
+        if (braced := stray(words)) is not None:
+            yield Fault(f"{at}{place}", "unknown_field", f"{braced[:_ECHO]} is no field; a field is written {{store}}.")
     for part, address in (("link", text.link), ("image", text.image)):
         if address is not None and (wrong := link_fault(address)) is not None:
             yield Fault(f"{at}/{part}", part, wrong)

@@ -1,6 +1,7 @@
 """What a campaign says, as its manager writes it: texts by locale, and the fields that stand in them.
 
-A field is written `{name}`, just so; everything else is literal: doubled braces, `%s`, `{0.x}`, markup. `STANDARD`
+A field is written `{name}`, just so; everything else is literal: doubled braces, `%s`, markup. Any other brace is no
+field and refused when it is written, since whoever wrote it meant one: `{0.x}`, `{ store }`, `{store`. `STANDARD`
 names need no declaration. A declared field has a type, and its value either fixed or from a source: the offer, the
 campaign, the arrival, or the person's profile. Where a person may have no value a fallback may say what stands there
 instead; without one the offer is none for that person.
@@ -22,6 +23,8 @@ Value = str | int | float
 STANDARD: Final = ("store", "fence", "workspace")
 UNCERTAIN: Final = ("profile", "distance")
 PLACEHOLDER: Final = re.compile(r"(?<!\{)\{([A-Za-z_][A-Za-z0-9_]*)\}(?!\})")
+_DOUBLED: Final = re.compile(r"\{\{|\}\}")
+_STRAY: Final = re.compile(r"\{[^{}]*\}?|\}")
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -82,6 +85,12 @@ STANDARD_FIELDS: Final = (
 def names(words: str) -> list[str]:
     """Names of the fields that stand in words."""
     return PLACEHOLDER.findall(words)
+
+
+def stray(words: str) -> str | None:
+    """What stands in single braces, or after one, and is no field's name; None where nothing does."""
+    found = _STRAY.search(_DOUBLED.sub("", PLACEHOLDER.sub("", words)))
+    return None if found is None else found.group()
 
 
 def wordings(text: Text) -> list[tuple[str, str]]:

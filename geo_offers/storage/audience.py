@@ -18,6 +18,7 @@ from geo_offers.people.segments import book, leaves
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.management import SEGMENTS
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.agreements import agreed_to, ask_anew
 from geo_offers.storage.auditing import audit
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
@@ -35,13 +36,17 @@ class PostgresSegments:
     async def put(self, caller: Caller, segment: str, body: wire.SegmentBody) -> bool:
         workspace = caller.workspace
         async with transaction(self._pool, [workspace]) as connection:
+            agreed = await agreed_to(connection, workspace)
             settings = await _lock(connection, workspace)
             held = await _rules(connection, workspace)
             if segment not in held and len(held) >= SEGMENTS:
                 raise Conflict(f"a workspace has at most {SEGMENTS} segments; delete some first")
-            _refuse(_put_faults(held, segment, body.rule, Journey(settings.audience)))
+            known = Journey(settings.audience)
+            _refuse(_put_faults(held, segment, body.rule, known))
             created = bool(await connection.fetchval(sql("segment_put"), workspace, segment, msgspec.json.encode(body)))
             await audit(connection, caller, "segment.put", segment)
+            changed = _changed(held, {**held, segment: body.rule}, known)
+            await ask_anew(connection, caller, [ident for ident, one in agreed if changed & _segments_of(one)])
             await connection.execute(sql("workspace_catalog_raise"), workspace)
         return created
 
@@ -149,17 +154,27 @@ async def _campaigns(connection: Connection, workspace: UUID) -> list[tuple[UUID
 async def _named_by(connection: Connection, workspace: UUID, segment: str) -> str | None:
     """Who names the segment, in words."""
     for ident, rule in sorted((await _rules(connection, workspace)).items()):
-        if ident != segment and _names(rule, segment):
+        if ident != segment and segment in _named(rule):
             return f"the segment {ident[:64]!r}"
     for campaign, body in await _campaigns(connection, workspace):
-        wanted = body.audience or wire.Audience()
-        if segment in wanted.segments or (wanted.rule is not None and _names(wanted.rule, segment)):
+        if segment in _segments_of(body):
             return f"the campaign {campaign}"
     return None
 
 
-def _names(rule: wire.Rule, segment: str) -> bool:
-    return any(isinstance(leaf, wire.InSegment) and leaf.id == segment for leaf in leaves(rule))
+def _changed(before: Mapping[str, wire.Rule], after: Mapping[str, wire.Rule], known: Journey) -> set[str]:
+    """Which segments say something else than before, be it by one that they name."""
+    old, new = (book(rules, known.attributes).rules for rules in (before, after))
+    return {ident for ident, rule in new.items() if old.get(ident) != rule}
+
+
+def _segments_of(body: wire.CampaignBody) -> set[str]:
+    wanted = body.audience or wire.Audience()
+    return {*wanted.segments, *(() if wanted.rule is None else _named(wanted.rule))}
+
+
+def _named(rule: wire.Rule) -> set[str]:
+    return {leaf.id for leaf in leaves(rule) if isinstance(leaf, wire.InSegment)}
 
 
 def _segment(row: Any) -> wire.Segment:

@@ -16,6 +16,7 @@ from geo_offers.pipeline.events import EVENTS
 from geo_offers.pipeline.management import refuse_unseen
 from geo_offers.places.geometry import Geometry
 from geo_offers.storage import cursors, rows
+from geo_offers.storage.agreements import agreed_to, ask_anew
 from geo_offers.storage.auditing import audit
 from geo_offers.storage.features import fence_of
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
@@ -43,6 +44,9 @@ class PostgresEvents:
             if held is None and await connection.fetchval(sql("events_count"), workspace) > EVENTS:
                 raise Conflict(f"a workspace has at most {EVENTS} events; delete some first")
             await audit(connection, caller, "event.put", ident)
+            agreed = await agreed_to(connection, workspace)
+            concerned = [one for one, body in agreed if ident in (*body.when.events, *body.when.unless)]
+            await ask_anew(connection, caller, concerned)
             await raise_catalog(connection, workspace)
         return held is None
 

@@ -41,6 +41,17 @@ INSERT INTO campaign_approval (campaign, version, approver, workspace)
 SELECT id, version, $3, workspace FROM campaign WHERE workspace = $1 AND id = $2
 ON CONFLICT DO NOTHING RETURNING true;
 
+-- name: campaigns_agreed
+-- $1 workspace. Those that somebody had to agree to, and that say something now or may again.
+SELECT id, body FROM campaign WHERE workspace = $1 AND state IN ('approved', 'paused')
+  AND (convert_from(assessment, 'UTF8')::json ->> 'approvers')::int > 0
+ORDER BY id FOR NO KEY UPDATE;
+
+-- name: campaigns_ask_anew
+-- $1 workspace, $2 campaigns. Under a new version, to which nobody has agreed.
+UPDATE campaign SET state = 'submitted', version = version + 1, updated_at = clock_timestamp()
+WHERE workspace = $1 AND id = ANY ($2::uuid[]);
+
 -- name: campaigns_page
 -- $1 workspace, $2 and $3 the created_at and id before the page, $4 how many.
 SELECT c.id, c.body, c.state, c.version, c.assessment, c.created_at,

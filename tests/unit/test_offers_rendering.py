@@ -44,14 +44,6 @@ def test_what_is_put_in_is_not_looked_at_again() -> None:
     [
         "{{7*7}}",
         "{{store}}",
-        "{{store}",
-        "{store}}",
-        "{{{store}}}",
-        "{0.__class__}",
-        "{store.__class__}",
-        "{store!r}",
-        "{ store }",
-        "{}",
         "%s",
         "<b>",
         "<script>alert(1)</script>",
@@ -60,6 +52,26 @@ def test_what_is_put_in_is_not_looked_at_again() -> None:
 def test_everything_else_is_literal(words: str) -> None:
     assert said(words) == words
     assert of(Text(words, words)) == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "{{store}",
+        "{store}}",
+        "{{{store}}}",
+        "{0.__class__}",
+        "{store.__class__}",
+        "{store!r}",
+        "{ store }",
+        "{}",
+        "{store",
+        "store}",
+    ],
+)
+def test_a_single_brace_around_anything_but_a_field_is_a_fault_and_never_read(words: str) -> None:
+    assert of(Text("t", words)) == (("/texts/en/body", "unknown_field"),)
+    assert said(words) == words
 
 
 def test_a_field_without_a_value_stays_as_it_is_written() -> None:

@@ -106,6 +106,33 @@ async def test_an_edit_takes_every_approval_and_the_assessment_back(site):
     assert (await move(site, campaign, "approve", who="approver")).body["approvals"] == 1
 
 
+async def approved_by_two(site, **changes):
+    campaign = (await write(site, who="editor", stakes={"discount_percent": 50}, **changes)).body
+    await move(site, campaign, "submit", who="owner")
+    for who in ("approver", "second approver"):
+        await move(site, campaign, "approve", who=who)
+    return campaign
+
+
+async def put(site, path, body):
+    answered = await site.call("PUT", path, body)
+    assert answered.status in {200, 201}, answered.body
+
+
+@pytest.mark.parametrize("named", ["events", "unless"])
+async def test_when_an_approved_campaign_speaks_does_not_change_unseen(site, named):
+    def fair(day):
+        at = f"2030-05-{day:02}T10:00:00Z"
+        return {"kind": "corporate", "name": "Fair", "start": at, "end": at.replace("10", "18", 1)}
+
+    await put(site, "/v1/events/fair", fair(2))
+    campaign = await approved_by_two(site, when={named: ["fair"]})
+    await put(site, "/v1/events/fair", fair(2))
+    assert await state_of(site, campaign) == "approved"
+    await put(site, "/v1/events/fair", fair(1))
+    assert await state_of(site, campaign) == "submitted"
+
+
 async def test_reach_and_overlap_are_reasons_once_it_is_not_text_alone(site, monkeypatch):
     monkeypatch.setattr(risk, "WIDE_REACH", 2)
     for name in ("a", "b"):
@@ -274,9 +301,30 @@ async def test_a_campaign_with_a_fault_is_refused_with_its_place(site):
         assert (await site.get("/v1/campaigns")).body["items"] == []
 
 
-async def test_braces_markup_and_percent_signs_are_literal(site):
-    body = (await write(site, texts=text(body="{{7*7}} {0.__class__} %s <script> {store}"))).body
-    assert body["texts"]["en"]["body"] == "{{7*7}} {0.__class__} %s <script> {store}"
+async def test_doubled_braces_markup_and_percent_signs_are_literal(site):
+    body = (await write(site, texts=text(body="{{7*7}} %s <script> {store}"))).body
+    assert body["texts"]["en"]["body"] == "{{7*7}} %s <script> {store}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "{0.__class__}",
+        "{store.__class__}",
+        "{store!r}",
+        "{ store }",
+        "{first name}",
+        "{}",
+        "{store",
+        "store}",
+        "{{{0}}}",
+    ],
+)
+async def test_a_brace_around_anything_but_a_field_is_refused_with_its_place(site, words):
+    answered = await write(site, texts=text(body=f"Warm rolls {words}"))
+    assert answered.status == 422, answered.body
+    assert answered.pointers == ["/texts/en/body"]
+    assert (await site.get("/v1/campaigns")).body["items"] == []
 
 
 async def test_another_workspace_does_not_see_or_touch_a_campaign(site):

@@ -196,6 +196,34 @@ async def test_an_unreadable_profile_is_not_known_and_mends_itself(api):
 
 
 # ------------------------------------------------------------------------------------------------ segments
+def on(platform):
+    return {"rule": {"op": "platform", "in": [platform]}}
+
+
+async def test_whom_an_approved_campaign_is_for_does_not_change_unseen(api):
+    await api.good("PUT", "/v1/segments/phones", "editor", on("ios"))
+    await api.good("PUT", "/v1/segments/buyers", "editor", {"rule": {"op": "segment", "id": "phones"}})
+    campaign = await api.shop(audience={"segments": ["buyers"]}, stakes={"discount_percent": 50})
+    other = await api.shop(name="For all", stakes={"discount_percent": 50})
+    phone = await api.buyer(platform="android")
+    await api.good("PUT", "/v1/segments/phones", "editor", on("ios"))
+    assert (await api.good("GET", f"/v1/campaigns/{campaign}", "viewer"))["state"] == "approved"  # nothing changed
+    await api.good("PUT", "/v1/segments/phones", "editor", on("android"))
+    held = await api.good("GET", f"/v1/campaigns/{campaign}", "viewer")
+    assert (held["state"], held["approvals"], held["version"]) == ("submitted", 0, 2)
+    offers = (await phone.at(SHOP)).body["offers"]
+    assert [offer["campaign"] for offer in offers] == [other]
+    actions = [row["action"] for row in (await api.good("GET", "/v1/audit", "owner"))["items"]]
+    assert actions.count("campaign.reset") == 1
+
+
+async def test_what_nobody_had_to_agree_to_goes_on_when_its_segment_changes(api):
+    await api.good("PUT", "/v1/segments/phones", "editor", on("ios"))
+    campaign = await api.shop(audience={"segments": ["phones"]})
+    await api.good("PUT", "/v1/segments/phones", "editor", on("android"))
+    assert (await api.good("GET", f"/v1/campaigns/{campaign}", "viewer"))["state"] == "approved"
+
+
 async def test_segments_are_put_read_listed_and_deleted(api):
     await declare(api)
     made = await api.call("PUT", "/v1/segments/big", "editor", {"name": "Big feet", "rule": BIG})
