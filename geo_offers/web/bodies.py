@@ -1,7 +1,8 @@
 """Bytes to typed values: size, UTF-8, duplicate keys, then msgspec; each fault with its RFC 6901 pointer."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,9 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[([0-9]+|\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 _BATCH: Final = re.compile(r"`array` of length <= [0-9]{4,}$")
 ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+_OF_KEY: Final = " - at `key` in "
+_SEARCHED: Final = 1_000_000  # bytes that are read again at most to find whose fault it is
+_ECHO: Final = 64
 _NUMBER: Final = re.compile(r"^(Number|Integer value) out of range")
 
 
@@ -57,7 +61,8 @@ def decode(decoder: msgspec.json.Decoder[Any], data: bytes, *, unique: bool = Fa
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
-        wrong, (message, _) = invalid(error, decoder.type), _taken_apart(str(error))
+        message, steps = _taken_apart(str(error))
+        wrong = invalid(error, decoder.type, _named(steps, str(error), decoder, data))
         if _NUMBER.search(message):
             raise Malformed("the body holds a number that is too large", wrong.faults) from error
         raise TooLarge(wrong.detail, wrong.faults) if _BATCH.search(message) else wrong from error
@@ -76,12 +81,12 @@ def convert(value: Mapping[str, str], kind: type[Any]) -> Any:
         raise invalid(error, kind) from error
 
 
-def invalid(error: msgspec.ValidationError, kind: Any) -> Invalid:
-    """The fault that kept an input from being read as `kind`, with its place."""
+def invalid(error: msgspec.ValidationError, kind: Any, named: Sequence[str] | None = None) -> Invalid:
+    """The fault that kept an input from being read as `kind`, with its place: `named`, else as msgspec tells it."""
     message, steps = _taken_apart(str(error))
     unknown = _UNKNOWN.search(message)
     code = "unknown_field" if unknown else "missing" if "missing required" in message else "invalid"
-    place = [*steps, unknown.group(1)[:64]] if unknown else steps
+    place = [*(named or steps), *((unknown.group(1)[:_ECHO],) if unknown else ())]
     pointer = "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in place)
     detail = sentence(message, kind, steps)[:200]
     return Invalid(f"{pointer}: {detail}" if pointer else detail, (Fault(pointer, code, detail),))
@@ -92,3 +97,33 @@ def _taken_apart(error: str) -> tuple[str, list[str]]:
     found = _PATH.search(error)
     steps = _STEP.findall(found.group(1)) if found else []
     return _PATH.sub("", error), [name or number for name, number in steps]
+
+
+def _named(steps: Sequence[str], told: str, decoder: msgspec.json.Decoder[Any], data: bytes) -> list[str]:
+    """The way with the free keys, which msgspec leaves out: of each object the first that makes the same fault."""
+    of_key = _OF_KEY in told
+    if "..." not in steps and not of_key:
+        return list(steps)
+    root = here = msgspec.json.decode(data)
+    most = 1 + _SEARCHED // len(data)
+    named = []
+    for step in (*steps, "...") if of_key else steps:
+        name = _culprit(root, here, told, decoder, most) if step == "..." else step
+        named.append(name[:_ECHO])
+        here = here[int(name)] if isinstance(here, list) else here.get(name, {})
+    return named
+
+
+def _culprit(root: Any, here: dict[str, Any], told: str, decoder: msgspec.json.Decoder[Any], most: int) -> str:
+    """Which key of `here` it is; that alone is left there. `...` where none of the first `most` is."""
+    all_of_them = dict(here)
+    for key in islice(all_of_them, most):
+        here.clear()
+        here[key] = all_of_them[key]
+        try:
+            decoder.decode(msgspec.json.encode(root))
+        except msgspec.ValidationError as error:
+            if str(error) == told:
+                return key
+    here.update(all_of_them)
+    return "..."

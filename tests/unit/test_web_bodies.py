@@ -181,6 +181,30 @@ def test_a_fault_has_its_place(change, pointer, code):
 
 
 @pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"texts": {"en": {"title": "T", "body": "B"}, "de": {"title": "T", "body": 7}}}, "/texts/de/body"),
+        ({"texts": {"en": {"title": "T", "body": "B"}, "de": {"title": "T"}}}, "/texts/de"),
+        ({"texts": {"en": {"title": "T", "body": "B"}, "de": {"title": "T", "body": "B", "x/y": 1}}}, "/texts/de/x~1y"),
+        (
+            {"texts": {"en": {"title": "T", "body": "B"}, "not a locale": {"title": "T", "body": "B"}}},
+            "/texts/not a locale",
+        ),
+        ({"data": {"a": "1", "b": 2}}, "/data/b"),
+        ({"data": {str(n): "1" for n in range(15)} | {"z": 2}}, "/data/z"),
+    ],
+)
+def test_a_fault_within_free_names_has_its_name(change, pointer):
+    assert refused(campaign(**change)).pointer == pointer
+
+
+def test_in_a_large_body_it_is_not_looked_for_whose_fault_it_is():
+    body = campaign(data={"a": "1", "b": 2})
+    assert refused(body).pointer == "/data/b"
+    assert refused(body + b" " * 1_000_000).pointer == "/data/..."
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"name": 1}, "this is a whole number; give a text"),

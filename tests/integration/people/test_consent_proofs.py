@@ -83,9 +83,7 @@ async def test_what_cannot_be_a_proof_is_refused_with_its_place(api, more, point
     enrolment = {"platform": "ios", "consents": {"locate": {"text_version": "v1"} | more}}
     answer = await api.call("POST", "/v1/devices", "server", [{"platform": "ios"}, enrolment])
     assert answer.status == 422
-    assert (
-        answer.pointers[0].replace("/.../", "/locate/") == f"/1/consents/locate{pointer}"
-    )  # a type's fault: any member
+    assert answer.pointers == [f"/1/consents/locate{pointer}"]
     assert await api.ledger() == 0
 
 
@@ -134,7 +132,7 @@ async def test_what_is_no_tc_string_or_says_nothing_of_the_purpose_is_refused_wi
     enrolment = {"platform": "ios", "consents": {purpose: {"text_version": "v1"} | more}}
     answer = await api.call("POST", "/v1/devices", "server", [{"platform": "ios"}, enrolment])
     assert answer.status == 422
-    assert answer.pointers[0].replace("/.../", f"/{purpose}/") == f"/1/consents/{purpose}/tc_string"
+    assert answer.pointers == [f"/1/consents/{purpose}/tc_string"]
     assert await api.ledger() == 0
 
 
