@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from geo_offers.gateways.apns import ApnsLane
 from geo_offers.gateways.events import EventSender
 from geo_offers.gateways.http2 import tls_context
 from geo_offers.gateways.log import LogLane
+from geo_offers.gateways.secrets_file import SecretsFile
 from geo_offers.gateways.webhook import WebhookLane
 from geo_offers.gateways.webpush import WebPushLane
 from geo_offers.pipeline.catalog import Catalog
@@ -182,8 +184,10 @@ async def service(settings: Settings, dsn: str, watch: Watch | None = None) -> A
 def lanes_of(settings: Settings, streams: DeviceStreams, sessions: "_Sessions", vault: Vault) -> tuple[Lane, ...]:
     """The app's own, the operator's, and those that workspaces bring credentials for (`credentials.TENANT_LANES`)."""
     lanes: list[Lane] = [InAppLane(streams)]
-    if settings.webhook_url is not None and settings.webhook_secret is not None:
-        lanes.append(WebhookLane(sessions.plain, settings.webhook_url, settings.webhook_secret.split()))
+    if settings.webhook_url is not None:
+        file = settings.webhook_secret_file
+        signs_by = (settings.webhook_secret or "").split() if file is None else SecretsFile(Path(file).expanduser())
+        lanes.append(WebhookLane(sessions.plain, settings.webhook_url, signs_by))
     if settings.log_lane:
         lanes.append(LogLane())
     fcm_url = (settings.fcm_url or fcm.BASE_URL).rstrip("/")

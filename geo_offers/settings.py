@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool_size: Annotated[int, Meta(ge=2, le=100)] = 8
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    webhook_secret_file: str | None = None
     credentials_key: str | None = None
     fcm_url: str | None = None
     fcm_token_url: str = GOOGLE_OAUTH
@@ -89,8 +90,11 @@ def read(environment: Mapping[str, str]) -> Settings:
         settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise Misconfigured(_sentence(str(error))) from error
-    if (settings.webhook_url is None) != (settings.webhook_secret is None):
-        raise Misconfigured("GEO_OFFERS_WEBHOOK_URL and GEO_OFFERS_WEBHOOK_SECRET go together")
+    secrets = (settings.webhook_secret is not None) + (settings.webhook_secret_file is not None)
+    if secrets != (settings.webhook_url is not None):
+        raise Misconfigured(
+            "GEO_OFFERS_WEBHOOK_URL and GEO_OFFERS_WEBHOOK_SECRET, or GEO_OFFERS_WEBHOOK_SECRET_FILE, go together"
+        )
     for name, good, said in _TEXTS:
         value = getattr(settings, name)
         if value is not None and not good(value):
@@ -141,19 +145,6 @@ def _holds_certificates(file: str) -> bool:
     return True
 
 
-def _are_secrets(text: str) -> bool:
-    secrets = text.split()
-    return bool(secrets) and all(_is_secret(secret) for secret in secrets)
-
-
-def _is_secret(text: str) -> bool:
-    """As Standard Webhooks has them: `whsec_` and the base64 of 24 to 64 bytes."""
-    try:
-        return text.startswith("whsec_") and 24 <= len(signing.key(text)) <= 64
-    except Misconfigured:
-        return False
-
-
 def _are_keys(text: str) -> bool:
     try:
         return bool(Seals(text))
@@ -196,7 +187,7 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], bool], str], ...]] = (
     ),
     (
         "webhook_secret",
-        _are_secrets,
+        lambda text: signing.are_secrets(text.split()),
         "give whsec_ and the base64 of 24 to 64 random bytes; while one is replaced, two with a space between",
     ),
     (

@@ -7,7 +7,7 @@ may carry several signatures, space-separated: while a secret is being replaced 
 import binascii
 import hmac
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -38,6 +38,18 @@ def key(secret: str) -> bytes:
     return raw
 
 
+def are_secrets(texts: Sequence[str]) -> bool:
+    """Whether these are secrets as Standard Webhooks writes them: `whsec_` and the base64 of 24 to 64 bytes."""
+    return bool(texts) and all(_is_secret(text) for text in texts)
+
+
+def _is_secret(text: str) -> bool:
+    try:
+        return text.startswith(_PREFIX) and 24 <= len(key(text)) <= 64
+    except Misconfigured:
+        return False
+
+
 def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     """Make one signature, `v1,<base64>`.
 
@@ -48,7 +60,7 @@ def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     return f"{_VERSION},{b64encode(_mac(key(secret), message_id, str(timestamp_s), body)).decode()}"
 
 
-def signed_headers(secrets: Sequence[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
+def signed_headers(secrets: Iterable[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
     """Make the three headers of one attempt, signed by each of the secrets."""
     return {
         ID: message_id,

@@ -38,6 +38,7 @@ _NOT_OURS = {  # the demo has a database of its own, and bothers nobody's push g
     "GEO_OFFERS_MIGRATE_URL",
     "GEO_OFFERS_WEBHOOK_URL",
     "GEO_OFFERS_WEBHOOK_SECRET",
+    "GEO_OFFERS_WEBHOOK_SECRET_FILE",
 }
 
 

@@ -4,7 +4,7 @@ What counts is whether the body has begun to leave: before that a failure is Not
 a status comes back. The status alone is the answer; of the body at most 20 kB are read, only to keep the connection.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Final
 
@@ -30,7 +30,7 @@ SLOWED_S: Final = 5.0  # a 429 that does not say how long
 
 
 class WebhookLane:
-    """Posts to one address. `secrets`: both while one is being replaced. The session is the caller's."""
+    """Posts to one address. `secrets`, both while one is replaced, are asked anew at each send."""
 
     name: Final = "webhook"
     repeats: Final = False
@@ -40,7 +40,7 @@ class WebhookLane:
         self,
         session: aiohttp.ClientSession,
         url: str,
-        secrets: Sequence[str],
+        secrets: Iterable[str],
         *,
         concurrency: int = 32,
         timeout_s: float = exchange.TIMEOUT_S,
@@ -51,7 +51,7 @@ class WebhookLane:
         self.concurrency = concurrency
         self._session = session
         self._url = url
-        self._secrets = tuple(secrets)
+        self._secrets = secrets
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._now_us = now_us
 

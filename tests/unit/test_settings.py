@@ -176,10 +176,12 @@ def test_one_secret_or_several_with_blanks_between_are_taken(text):
 
 
 def test_the_gateways_address_and_its_secret_go_together():
-    for variables in ({"WEBHOOK_URL": "http://x"}, {"WEBHOOK_SECRET": secret()}):
+    alone = ({"WEBHOOK_URL": URL}, {"WEBHOOK_SECRET": secret()}, {"WEBHOOK_SECRET_FILE": "/run/secret"})
+    for variables in (*alone, {"WEBHOOK_URL": URL} | alone[1] | alone[2]):
         sentence = refused(**variables)
         assert "GEO_OFFERS_WEBHOOK_URL" in sentence
         assert "GEO_OFFERS_WEBHOOK_SECRET" in sentence
+    assert settings.read({"GEO_OFFERS_WEBHOOK_URL": URL, "GEO_OFFERS_WEBHOOK_SECRET_FILE": "/run/secret"})
 
 
 def test_origins_are_a_list_with_commas():
