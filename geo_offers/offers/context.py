@@ -197,8 +197,7 @@ class Moment:
 ORDINARY: Final = Moment()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """For whom, where and when a moment is looked at. interactions: none without the consent to profiling."""
 
     now_us: int

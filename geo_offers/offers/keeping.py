@@ -6,11 +6,11 @@ person, where no candidate asks for it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import structs
 
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
@@ -152,7 +152,7 @@ def _asked_for(person: Person, campaigns: Iterable[Campaign]) -> Person:
     if person.facts is NOTHING_KNOWN:
         return person
     asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
-    return person if asks else replace(person, facts=NOTHING_KNOWN)
+    return person if asks else structs.replace(person, facts=NOTHING_KNOWN)
 
 
 def _arrival(arrival: Arrival) -> _Arrival:

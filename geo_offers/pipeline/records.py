@@ -1,7 +1,6 @@
 """What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,8 +17,7 @@ from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
 from geo_offers.presence.states import Course, Transition, TransitionType
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What one part comes to: the arrivals that are news, and what was decided of them."""
 
     part: Part

@@ -184,7 +184,7 @@ class DecisionTurn:
         started = self.stopwatch()
         snapshot = self._snapshot(arrivals, user, read, policies)
         if snapshot and policies.budgeted:
-            snapshot = replace(snapshot, spent=read.spending.spent(funds(user.workspace, snapshot)))
+            snapshot = structs.replace(snapshot, spent=read.spending.spent(funds(user.workspace, snapshot)))
         decision = decide(snapshot) if snapshot else None
         if snapshot is None or decision is None:
             return Outcome(part, arrivals)

@@ -1,7 +1,6 @@
 """Snapshots as they are stored: read again, they decide the same, and they hold no place and nobody unasked for."""
 
 import zlib
-from dataclasses import replace
 from uuid import UUID
 
 import msgspec
@@ -44,6 +43,7 @@ from tests.property.test_offers_decide import (
     policies,
     quiet_rules,
 )
+from tests.support.replacing import replace
 
 NOW_US = 1_780_480_800_000_000
 RULES = (
