@@ -27,7 +27,7 @@ from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.presence.states import Transition
 
 
-class Person(msgspec.Struct, frozen=True):
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none.
 
     words: attributes of theirs that may stand in an offer's text; none without the consent `profile`.
@@ -50,7 +50,7 @@ class Person(msgspec.Struct, frozen=True):
         return self.drawn_as or self.id
 
 
-class WorkspacePolicy(msgspec.Struct, frozen=True):
+class WorkspacePolicy(msgspec.Struct, frozen=True, cache_hash=True, omit_defaults=True):
     """The workspace's own rules; they can only make a person's stricter.
 
     killed: everything of it is switched off; killed_all: everything of the installation, whoever's it is.
