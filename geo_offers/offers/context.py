@@ -197,8 +197,7 @@ class Moment:
 ORDINARY: Final = Moment()
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """For whom, where and when a moment is looked at. interactions: none without the consent to profiling."""
 
     now_us: int
@@ -212,6 +211,7 @@ class Surroundings:
     """A workspace's events, embargo and stores' hours at one catalog version, with what follows from them kept.
 
     named: the events that campaigns and the embargo name; no other is looked at.
+    plain: at every fence and always it is an ordinary moment.
     """
 
     def __init__(
@@ -232,10 +232,10 @@ class Surroundings:
         }
         self._meets: dict[tuple[str, FenceId, int], bool] = {}
         self.numbered = tuple(name for name in self._named if isinstance(self._events.get(name), Predictive))
-        self._plain = not (self._named or self._hours or embargo.days)
+        self.plain = not (self._named or self._hours or embargo.days)
 
     def moment(self, asked: Asked) -> Moment:
-        if self._plain:
+        if self.plain:
             return ORDINARY
         told = self._hours.get(asked.fence.store or "")
         events = {name: self.state(name, asked) for name in self._named}

@@ -6,55 +6,58 @@ person, where no candidate asks for it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec import structs
 
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
 from geo_offers.offers.caps import Past, Use
-from geo_offers.offers.context import Moment
+from geo_offers.offers.context import ORDINARY, Moment
 from geo_offers.offers.packing import packed, unpacked
 from geo_offers.offers.ranking import SCORED, found
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
-from geo_offers.offers.stores import StoreRules
+from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.people.segments import NOTHING_KNOWN
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition
 
+P = TypeVar("P")
 C = TypeVar("C")
 
+POLICIES_KEPT: Final = 1_024
 _UNPLACED: Final = Circle(0.0, 0.0, 1.0)
 _UNASKED: Final = Detect("raw")
 
 
-class _Fence(msgspec.Struct, frozen=True):
+class _Fence(msgspec.Struct, frozen=True, omit_defaults=True):
     id: FenceId
     version: int
     name: str
-    store: str | None
-    tags: tuple[str, ...]
+    store: str | None = None
+    tags: tuple[str, ...] = ()
 
 
-class _Arrival(msgspec.Struct, frozen=True):
+class _Arrival(msgspec.Struct, frozen=True, omit_defaults=True):
     transition: Transition
     fence: _Fence
     zone: ZoneInfo
-    store_name: str | None
-    category: str | None
-    rules: StoreRules
-    moment: Moment
+    store_name: str | None = None
+    category: str | None = None
+    rules: StoreRules = NO_RULES
+    moment: Moment = ORDINARY
 
 
-class _Kept(msgspec.Struct, Generic[C], frozen=True):
-    """Campaigns are read as such, and written by what they were written as before."""
+class _Kept(msgspec.Struct, Generic[P, C], frozen=True):
+    """Policy and campaigns are read as such, and written by what they were written as before."""
 
     now_us: int
     person: Person
-    policy: WorkspacePolicy
+    policy: P
     device: DeviceView
     uses: Sequence[Use]
     others_inside: AbstractSet[FenceId]
@@ -80,7 +83,7 @@ def _read(kind: type, told: Any) -> Any:
 
 
 _encode: Final = msgspec.json.Encoder(enc_hook=_written).encode
-_decode: Final = msgspec.json.Decoder(_Kept[Campaign], dec_hook=_read).decode
+_decode: Final = msgspec.json.Decoder(_Kept[WorkspacePolicy, Campaign], dec_hook=_read).decode
 
 
 def kept(snapshot: Snapshot) -> bytes:
@@ -91,7 +94,7 @@ def kept(snapshot: Snapshot) -> bytes:
             _Kept(
                 snapshot.now_us,
                 _asked_for(snapshot.person, campaigns.values()),
-                snapshot.policy,
+                _policy(snapshot.policy),
                 snapshot.device,
                 snapshot.uses,
                 snapshot.others_inside,
@@ -139,6 +142,11 @@ def _asked(snapshot: Snapshot) -> Mapping[int, Campaign]:
     return {campaign.id.int: campaign for campaign in drawn}
 
 
+@lru_cache(maxsize=POLICIES_KEPT)
+def _policy(policy: WorkspacePolicy) -> msgspec.Raw:
+    return msgspec.Raw(_encode(policy))
+
+
 def _campaigns(of: Sequence[Campaign], asked: Mapping[int, Campaign]) -> Sequence[msgspec.Raw]:
     """Write campaigns, each once a version."""
     written = of.written if isinstance(of, Campaigns) else {}
@@ -152,7 +160,7 @@ def _asked_for(person: Person, campaigns: Iterable[Campaign]) -> Person:
     if person.facts is NOTHING_KNOWN:
         return person
     asks = any(campaign.audience.clauses or campaign.ask is not None for campaign in campaigns)
-    return person if asks else replace(person, facts=NOTHING_KNOWN)
+    return person if asks else structs.replace(person, facts=NOTHING_KNOWN)
 
 
 def _arrival(arrival: Arrival) -> _Arrival:

@@ -13,11 +13,13 @@ The answer is of people together. A number made of fewer than `FEW` of them is n
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil
 from typing import Final
 from uuid import UUID
+
+from msgspec import structs
 
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
@@ -207,7 +209,7 @@ class Rehearsal:
     def _decide(self, walker: Walker, arrivals: tuple[Arrival, ...], at_us: int, life: _Life) -> Decision | None:
         past = life.past(at_us)
         snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
-        return decide(replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot)
+        return decide(structs.replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot)
 
     def _outcome(self, decision: Decision, arrivals: Iterable[Arrival]) -> Iterator[str]:
         """What became of the campaign, where it was a candidate."""

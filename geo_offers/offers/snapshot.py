@@ -5,9 +5,10 @@ Nothing in it is a position. How far a border is and how sure the fix was come w
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from geo_offers.offers.breakers import NONE_TRIPPED, Tripped
 from geo_offers.offers.budgets import Spent
@@ -26,8 +27,7 @@ from geo_offers.places.fences import FenceId, Geofence
 from geo_offers.presence.states import Transition
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the person allows, and how to speak to them. zone: theirs, or the workspace's where they gave none.
 
     words: attributes of theirs that may stand in an offer's text; none without the consent `profile`.
@@ -39,7 +39,7 @@ class Person:
     rhythm: Rhythm
     zone: ZoneInfo
     locale: str
-    words: Mapping[str, Value] = field(default_factory=dict)
+    words: Mapping[str, Value] = {}
     interactions: Sequence[Interaction] = ()
     facts: Facts = NOTHING_KNOWN
     drawn_as: UUID | None = None
@@ -50,8 +50,7 @@ class Person:
         return self.drawn_as or self.id
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspacePolicy:
+class WorkspacePolicy(msgspec.Struct, frozen=True, cache_hash=True, omit_defaults=True):
     """The workspace's own rules; they can only make a person's stricter.
 
     killed: everything of it is switched off; killed_all: everything of the installation, whoever's it is.
@@ -74,8 +73,7 @@ class WorkspacePolicy:
     tripped: Tripped = NONE_TRIPPED
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceView:
+class DeviceView(msgspec.Struct, frozen=True):
     """The device that arrived. lanes: those that reach it, in the order of the person's channels."""
 
     id: UUID
@@ -83,8 +81,7 @@ class DeviceView:
     lanes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """A transition and the fence it is about. zone: the fence's own; store_name: what people call its store.
 
     category: the store's; rules: its caps and budget; moment: what goes on there now.
@@ -99,8 +96,7 @@ class Arrival:
     moment: Moment = ORDINARY
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """One user's turn.
 
     now_us: the transaction's database time; for a replay device the fix's own instant.
@@ -121,4 +117,4 @@ class Snapshot:
     tz_version: str = ""
     holidays_version: str = ""
     stale_after_s: float = 120.0
-    spent: Mapping[str, Spent] = field(default_factory=dict)
+    spent: Mapping[str, Spent] = {}

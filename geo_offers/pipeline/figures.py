@@ -7,10 +7,11 @@ the machine's: what a look-up takes. It says how fast the process is, and nothin
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client import Counter as Total
 
@@ -30,6 +31,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
     last = len(ordered) - 1
     return {"p50": ordered[round(last * 0.50)], "p99": ordered[round(last * 0.99)]}
+
+
+class _Decided(msgspec.Struct):
+    """A workspace's decisions: by reason since the start, and how long those of late took."""
+
+    reasons: Counter[str] = msgspec.field(default_factory=Counter)
+    ms: deque[float] = msgspec.field(default_factory=partial(deque, maxlen=RECENT))
 
 
 class Figures:
@@ -93,10 +101,9 @@ class Figures:
         self._others: Counter[Status] = Counter()
         self._moved = {kind: self.transitions.labels(kind.value) for kind in TransitionType}
         self._lookup_us: deque[float] = deque(maxlen=RECENT)
-        self._decision_ms: dict[UUID, deque[float]] = {}
+        self._decided: dict[int, _Decided] = {}
+        self._untold: Counter[str] = Counter()
         self._pings: Counter[int] = Counter()  # by the id's number, whose hash is not Python's to compute
-        self._decided = cache(self.decisions.labels)
-        self._reasons: dict[UUID, Counter[str]] = {}
 
     def looked_up(self, points: int, seconds: float) -> None:
         """One look-up, of whatever workspace: the time of each of its points."""
@@ -133,16 +140,22 @@ class Figures:
 
     def decided(self, workspace: UUID, reason: str, ms: float) -> None:
         """One decision; `reason` is `offer` or the silence's; `ms` from the ping's receipt to the commit."""
-        self._decided(reason).inc()
-        self._reasons.setdefault(workspace, Counter())[reason] += 1
-        self._decision_ms.setdefault(workspace, deque(maxlen=RECENT)).append(ms)
+        decided = self._decided.get(workspace.int)
+        if decided is None:
+            decided = self._decided[workspace.int] = _Decided()
+        decided.reasons[reason] += 1
+        decided.ms.append(ms)
+        self._untold[reason] += 1
 
     def page(self) -> bytes:
-        """All of it for `/metrics`. Points are counted in plain numbers until then: a request asks for no lock."""
+        """All of it for `/metrics`. Points and decisions are plain numbers until then: no request asks for a lock."""
         for status, points in (("accepted", self._accepted), *self._others.items()):
             self.points.labels(status).inc(points)
         self._accepted = 0
         self._others.clear()
+        for reason, decisions in self._untold.items():
+            self.decisions.labels(reason).inc(decisions)
+        self._untold.clear()
         return generate_latest(self.registry)
 
     def pings(self, workspace: UUID) -> int:
@@ -151,8 +164,9 @@ class Figures:
 
     def stats(self, workspace: UUID) -> dict[str, Any]:
         """What a workspace may see: the machine's look-ups, its own decisions of late and by reason since the start."""
+        decided = self._decided.get(workspace.int, _Decided())
         return {
             "lookup_us": quantiles(self._lookup_us),
-            "decision_ms": quantiles(self._decision_ms.get(workspace, ())),
-            "decisions": dict(self._reasons.get(workspace, ())),
+            "decision_ms": quantiles(decided.ms),
+            "decisions": dict(decided.reasons),
         }

@@ -119,7 +119,7 @@ async def _found(
     snapshot = _snapshot(policies, asker, arrivals, stays)
     purses = _purses(snapshot, near)
     if purses:
-        snapshot = replace(snapshot, spent=await look.spent(workspace, purses))
+        snapshot = structs.replace(snapshot, spent=await look.spent(workspace, purses))
     return chosen(snapshot, near)
 
 

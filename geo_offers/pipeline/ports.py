@@ -42,8 +42,7 @@ class KnownDevice(msgspec.Struct, frozen=True):
     """What the person said of being located; None for the default."""
 
 
-@dataclass(frozen=True, slots=True)
-class LockedUser:
+class LockedUser(msgspec.Struct, frozen=True):
     """A person's row, fresh under the lock of this turn."""
 
     id: UUID
@@ -58,8 +57,7 @@ class LockedUser:
     drawn_as: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
+class DeviceRow(msgspec.Struct, frozen=True):
     """How a device can be reached, read in the turn."""
 
     id: UUID
@@ -68,8 +66,7 @@ class DeviceRow:
     platform: str = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class KnownVisit:
+class KnownVisit(msgspec.Struct, frozen=True):
     """A visit that is committed already, with the marks it carries."""
 
     dwelt: bool
@@ -123,8 +120,7 @@ class VisitRow(msgspec.Struct):
     exit_decision: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OfferRow:
+class OfferRow(msgspec.Struct, frozen=True):
     """An offer with the reservation it holds; `at_us` is on the decision's clock, the rest on the server's."""
 
     id: UUID
@@ -146,8 +142,7 @@ class OfferRow:
     charged: Charged = UNCHARGED
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
+class DecisionRow(msgspec.Struct, frozen=True):
     id: UUID
     workspace: UUID
     user: UUID

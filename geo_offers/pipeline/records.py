@@ -1,7 +1,6 @@
 """What a turn leaves behind: rows of visits, decisions and offers, and what the live feed tells of them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,9 +16,14 @@ from geo_offers.pipeline.ports import DecisionRow, LockedUser, OfferRow, SeenRow
 from geo_offers.pipeline.requests import Arrival, MadeOffer, Part
 from geo_offers.presence.states import Course, Transition, TransitionType
 
+# Members by name: before Python 3.12 an enum's attributes are found several times slower, and each row asks for some.
+_ENTER: Final = TransitionType.ENTER
+_CONFIRM: Final = TransitionType.CONFIRM
+_DWELL: Final = TransitionType.DWELL
+_EXIT: Final = TransitionType.EXIT
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+
+class Outcome(msgspec.Struct, frozen=True):
     """What one part comes to: the arrivals that are news, and what was decided of them."""
 
     part: Part
@@ -31,7 +35,7 @@ class Outcome:
 # ------------------------------------------------------------------------------------------------ rows
 def _visit_rows(outcome: Outcome) -> Iterable[VisitRow]:
     """One row a visit, however many of its transitions the turn holds; each names the decision it belongs to."""
-    part, decided = outcome.part, _decided_transitions(outcome)
+    part, decided = outcome.part, () if outcome.decision is None else outcome.decision.transitions
     rows: dict[UUID, VisitRow] = {}
     for arrival in outcome.arrivals:
         edge = arrival.transition
@@ -48,22 +52,19 @@ def _visit_rows(outcome: Outcome) -> Iterable[VisitRow]:
                 edge.fence_version,
                 edge.entered_us,
             )
-        by = outcome.row.id if outcome.row is not None and (edge.visit, edge.type) in decided else None
+        by = outcome.row.id if outcome.row is not None and edge in decided else None
         if edge.course is not None:
             _tell_course(row, edge, edge.course)
-        match edge.type:
-            case TransitionType.ENTER:
-                row.opened, row.enter_decision = True, by
-            case TransitionType.CONFIRM:
-                row.confirmed_us, row.enter_decision = edge.at_us, by
-                if TransitionType.DWELL in edge.triggers:
-                    row.dwell_decision = by
-            case TransitionType.DWELL:
-                row.dwelt_us, row.dwell_decision = edge.at_us, by
-            case TransitionType.EXIT:
-                row.left_us, row.exit_decision = edge.at_us, by
-            case TransitionType.CROSS:  # has no visit
-                pass
+        if edge.type is _ENTER:
+            row.opened, row.enter_decision = True, by
+        elif edge.type is _EXIT:
+            row.left_us, row.exit_decision = edge.at_us, by
+        elif edge.type is _DWELL:
+            row.dwelt_us, row.dwell_decision = edge.at_us, by
+        elif edge.type is _CONFIRM:
+            row.confirmed_us, row.enter_decision = edge.at_us, by
+            if _DWELL in edge.triggers:
+                row.dwell_decision = by
     return rows.values()
 
 
@@ -74,17 +75,14 @@ def _tell_course(row: VisitRow, edge: Transition, course: Course) -> None:
         course.fixes,
         course.accuracy_m,
     )
-    if edge.type is TransitionType.ENTER and course.confirmed:
+    if edge.type is _ENTER and course.confirmed:
         row.confirmed_us = edge.at_us
-
-
-def _decided_transitions(outcome: Outcome) -> set[tuple[UUID | None, TransitionType]]:
-    return {(edge.visit, edge.type) for edge in outcome.decision.transitions} if outcome.decision else set()
 
 
 def decision_row(
     decision: Decision, snapshot: Snapshot, part: Part, user: LockedUser, took: Mapping[str, float]
 ) -> DecisionRow:
+    """took: milliseconds by the stage of the turn."""
     draft = decision.offer
     return DecisionRow(
         id=decision.id,
@@ -94,7 +92,7 @@ def decision_row(
         at_us=decision.at_us,
         outcome=decision.outcome,
         reason=decision.reason,
-        receipt=packed(receipt(decision, {stage: round(ms, 3) for stage, ms in took.items()})),
+        receipt=packed(receipt(decision, took)),
         snapshot=kept(snapshot),
         offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
         ghost=decision.ghost,

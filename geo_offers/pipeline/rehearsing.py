@@ -147,7 +147,7 @@ class _Play:
         self.rehearsal = Rehearsal(
             self._campaign,
             tuple(found.values()),
-            replace(policy, tripped=tripped),
+            structs.replace(policy, tripped=tripped),
             days,
             stores_budgeted=any(rules.budget is not None for rules in self._policies.store_rules.values()),
         )

@@ -16,18 +16,21 @@ from time import perf_counter
 from typing import Final, TypeAlias
 from uuid import UUID
 
+import msgspec
 from msgspec import structs
 
 from geo_offers import clock
 from geo_offers.offers.caps import Past
-from geo_offers.offers.context import Asked
+from geo_offers.offers.context import ORDINARY, Asked
 from geo_offers.offers.decide import decide
+from geo_offers.offers.decisions import Decision
 from geo_offers.offers.snapshot import Arrival as DecisionArrival
 from geo_offers.offers.snapshot import DeviceView, Person, Snapshot
 from geo_offers.offers.stores import NO_RULES
 from geo_offers.people.consent import Purpose
 from geo_offers.people.counters import SPAN_US, Stays
 from geo_offers.people.rhythm import Channel
+from geo_offers.people.segments import NOTHING_KNOWN
 from geo_offers.pipeline import records
 from geo_offers.pipeline.audience import facts, words
 from geo_offers.pipeline.catalog import Catalog, Policies
@@ -53,6 +56,15 @@ LONGEST_WINDOW_US: Final = 32 * 24 * 3600 * 1_000_000
 
 Committed: TypeAlias = tuple[Mapping[UUID, str], Sequence[Outcome]]
 """Who was refused, and why; and what came of the others' parts."""
+
+
+class _Decided(msgspec.Struct, frozen=True):
+    """A part's decision, and by what it was made; ms: how long that took."""
+
+    user: LockedUser
+    snapshot: Snapshot
+    decision: Decision
+    ms: float
 
 
 @dataclass(slots=True)
@@ -111,14 +123,12 @@ class DecisionTurn:
             numbered = _numbered(asked, policies)
             if numbered:
                 read = replace(read, numbers=await turn.numbers(numbered))
+            _leave_out(present, read.known)
             read = await self._with_budgets(turn, asked, users, read, policies)
-            ms = {"lock": (locked - started) * 1e3, "read": (self.stopwatch() - locked) * 1e3}
-            outcomes = [
-                self._decide(part, users[part.user], read, policies[part.request.workspace], ms)
-                if users and part.user in users
-                else Outcome(part, _news(part, read))
-                for part in present
-            ]
+            took = {"lock": locked - started, "read": self.stopwatch() - locked}
+            ms = {stage: round(took_s * 1e3, 3) for stage, took_s in took.items()}
+            decided = [self._decide(part, users, read, policies[part.request.workspace]) for part in present]
+            outcomes = [_outcome(part, found, ms) for part, found in zip(present, decided, strict=True)]
             await turn.write(records.writes(outcomes), looked=look)
             told = [
                 event
@@ -174,41 +184,36 @@ class DecisionTurn:
         for part in asked:
             workspace = part.request.workspace
             if policies[workspace].budgeted and part.user in users:
-                snapshot = self._snapshot(_news(part, read), users[part.user], read, policies[workspace])
+                snapshot = self._snapshot(part.arrivals, users[part.user], read, policies[workspace])
                 wanted |= set() if snapshot is None else funds(workspace, snapshot)
         return replace(read, spending=await turn.budgets(wanted)) if wanted else read
 
     # ------------------------------------------------------------------------------------------ deciding
-    def _decide(self, part: Part, user: LockedUser, read: Read, policies: Policies, ms: Mapping[str, float]) -> Outcome:
-        arrivals = _news(part, read)
+    def _decide(self, part: Part, users: Mapping[UUID, LockedUser], read: Read, policies: Policies) -> _Decided | None:
+        """Decides one part; None where no campaign is a candidate. The decisions of a turn follow one another."""
+        user = users.get(part.user) if users else None
+        if user is None:
+            return None
         started = self.stopwatch()
-        snapshot = self._snapshot(arrivals, user, read, policies)
+        snapshot = self._snapshot(part.arrivals, user, read, policies)
         if snapshot and policies.budgeted:
-            snapshot = replace(snapshot, spent=read.spending.spent(funds(user.workspace, snapshot)))
+            snapshot = structs.replace(snapshot, spent=read.spending.spent(funds(user.workspace, snapshot)))
         decision = decide(snapshot) if snapshot else None
         if snapshot is None or decision is None:
-            return Outcome(part, arrivals)
+            return None
         if decision.offer is not None:
             read.spending.take(user.workspace, decision.offer)
-        took = {
-            "wait": (part.taken_us - part.request.received_us) / 1e3,
-            **ms,
-            "decide": (self.stopwatch() - started) * 1e3,
-        }
-        return Outcome(part, arrivals, decision, records.decision_row(decision, snapshot, part, user, took))
+        return _Decided(user, snapshot, decision, (self.stopwatch() - started) * 1e3)
 
     def _snapshot(
         self, arrivals: Sequence[Arrival], user: LockedUser, read: Read, policies: Policies
     ) -> Snapshot | None:
         """What the decision may look at; None where no transition is at a fence that is still there."""
-        seen = [arrival for arrival in arrivals if arrival.fence is not None]
-        if not seen:
+        last = next((arrival for arrival in reversed(arrivals) if arrival.fence is not None), None)
+        if last is None:
             return None
-        device = read.devices[seen[-1].device]
-        now_us = seen[-1].transition.at_us if device.replay else user.now_us
-        moment, zone_of = policies.surroundings.moment, policies.zone_of
-        numbers = read.numbers.get(user.workspace, {})
-        known = user.interactions if user.consents.granted(Purpose.PROFILE) else ()
+        device, needs = read.devices[last.device], policies.needs
+        now_us = last.transition.at_us if device.replay else user.now_us
         return Snapshot(
             now_us=now_us,
             person=Person(
@@ -217,9 +222,11 @@ class DecisionTurn:
                 rhythm=user.rhythm,
                 zone=user.zone or policies.policy.zone,
                 locale=user.locale,
-                words=words(policies.needs, user.account),
+                words=words(needs, user.account),
                 interactions=user.interactions,
-                facts=facts(policies.needs, policies.journey, user.account, device.platform, self._stays(user, read)),
+                facts=facts(needs, policies.journey, user.account, device.platform, self._stays(user, read))
+                if needs.people
+                else NOTHING_KNOWN,
                 drawn_as=user.drawn_as,
             ),
             policy=policies.policy,
@@ -227,17 +234,7 @@ class DecisionTurn:
                 id=device.id, replay=device.replay, lanes=self._able(device, user.rhythm.channels, policies)
             ),
             arrivals=tuple(
-                DecisionArrival(
-                    arrival.transition,
-                    arrival.fence,
-                    zone_of(arrival.fence),
-                    policies.store_names.get(arrival.fence.store or ""),
-                    policies.store_categories.get(arrival.fence.store or ""),
-                    policies.store_rules.get(arrival.fence.store or "", NO_RULES),
-                    moment(Asked(now_us, arrival.fence, zone_of(arrival.fence), numbers, known)),
-                )
-                for arrival in seen
-                if arrival.fence is not None
+                [_arrived(arrival, now_us, user, read, policies) for arrival in arrivals if arrival.fence is not None]
             ),
             campaigns=policies.campaigns,
             uses=Past(read.uses.get(user.id, ())),
@@ -261,10 +258,11 @@ class DecisionTurn:
         A replayed device is reached by the app and the log only; any other by a lane of this installation, for which
         the workspace has credentials where it has to bring its own.
         """
-        lane = device.push_lane
-        good = lane in self.lanes and (lane == "log" if device.replay else policies.signs_in(lane))
-        by = {"push": lane if good else None, "inapp": "inapp"}
-        return tuple(lane for channel in channels if (lane := by[channel]) is not None)
+        push = device.push_lane
+        good = push in self.lanes and (push == "log" if device.replay else policies.signs_in(push))
+        by_push = push if good else None
+        lanes = [by_push if channel == "push" else "inapp" for channel in channels]
+        return tuple([lane for lane in lanes if lane is not None])
 
     # ------------------------------------------------------------------------------------------ telling
     def _tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -308,10 +306,10 @@ def _refusal(locate: bool | None) -> str | None:
 
 def _concerns(policies: Policies, part: Part) -> bool:
     """Whether any campaign is a candidate for any of the part's transitions."""
-    return any(
-        arrival.fence is not None and policies.concerned.any(arrival.transition, arrival.fence)
-        for arrival in part.arrivals
-    )
+    for arrival in part.arrivals:
+        if arrival.fence is not None and policies.concerned.any(arrival.transition, arrival.fence):
+            return True
+    return False
 
 
 def _numbered(asked: Sequence[Part], policies: Mapping[UUID, Policies]) -> dict[UUID, Sequence[str]]:
@@ -344,11 +342,39 @@ def _past(counted: Sequence[Part], users: Mapping[UUID, LockedUser]) -> tuple[di
     return since, [a.transition.visit for part in counted for a in part.arrivals if a.transition.visit is not None]
 
 
-def _news(part: Part, read: Read) -> Sequence[Arrival]:
-    """The part's transitions without those that are committed already, which the part forgets."""
-    if read.known:
-        part.arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, read.known)]
-    return part.arrivals
+def _leave_out(parts: Iterable[Part], known: Mapping[UUID, KnownVisit]) -> None:
+    """Make the parts forget transitions that are committed already."""
+    for part in parts if known else ():
+        part.arrivals = [arrival for arrival in part.arrivals if not _committed(arrival, known)]
+
+
+def _arrived(arrival: Arrival, now_us: int, user: LockedUser, read: Read, policies: Policies) -> DecisionArrival:
+    fence = arrival.fence
+    assert fence is not None  # nothing is decided at a fence that is gone
+    store, zone, moment = fence.store or "", policies.zone_of(fence), ORDINARY
+    if not policies.surroundings.plain:
+        known = user.interactions if user.consents.granted(Purpose.PROFILE) else ()
+        asked = Asked(now_us, fence, zone, read.numbers.get(user.workspace, {}), known)
+        moment = policies.surroundings.moment(asked)
+    return DecisionArrival(
+        arrival.transition,
+        fence,
+        zone,
+        policies.store_names.get(store),
+        policies.store_categories.get(store),
+        policies.store_rules.get(store, NO_RULES),
+        moment,
+    )
+
+
+def _outcome(part: Part, decided: _Decided | None, ms: Mapping[str, float]) -> Outcome:
+    """What is written down of a part. ms: what the stages of the whole turn took."""
+    if decided is None:
+        return Outcome(part, part.arrivals)
+    wait_ms = (part.taken_us - part.request.received_us) / 1e3
+    took = {"wait": wait_ms, **ms, "decide": round(decided.ms, 3)}
+    row = records.decision_row(decided.decision, decided.snapshot, part, decided.user, took)
+    return Outcome(part, part.arrivals, decided.decision, row)
 
 
 def _committed(arrival: Arrival, known: Mapping[UUID, KnownVisit]) -> bool:

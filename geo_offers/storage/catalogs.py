@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -10,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from geo_offers import clock, wire
 from geo_offers.errors import NotFound
@@ -78,7 +78,7 @@ async def read_policies(connection: Connection, workspace: UUID, rehearsed: UUID
     told = await connection.fetch(sql("stores_all"), workspace)
     stores = rows.each_readable("store", told, _store)
     events, areas = await read_events(connection, workspace)
-    policy = replace(
+    policy = structs.replace(
         rows.policy(row["name"], row["settings"], workspace),
         killed_all=row["all_paused"],
         paused_stores=frozenset(store["id"] for store in told if store["paused"]),

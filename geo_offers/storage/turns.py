@@ -43,6 +43,8 @@ from geo_offers.storage.webhooks import tell
 
 _THERE = "a row of this turn is there already; send the same request again"
 _LOCKED = (None, "{}", "{}", None, "{}", "{}", "{}")  # nothing is left to be locked or asked
+_NO_COURSE = ("{}",) * 10
+_encode = msgspec.json.Encoder().encode
 _UNIT = "\x1f"  # joins the tags of a reservation inside one text column of an unnest
 
 
@@ -271,6 +273,8 @@ def _places(decisions: Sequence[DecisionRow]) -> tuple[Any, ...]:
 
 
 def _course(visits: Sequence[VisitRow]) -> tuple[str, ...]:
+    if not visits:
+        return _NO_COURSE
     return (
         _array([visit.confirmed_us for visit in visits]),
         _array([visit.dwelt_us for visit in visits]),
@@ -294,7 +298,7 @@ def _array(values: Iterable[UUID | int | float | str | None]) -> str:
 
     Texts: words of ours, without control characters.
     """
-    return "{" + msgspec.json.encode(list(values)).decode()[1:-1] + "}"
+    return "{" + _encode(list(values)).decode()[1:-1] + "}"
 
 
 def _day(day: date | None) -> str | None:

@@ -1,6 +1,5 @@
 """Answers that candidates share, against every gate asked of each candidate alone, whatever the campaigns ask for."""
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -18,6 +17,7 @@ from geo_offers.offers.stores import NO_RULES
 from geo_offers.offers.texts import Field
 from geo_offers.people.audience import EVERYBODY
 from tests.property.test_offers_keeping import AGREED, FIELDS, snapshots
+from tests.support.replacing import replace
 
 NAME = Field("name", "text", source="profile", attribute="first")
 NOTHING: dict[str, Any] = {

@@ -5,7 +5,7 @@ windows that the product computes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -42,6 +42,7 @@ from geo_offers.presence.fixes import Fix
 from geo_offers.presence.machine import step
 from geo_offers.presence.states import NOWHERE, Transition, TransitionType
 from geo_offers.presence.visits import visit_id
+from tests.support.replacing import replace
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE_US = 60_000_000

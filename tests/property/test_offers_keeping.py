@@ -1,7 +1,6 @@
 """Snapshots as they are stored: read again, they decide the same, and they hold no place and nobody unasked for."""
 
 import zlib
-from dataclasses import replace
 from uuid import UUID
 
 import msgspec
@@ -44,6 +43,7 @@ from tests.property.test_offers_decide import (
     policies,
     quiet_rules,
 )
+from tests.support.replacing import replace
 
 NOW_US = 1_780_480_800_000_000
 RULES = (
@@ -63,6 +63,37 @@ FIELDS = (
 PLAIN = Campaign(UUID(int=1), "c", 1, CampaignState.APPROVED, TransitionType.ENTER, FenceSelector(set="town"), TEXTS)
 PERSON = Person(UUID(int=3), AGREED, Rhythm(), ZONES[0], "en")
 FULL = {"tags": [], "visit": None, "special": False, "ghost": False, "became": 0}
+FACTS = {
+    "profiled": False,
+    "attributes": {},
+    "answered": 0,
+    "refused": [],
+    "stage": "anonymous",
+    "reason": "",
+    "platform": "other",
+    "created_us": 0,
+    "visits": {},
+}
+FULL_PERSON = {"words": {}, "interactions": [], "facts": FACTS, "drawn_as": None}
+FULL_POLICY = {
+    "place_gap_s": 1_800,
+    "store_gap_s": 86_400,
+    "quiet": [],
+    "killed": False,
+    "killed_all": False,
+    "paused_stores": [],
+    "caps": [],
+    "holdout": 0.0,
+    "weights": {"value": 1.0, "margin": 1.0, "fit": 1.0, "expiry": 0.5, "fatigue": 1.0},
+    "back_off": {"after": 3, "most": 8},
+    "tripped": {"campaigns": [], "stores": [], "fences": []},
+}
+FULL_ARRIVAL = {
+    "store_name": None,
+    "category": None,
+    "rules": {"caps": [], "budget": None},
+    "moment": {"opening": None, "events": {}, "embargo": {"on": False, "why": None, "until_us": None}},
+}
 states = st.sampled_from([State(on=True), State(on=False, why="over"), State(None, "unknown", NOW_US + 5)])
 moments = st.builds(
     Moment,
@@ -195,6 +226,11 @@ def test_what_an_older_release_stored_decides_the_same(snapshot: Snapshot) -> No
     if decided is not None:
         told = msgspec.json.decode(unpacked(kept(snapshot)))
         told["uses"] = [FULL | use for use in told["uses"]]
+        told["person"], told["policy"] = FULL_PERSON | told["person"], FULL_POLICY | told["policy"]
+        told["arrivals"] = [
+            FULL_ARRIVAL | arrival | {"fence": {"store": None, "tags": []} | arrival["fence"]}
+            for arrival in told["arrivals"]
+        ]
         deflate = zlib.compressobj(1, zlib.DEFLATED, -14, zdict=WORDS)
         stored = b"\x01" + deflate.compress(msgspec.json.encode(told)) + deflate.flush()
         assert decide(again(stored)) == decided
@@ -215,6 +251,13 @@ def test_another_version_of_a_campaign_is_written_as_it_is() -> None:
     first, second = (Campaigns([replace(PLAIN, name=name)]) for name in ("first", "second"))
     names = [again(kept(replace(snapshot, campaigns=held))).campaigns[0].name for held in (first, second, first)]
     assert names == ["first", "second", "first"]
+
+
+def test_another_version_of_a_policy_is_written_as_it_is() -> None:
+    arrival = Arrival(edge(FENCES[0], TransitionType.ENTER, NOW_US, NOW_US), FENCES[0], ZONES[0])
+    named = [WorkspacePolicy(name, ZONES[0], killed=name == "second") for name in ("first", "second", "first")]
+    snapshots = [Snapshot(NOW_US, PERSON, policy, DeviceView(DEVICE), (arrival,), (PLAIN,)) for policy in named]
+    assert [again(kept(snapshot)).policy for snapshot in snapshots] == named
 
 
 @pytest.mark.parametrize("arrivals", [1, 2])
@@ -242,6 +285,22 @@ def test_what_a_row_leaves_out_means_what_it_meant_when_it_was_written() -> None
     assert msgspec.convert({"limit": 2}, CapRule) == msgspec.convert({"limit": 2} | full, CapRule)
     use = {"at_us": NOW_US, "campaign": str(UUID(int=1)), "store": "s", "place": "town/s"}
     assert msgspec.convert(use, Use) == msgspec.convert(use | FULL, Use)
+    arrival = Arrival(edge(FENCES[0], TransitionType.ENTER, NOW_US, NOW_US), FENCES[0], ZONES[0])
+    snapshot = Snapshot(
+        NOW_US, PERSON, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), (arrival,), Campaigns([PLAIN])
+    )
+    told = msgspec.json.decode(unpacked(kept(snapshot)))
+    assert told["person"].keys().isdisjoint(FULL_PERSON)
+    assert told["policy"] == {"name": "w", "zone": ZONES[0].key}
+    assert told["arrivals"][0].keys() == {"transition", "fence", "zone"}
+    full = told | {
+        "person": told["person"] | FULL_PERSON,
+        "policy": told["policy"] | FULL_POLICY,
+        "arrivals": [one | FULL_ARRIVAL for one in told["arrivals"]],
+    }
+    written, left_out = again(packed(msgspec.json.encode(full))), again(kept(snapshot))
+    assert (written.person.interactions, left_out.person.interactions) == ([], ())
+    assert replace(written, person=replace(written.person, interactions=())) == left_out
 
 
 @given(snapshots(), st.floats(10.1, 89).filter(lambda degrees: len(repr(degrees)) > 8))

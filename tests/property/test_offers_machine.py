@@ -6,7 +6,7 @@ Each time an offer, or a ghost, is committed, every promise is checked from its 
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -54,6 +54,7 @@ from tests.property.test_offers_decide import (
     starts,
     unit_of,
 )
+from tests.support.replacing import replace
 
 PEOPLE = [UUID(int=100 + number) for number in range(3)]
 DEVICES = [UUID(int=200 + number) for number in range(5)]

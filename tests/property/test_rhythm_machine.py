@@ -4,7 +4,6 @@ The model says from the definitions alone what each arrival has to come to; it s
 product.
 """
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import UUID
@@ -32,6 +31,7 @@ from tests.property.test_offers_decide import (
     edge,
     unit_of,
 )
+from tests.support.replacing import replace
 
 ORDINARY = campaign_of(())
 SPECIAL = replace(ORDINARY, id=UUID(int=2), special=True)

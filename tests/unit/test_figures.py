@@ -23,6 +23,25 @@ def test_points_are_counted_by_what_became_of_them_over_all_scrapes():
     assert _points(figures) == {"accepted": 4, "late": 1, "refused": 2, "duplicate": 1}
 
 
+def test_decisions_are_counted_by_reason_over_all_scrapes():
+    figures = Figures()
+    for reason in ("offer", "cap", "offer"):
+        figures.decided(UUID(int=1), reason, 5.0)
+    for _ in range(2):
+        assert 'geo_offers_decisions_total{reason="offer"} 2.0' in figures.page().decode()
+    figures.decided(UUID(int=2), "cap", 5.0)
+    assert 'geo_offers_decisions_total{reason="cap"} 2.0' in figures.page().decode()
+
+
+def test_a_workspace_is_told_of_its_own_decisions_alone():
+    figures, here, there = Figures(), UUID(int=1 << 70), UUID(int=2)
+    figures.decided(here, "offer", 5.0)
+    figures.decided(here, "cap", 7.0)
+    assert figures.stats(here)["decisions"] == {"offer": 1, "cap": 1}
+    assert figures.stats(here)["decision_ms"] == {"p50": 5.0, "p99": 7.0}
+    assert (figures.stats(there)["decisions"], figures.stats(there)["decision_ms"]) == ({}, {})
+
+
 def test_a_workspace_is_told_of_its_own_pings_alone():
     figures, here, there = Figures(), UUID(int=1 << 70), UUID(int=2)
     figures.received(here, 3)

@@ -1,6 +1,5 @@
 """Whom a campaign is for, in a decision: what the receipt tells, what asks for consent, and what an offer asks for."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,6 +10,7 @@ from geo_offers.offers import campaigns as rules
 from geo_offers.people.audience import Audience, Audiences, Clause, faults
 from geo_offers.people.journey import Journey
 from geo_offers.people.segments import Facts, book
+from tests.support.replacing import replace
 from tests.unit.test_offers_decide import PERSON, campaign, decided, detail
 
 JOURNEY = Journey(wire.AudienceSettings(attributes={"size": wire.Attribute(type="number")}))

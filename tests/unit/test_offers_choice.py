@@ -1,7 +1,6 @@
 """The choice among candidates, and what it may spend: scores, experiments, caps of three levels, budgets."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import date
 from math import isclose
 from typing import Any
@@ -21,6 +20,7 @@ from geo_offers.offers.rendering import Text
 from geo_offers.offers.scoring import Weights, Worth, score, terms, told_terms
 from geo_offers.offers.stores import StoreRules
 from geo_offers.places.fences import FenceId
+from tests.support.replacing import replace
 from tests.unit.test_offers_decide import (
     BAKERY,
     BASE,

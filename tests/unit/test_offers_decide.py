@@ -1,6 +1,5 @@
 """Every gate of a decision alone, their order, the ranking, and what the receipt holds."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -42,6 +41,7 @@ from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
 from geo_offers.wire import StageIs
+from tests.support.replacing import replace
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_US = to_us(datetime(2026, 6, 3, 12, 0, tzinfo=BERLIN))  # a Wednesday noon

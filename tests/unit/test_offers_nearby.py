@@ -1,6 +1,5 @@
 """What a person finds nearby because they asked: the gates of decisions without those of the rhythm, nearest first."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from geo_offers.offers.nearby import LOOKED, SHOWN, Found, candidates, nearby
 from geo_offers.offers.rendering import Text
 from geo_offers.offers.scoring import Worth
 from geo_offers.presence.states import TransitionType
+from tests.support.replacing import replace
 from tests.unit.test_offers_decide import BAKERY, BASE, NOW_US, SILENCES, arrival, campaign, decided, fence
 
 NOT_ASKED_FOR = {

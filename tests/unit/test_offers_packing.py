@@ -2,7 +2,6 @@
 
 import zlib
 from base64 import b64decode
-from dataclasses import replace
 from hashlib import sha256
 from uuid import uuid4
 
@@ -12,6 +11,7 @@ import pytest
 from bench.deciding import CASES, STAGES, snapshots
 from geo_offers.offers.decide import decide, receipt
 from geo_offers.offers.packing import TABLES, WORDS, packed, unpacked
+from tests.support.replacing import replace
 
 
 @pytest.mark.parametrize("case", CASES[:2], ids=lambda case: case.name)

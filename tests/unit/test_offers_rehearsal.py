@@ -1,7 +1,6 @@
 """A campaign put through people's visits: what counts, what is taken, and what is not told."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from geo_offers.people.rhythm import Rhythm
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
+from tests.support.replacing import replace
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOON_US = to_us(datetime(2026, 6, 1, 12, tzinfo=BERLIN))  # a Monday

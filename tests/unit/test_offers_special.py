@@ -1,6 +1,5 @@
 """Special offers: a budget of their own beside the ordinary one, and nothing else that they may go past."""
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,7 @@ from geo_offers.people.rhythm import Rhythm, Rolling, Special
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
+from tests.support.replacing import replace
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW_US = to_us(datetime(2026, 6, 3, 12, 0, tzinfo=BERLIN))  # a Wednesday noon

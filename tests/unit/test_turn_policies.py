@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -23,6 +22,7 @@ from geo_offers.pipeline.turn import DecisionTurn
 from geo_offers.places.fences import Detect, FenceId, Geofence
 from geo_offers.places.geometry import Circle
 from geo_offers.presence.states import Transition, TransitionType
+from tests.support.replacing import replace
 
 WORKSPACE = uuid.UUID(int=1)
 NOW_US = 1_800_000_000_000_000

@@ -2,7 +2,6 @@
 
 import json
 import uuid
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -11,6 +10,7 @@ from geo_offers.offers.keeping import again, kept
 from geo_offers.offers.packing import packed, unpacked
 from tests.integration.people.conftest import SHOP
 from tests.support.commands import command
+from tests.support.replacing import replace
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
