@@ -8,7 +8,7 @@ A request that Apple has not looked at goes again at once; one that it left unan
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from hpack import NeverIndexedHeaderTuple as Changing
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
-from geo_offers.gateways.apns_tokens import BadKey, ProviderTokens
+from geo_offers.gateways.apns_tokens import BadKey, Identity, ProviderTokens, identity
 from geo_offers.gateways.http2 import Answer, Headers, Standing, Unanswered, Unsent
 from geo_offers.gateways.http2_pool import Pool
 from geo_offers.pipeline.credentials import ApnsKey, Vault
@@ -39,11 +39,21 @@ PRODUCTION: Final = "https://api.push.apple.com"
 SANDBOX: Final = "https://api.sandbox.push.apple.com"
 TIMEOUT_S: Final = 5.0
 MOST_PAYLOAD: Final = 4096
-TROUBLE_S: Final = 900.0  # what Apple asks for after 500 and 503; an offer seldom lives that long
+TROUBLE_S: Final = 900.0  # what Apple asks for after 500 and 503, at least; an offer seldom lives that long
 CROWDED_S: Final = 60.0  # Apple names no time
 
 _TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")
 _DEAD: Final = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
+_FAREWELLS: Final[Mapping[str, int]] = {
+    "ExpiredProviderToken": 403,
+    "InvalidProviderToken": 403,
+    "MissingProviderToken": 403,
+    "Forbidden": 403,
+    "BadCertificate": 403,
+    "BadCertificateEnvironment": 403,
+    "UnrelatedKeyIdInToken": 403,
+    "TooManyProviderTokenUpdates": 429,
+}
 _SPENT: Final = frozenset({"IdleTimeout", "Shutdown", "TooManyProviderTokenUpdates"})
 
 
@@ -71,26 +81,29 @@ class ApnsLane:
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._tokens = ProviderTokens(now_us)
-        self._pools: dict[tuple[str, str, str], Pool] = {}
+        self._pools: dict[tuple[str, Identity], Pool] = {}
 
     def scope(self, message: Message) -> str:
         """A workspace has one team."""
         return str(message.workspace)
 
     async def send(self, message: Message) -> Outcome:
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
         device = message.push_token
         if device is None or not _TOKEN.fullmatch(device):
-            return TokenDead(detail="BadDeviceToken")
+            return TokenDead(detail="BadDeviceToken", by_us=True)
         payload = _payload(message)
         if len(payload) > MOST_PAYLOAD:
-            return Refused("PayloadTooLarge")
+            return Refused("PayloadTooLarge", by_us=True)
         try:
-            key = await self._vault.of(message.workspace, self.name)
-            if not isinstance(key, ApnsKey):
-                return AuthBroken("no credentials")
-            return await self._deliver(message, key, payload)
-        except Unavailable:
+            async with asyncio.timeout_at(deadline):
+                key = await self._vault.of(message.workspace, self.name)
+        except (Unavailable, TimeoutError):
             return NotSent("credentials cannot be read now")
+        if not isinstance(key, ApnsKey):
+            return AuthBroken("no credentials")
+        try:
+            return await self._deliver(message, key, payload, deadline)
         except BadKey:
             return AuthBroken("the key cannot sign")
         except Unsent as error:
@@ -102,10 +115,9 @@ class ApnsLane:
         """Close all connections; what is under way goes unanswered."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    async def _deliver(self, message: Message, key: ApnsKey, payload: bytes) -> Outcome:
+    async def _deliver(self, message: Message, key: ApnsKey, payload: bytes, deadline: float) -> Outcome:
         """Send; once more where Apple wants a newer token, or had given the connection up."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout_s
         pool = self._pool(key)
         for resends in (1, 0):
             token = self._tokens.of(key)
@@ -130,13 +142,13 @@ class ApnsLane:
                 return False
 
     def _pool(self, key: ApnsKey) -> Pool:
-        """Find the connections of a team's key: two teams share none, and a new key starts on new ones."""
+        """Find the connections of a key: no other key shares them, whatever names it goes by."""
         url = self._url or (SANDBOX if key.sandbox else PRODUCTION)
-        identity = url, key.team, key.key_id
-        pool = self._pools.get(identity)
+        whose = url, identity(key)
+        pool = self._pools.get(whose)
         if pool is None:
             self._pools = {known: one for known, one in self._pools.items() if not one.empty}
-            pool = self._pools[identity] = Pool(url, self._context, _standing)
+            pool = self._pools[whose] = Pool(url, self._context, _standing, _farewell)
         return pool
 
 
@@ -184,7 +196,7 @@ def _outcome(answer: Answer, now_us: int) -> Outcome:
     if status == 429:
         return Later(CROWDED_S, whole_lane=reason == "TooManyProviderTokenUpdates")
     if status in {500, 503}:
-        return Later(TROUBLE_S)
+        return Transient(detail, TROUBLE_S, TROUBLE_S)
     if status > 500 or reason == "IdleTimeout":
         return Transient(detail)
     return Refused(detail)
@@ -195,6 +207,12 @@ def _standing(answer: Answer) -> Standing:
     if _reason(answer) in _SPENT:
         return Standing.SPENT
     return Standing.UNPROVEN if answer.status == 403 or answer.status >= 500 else Standing.GOOD
+
+
+def _farewell(said: bytes) -> Answer | None:
+    """Read a goodbye for what is wrong with us, which another connection would hear too."""
+    status = _FAREWELLS.get(_reason(Answer(0, {}, said)))
+    return None if status is None else Answer(status, {}, said)
 
 
 def _reason(answer: Answer) -> str:

@@ -46,16 +46,21 @@ class Accepted:
 class TokenDead:
     """This token will never work again. Nothing was shown. at_us: since when; absent = it was not said.
 
-    A registration from after `at_us` is another one, though its letters are the same, and stays.
+    A registration from after `at_us` is another one, though its letters are the same, and stays. `by_us`: no call was
+    made to know it.
     """
 
     at_us: int | None = None
     detail: str = ""
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The gateway asks to come back after so many seconds; `whole_lane` when it meant all calls of this scope."""
+    """The gateway asks to come back after so many seconds, of this phone or, `whole_lane`, of all calls of this scope.
+
+    It says nothing of how the gateway is.
+    """
 
     after_s: float
     whole_lane: bool = False
@@ -63,10 +68,14 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """The gateway answered that it could not take it now; it wants to be left alone for `least_s` at least."""
+    """The gateway is not well: it answered that it could not take it now.
+
+    Seconds between tries begin at `from_s`, and double. `asked_s`: for how long it wants to be left alone at least.
+    """
 
     detail: str = ""
-    least_s: float = 0.0
+    from_s: float = 1.0
+    asked_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +92,10 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway will never take this message."""
+    """The gateway will never take this message; `by_us`: it was not asked."""
 
     detail: str
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,15 @@ _NAMES: Final[Mapping[type, str]] = MappingProxyType(
 def outcome_name(outcome: Outcome) -> str:
     """Name it as counters and the live feed do."""
     return _NAMES[type(outcome)]
+
+
+def unasked(outcome: Outcome) -> bool:
+    """Whether the outcome was found without the gateway, of which it says nothing then."""
+    match outcome:
+        case TooLate() | Refused(by_us=True) | TokenDead(by_us=True):
+            return True
+        case _:
+            return False
 
 
 class Lane(Protocol):

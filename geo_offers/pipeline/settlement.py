@@ -3,7 +3,8 @@
 - The person's slot is given back only where it is known that nothing was shown: once a send has gone unanswered it is
   kept, however the offer ends.
 - An unanswered send is repeated exactly once, under the same id. A repeat that the gateway did not take (it answered
-  5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off, was not made.
+  5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off until
+  a time that the gateway named, was not made.
 - A lane that `repeats` has a receiver that shows an id once: there a send is repeated until it is answered.
 - Attempts count claims, so that a row which kills its process runs out. Whatever was answered is no such row: its count
   stays where the back-off is longest, and is given back where nothing was tried.
@@ -30,13 +31,14 @@ from geo_offers.pipeline.lanes import (
 )
 
 MOST_ATTEMPTS: Final = 10
-LONGEST_BACK_OFF_S: Final = 64.0
+MOST_DOUBLINGS: Final = 6
+LONGEST_BACK_OFF_S: Final = 3600.0
 LATER_S: Final = (1.0, 3600.0)
 BROKEN_S: Final = 5.0  # credentials are mended by a person; what was under way at their change soon finds the new ones
 PARKED_S: Final = 3600.0  # nobody is there: the offer's expiry, or the device's return, comes first
 FALLBACK_LANE: Final = "inapp"
 
-_ANSWERED_AT_MOST: Final = 7  # 2 ** 6 s is the longest back-off, and three crashes are left
+_ANSWERED_AT_MOST: Final = 1 + MOST_DOUBLINGS  # there back-off is longest, and three crashes are left
 _DETAIL: Final = 64
 _RECEIPT: Final = 256
 
@@ -97,9 +99,9 @@ class Move:
 Settlement = Close | Retry | Move
 
 
-def back_off_s(attempts: int, jitter: float) -> float:
-    """Give 1, 2, 4, 8 … 64 s, a quarter more or less by `jitter` (0 to 1)."""
-    return min(2.0 ** (attempts - 1), LONGEST_BACK_OFF_S) * (0.75 + jitter / 2)
+def back_off_s(attempts: int, jitter: float, from_s: float = 1.0) -> float:
+    """Give 1, 2, 4, 8 … 64 times `from_s`, an hour at most, a quarter more or less by `jitter` (0 to 1)."""
+    return min(from_s * 2.0 ** min(attempts - 1, MOST_DOUBLINGS), LONGEST_BACK_OFF_S) * (0.75 + jitter / 2)
 
 
 def settle(
@@ -122,12 +124,12 @@ def settle(
             return Move(claim, FALLBACK_LANE, dead)
         case Refused(detail):
             return Close(claim, "failed", keep=claim.unanswered > 0, detail=printable(detail))
-        case Ambiguous(detail) | Transient(detail) if repeated:
+        case Ambiguous(detail) | Transient(detail, asked_s=0.0) if repeated:
             return Close(claim, "ambiguous", keep=True, detail=printable(detail))
         case Ambiguous():
             return _again(claim, jitter, unanswered=True)
-        case Transient(least_s=least_s):
-            return _again(claim, jitter, least_s=least_s)
+        case Transient(from_s=from_s, asked_s=asked_s):
+            return _again(claim, jitter, from_s=from_s, asked_s=asked_s)
         case NotSent():
             return _again(claim, jitter)
         case Offered():
@@ -168,14 +170,21 @@ def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
     """How long to leave alone what nobody tried to show."""
     match outcome:
         case Later(after_s):
-            return min(max(after_s, LATER_S[0]), LATER_S[1])
+            return _spread(min(max(after_s, LATER_S[0]), LATER_S[1]), jitter)
         case AuthBroken():
             return BROKEN_S * (0.75 + jitter / 2)
         case Waiting():
             return PARKED_S
 
 
-def _again(claim: Claim, jitter: float, *, unanswered: bool = False, least_s: float = 0.0) -> Retry:
+def _again(
+    claim: Claim, jitter: float, *, unanswered: bool = False, from_s: float = 1.0, asked_s: float = 0.0
+) -> Retry:
     attempts = min(claim.attempts, _ANSWERED_AT_MOST)
-    spread_s = least_s * (1.0 + jitter / 2)
-    return Retry(claim, max(back_off_s(attempts, jitter), spread_s), attempts, unanswered)
+    after_s = max(back_off_s(attempts, jitter, from_s), _spread(asked_s, jitter))
+    return Retry(claim, after_s, attempts, unanswered)
+
+
+def _spread(asked_s: float, jitter: float) -> float:
+    """Obey, and a quarter more at most: what was refused together does not come back together."""
+    return asked_s * (1.0 + jitter / 4)

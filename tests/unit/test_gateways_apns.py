@@ -148,13 +148,13 @@ def test_a_message_may_be_as_large_as_apple_takes_and_no_larger():
     (fitting, sizes), (too_large, none) = asyncio.run(both())
     assert isinstance(fitting, Accepted)
     assert sizes == [4096]
-    assert too_large == Refused("PayloadTooLarge")
+    assert too_large == Refused("PayloadTooLarge", by_us=True)
     assert none == []
 
 
 @pytest.mark.parametrize("token", [None, "", "token-1", "../../etc", "ab cd", "0" * 201, "\N{ARABIC-INDIC DIGIT ONE}"])
 async def test_a_token_that_cannot_be_one_is_dead_without_a_call(apns, lane, token):
-    assert await lane.send(a_message(push_token=token)) == TokenDead(detail="BadDeviceToken")
+    assert await lane.send(a_message(push_token=token)) == TokenDead(detail="BadDeviceToken", by_us=True)
     assert apns.lines == []
 
 
@@ -179,9 +179,9 @@ ROWS = [
     (413, "PayloadTooLarge", Refused("413 PayloadTooLarge")),
     (429, "TooManyRequests", Later(60.0)),
     (429, "TooManyProviderTokenUpdates", Later(60.0, whole_lane=True)),
-    (500, "InternalServerError", Later(900.0)),
-    (503, "ServiceUnavailable", Later(900.0)),
-    (503, "Shutdown", Later(900.0)),
+    (500, "InternalServerError", Transient("500 InternalServerError", 900.0, 900.0)),
+    (503, "ServiceUnavailable", Transient("503 ServiceUnavailable", 900.0, 900.0)),
+    (503, "Shutdown", Transient("503 Shutdown", 900.0, 900.0)),
     (502, "SomethingNew", Transient("502 SomethingNew")),
     (302, "SomethingNew", Refused("302 SomethingNew")),
 ]
@@ -206,8 +206,8 @@ async def test_each_reason_has_its_outcome_however_its_answer_is_cut(apns, lane,
         (410, TokenDead(None, "410")),
         (413, Refused("413")),
         (429, Later(60.0)),
-        (500, Later(900.0)),
-        (503, Later(900.0)),
+        (500, Transient("500", 900.0, 900.0)),
+        (503, Transient("503", 900.0, 900.0)),
     ],
 )
 async def test_an_answer_without_a_body_and_without_an_id_is_read_by_its_status(apns, lane, status, outcome):
@@ -314,8 +314,8 @@ async def test_what_a_goaway_has_seen_is_still_answered_and_the_next_goes_elsewh
 
 
 async def test_what_a_goaway_has_seen_and_nobody_answers_may_be_shown(apns, lane):
-    apns.script.append(fakes.goaway(answered=False))
-    assert isinstance(await lane.send(a_message()), Ambiguous)
+    apns.script.append(fakes.goaway("Shutdown", answered=False))
+    assert await lane.send(a_message()) == Ambiguous('goaway: NO_ERROR {"reason": "Shutdown"}, connection lost')
     assert len(apns.posts) == 1
 
 
@@ -343,6 +343,49 @@ async def test_a_server_that_only_says_goodbye_ends_as_not_sent(apns, lane):
     apns.script += [fakes.goaway_unseen] * 20
     assert isinstance(await lane.send(a_message()), NotSent)
     assert len(apns.posts) == 1 + http2_pool.RESENDS
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("InvalidProviderToken", AuthBroken("403 InvalidProviderToken")),
+        ("BadCertificate", AuthBroken("403 BadCertificate")),
+        ("TooManyProviderTokenUpdates", Later(60.0, whole_lane=True)),
+    ],
+)
+async def test_the_reason_of_a_goodbye_is_the_answer_to_what_it_has_not_seen(apns, lane, reason, outcome):
+    apns.script += [fakes.goaway_unseen_for(reason)] * 20
+    assert await lane.send(a_message()) == outcome
+    assert len(apns.posts) == 1
+    assert apns.visible() == []
+
+
+async def test_a_goodbye_for_an_old_token_brings_a_new_one():
+    async with in_time() as (now, apns, send):
+        await send()
+        now.go(21)
+        apns.script.append(fakes.goaway_unseen_for("ExpiredProviderToken"))
+        assert isinstance(await send(), Accepted)
+        assert len({issued_at(push) for push in apns.posts}) == 2
+
+
+async def test_a_goodbye_for_a_reason_of_the_servers_own_is_no_answer(apns, lane):
+    apns.script.append(fakes.goaway_unseen_for("Shutdown"))
+    assert isinstance(await lane.send(a_message()), Accepted)
+    apns.script += [fakes.goaway_unseen_for("Shutdown")] * 20
+    assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+    assert len(apns.posts) == 2 + 1 + http2_pool.RESENDS
+
+
+async def test_of_a_goodbyes_words_a_kilobyte_is_kept(apns, lane):
+    apns.script += [fakes.goaway_unseen_for("x" * 10_000)] * 20
+    assert len((await lane.send(a_message())).detail) < 1_100
+
+
+async def test_a_server_that_says_goodbye_at_once_is_not_called_again_and_again():
+    async with serving(unwelcome="Shutdown") as apns, a_lane(apns, timeout_s=1.0) as lane:
+        assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+        assert len(apns.lines) == 1
 
 
 async def test_a_refused_stream_was_not_looked_at_and_goes_again(apns, lane):
@@ -484,7 +527,7 @@ async def test_a_handshake_that_is_never_answered_ends_in_time(apns):
 @asynccontextmanager
 async def a_pool(apns, **options):
     """What the lane keeps for one team, with other times."""
-    pool = Pool(apns.url, apns.context(), lambda _answer: Standing.GOOD, **options)
+    pool = Pool(apns.url, apns.context(), lambda _answer: Standing.GOOD, lambda _said: None, **options)
     headers = ((":method", "POST"), (":scheme", "https"), (":authority", pool.authority), (":path", "/3/device/1"))
 
     async def request():
@@ -669,6 +712,18 @@ async def test_two_teams_share_no_connection_and_a_new_key_starts_on_a_new_one(a
         assert lane.scope(a_message(workspace=UUID(int=1))) != lane.scope(a_message(workspace=UUID(int=2)))
 
 
+async def test_who_names_anothers_team_and_key_without_its_secret_sends_nothing_by_its_connections(apns):
+    vault = Keys(w1=apns.key, w2=replace(apns.key, key=new_key().key), w3=apns.key)
+    async with a_lane(apns, vault=vault) as lane:
+        outcomes = [await lane.send(a_message(workspace=UUID(int=number))) for number in (1, 2, 3, 2)]
+    broken = AuthBroken("403 InvalidProviderToken")
+    assert [outcome if outcome == broken else type(outcome) for outcome in outcomes] == [
+        *(Accepted, broken),
+        *(Accepted, broken),
+    ]
+    assert [push.line for push in apns.posts] == [0, 1, 0, 1]
+
+
 async def test_a_key_corrected_under_its_old_name_signs_anew(apns):
     vault = Keys(w2=replace(apns.key, key=new_key().key))
     async with a_lane(apns, vault=vault) as lane:
@@ -690,6 +745,30 @@ async def test_without_a_key_that_signs_nothing_is_called(apns, kept, outcome):
     async with a_lane(apns, vault=Keys(w2=kept)) as lane:
         assert await lane.send(a_message()) == outcome
     assert apns.lines == []
+
+
+async def test_a_look_at_the_key_that_never_ends_is_over_with_the_deadline_and_nothing_was_sent(apns):
+    class Hanging:
+        async def of(self, workspace, lane):
+            await asyncio.Event().wait()
+
+    async with a_lane(apns, vault=Hanging(), timeout_s=0.2) as lane:
+        async with asyncio.timeout(5):
+            assert await lane.send(a_message()) == NotSent("credentials cannot be read now")
+    assert apns.lines == []
+
+
+async def test_what_the_look_at_the_key_took_is_not_there_for_the_send(apns):
+    class Slow:
+        async def of(self, workspace, lane):
+            await asyncio.sleep(0.6)
+            return apns.key
+
+    apns.script.append(fakes.silent)
+    async with a_lane(apns, vault=Slow(), timeout_s=1.0) as lane:
+        began = time.monotonic()
+        assert isinstance(await lane.send(a_message()), Ambiguous)
+        assert time.monotonic() - began < 1.5
 
 
 # ---------------------------------------------------------------------------------------------- any of it
