@@ -135,7 +135,7 @@ class LaneRunner:
 
     @property
     def _free(self) -> int:
-        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._ended) - len(self._stranded))
+        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._stranded))
 
     @property
     def _now(self) -> float:
