@@ -68,7 +68,7 @@ class WebPushLane:
         *,
         networks: Sequence[hosts.Network] = (),
         push_hosts: Sequence[str] = (),
-        concurrency: int = 100,
+        concurrency: int = 200,
         timeout_s: float = exchange.TIMEOUT_S,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:

@@ -161,7 +161,10 @@ class Lane(Protocol):
         ...
 
     def scope(self, message: Message) -> str | None:
-        """Name what this send shares a quota, credentials and a breaker with: a project, a team, an origin, if any."""
+        """Name what this send shares a quota, credentials and a breaker with: a project, a team, an origin, if any.
+
+        The lane's own name where all sends share them: then no part of its slots is kept for others.
+        """
         ...
 
     async def send(self, message: Message) -> Outcome: ...
