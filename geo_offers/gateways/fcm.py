@@ -42,7 +42,7 @@ from geo_offers.pipeline.lanes import (
 )
 
 BASE_URL: Final = "https://fcm.googleapis.com"
-CONCURRENCY: Final = 128
+CONCURRENCY: Final = 256
 RATE_PER_S: Final = 3_000.0  # of one platform: a project's quota is 10,000 a second, and others may send for it too
 MOST_BYTES: Final = 4096  # of keys and values, as FCM counts a message
 LONGEST_TTL_S: Final = 28 * 86_400

@@ -42,7 +42,7 @@ class WebhookLane:
         url: str,
         secrets: Iterable[str],
         *,
-        concurrency: int = 32,
+        concurrency: int = 64,
         timeout_s: float = exchange.TIMEOUT_S,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:

@@ -20,7 +20,7 @@ from yarl import URL
 from geo_offers import clock, hosts, instants, wire
 from geo_offers.errors import Unavailable
 from geo_offers.gateways import exchange
-from geo_offers.gateways.vapid import BadVapidKey, VapidTokens
+from geo_offers.gateways.vapid import MOST_KEPT, BadVapidKey, VapidTokens
 from geo_offers.gateways.webpush_sealing import MAX_PLAIN, BadKeys, read_keys, sealed
 from geo_offers.pipeline.credentials import VapidKey, Vault
 from geo_offers.pipeline.lanes import (
@@ -38,6 +38,7 @@ from geo_offers.pipeline.lanes import (
 )
 
 SLOWED_S: Final = 10.0  # a 429 that does not say how long
+GOOD_S: Final = 60  # for so long a signature that was taken is known to be good
 
 _log = structlog.stdlib.get_logger("geo_offers.webpush")
 
@@ -68,7 +69,7 @@ class WebPushLane:
         *,
         networks: Sequence[hosts.Network] = (),
         push_hosts: Sequence[str] = (),
-        concurrency: int = 100,
+        concurrency: int = 200,
         timeout_s: float = exchange.TIMEOUT_S,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
@@ -80,6 +81,7 @@ class WebPushLane:
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._tokens = VapidTokens()
+        self._taken: dict[str, tuple[str, int]] = {}  # by scope: the signature that was taken last, and when
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="webpush")
 
     async def close(self) -> None:
@@ -92,7 +94,8 @@ class WebPushLane:
 
     async def send(self, message: Message) -> Outcome:
         until_s = asyncio.get_running_loop().time() + self._timeout_s
-        endpoint, fault = message.push_token or "", self._fault(message)
+        plain = _payload(message)
+        fault = self._fault(message, plain)
         if fault is not None:
             return fault
         try:
@@ -100,7 +103,7 @@ class WebPushLane:
                 key = await self._vault.of(message.workspace, self.name)
                 if not isinstance(key, VapidKey):
                     return AuthBroken("the workspace has no VAPID key")
-                raw, authorization = await self._prepared(message, key)
+                raw, authorization = await self._prepared(message, plain, key)
         except BadKeys:
             return TokenDead(detail="keys", by_us=True)
         except BadVapidKey:
@@ -108,11 +111,27 @@ class WebPushLane:
         except (Unavailable, TimeoutError) as error:
             return NotSent(type(error).__name__)
         outcome = await self._posted(message, raw, authorization, until_s)
-        if isinstance(outcome, AuthBroken):
-            self._tokens.forget(key, hosts.origin(endpoint) or "")
+        if isinstance(outcome, Accepted):
+            self._note_taken(message, authorization)
+        elif isinstance(outcome, AuthBroken):
+            if outcome.of_one and self._is_good(message, authorization):
+                return TokenDead(detail=outcome.detail)
+            self._tokens.forget(key, hosts.origin(message.push_token or "") or "")
         return outcome
 
-    def _fault(self, message: Message) -> Outcome | None:
+    def _note_taken(self, message: Message, authorization: str) -> None:
+        scope = self.scope(message) or ""
+        self._taken.pop(scope, None)
+        self._taken[scope] = authorization, self._now_us() // 1_000_000
+        if len(self._taken) > MOST_KEPT:
+            del self._taken[next(iter(self._taken))]
+
+    def _is_good(self, message: Message, authorization: str) -> bool:
+        """Whether others' messages pass with this signature: a refusal then means that a subscription is another's."""
+        taken, at_s = self._taken.get(self.scope(message) or "", ("", 0))
+        return taken == authorization and self._now_us() // 1_000_000 - at_s < GOOD_S
+
+    def _fault(self, message: Message, plain: bytes) -> Outcome | None:
         """What keeps a message from being sent at all."""
         if self._left_s(message) < 1:
             return TooLate()
@@ -122,22 +141,22 @@ class WebPushLane:
         host = URL(endpoint, encoded=True).host or ""
         if self._push_hosts and not any(host == one or host.endswith(f".{one}") for one in self._push_hosts):
             return Refused("the endpoint's host is no push service that may be called", by_us=True)
-        if len(_payload(message)) > MAX_PLAIN:
+        if len(plain) > MAX_PLAIN:
             return Refused(f"longer than {MAX_PLAIN} bytes", by_us=True)
         return None
 
     def _left_s(self, message: Message) -> int:
         return (message.expires_us - self._now_us()) // 1_000_000
 
-    async def _prepared(self, message: Message, key: VapidKey) -> tuple[bytes, str]:
-        work = partial(self._prepare, message, key, self._now_us() // 1_000_000)
+    async def _prepared(self, message: Message, plain: bytes, key: VapidKey) -> tuple[bytes, str]:
+        work = partial(self._prepare, message, plain, key, self._now_us() // 1_000_000)
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _prepare(self, message: Message, key: VapidKey, now_s: int) -> tuple[bytes, str]:
+    def _prepare(self, message: Message, plain: bytes, key: VapidKey, now_s: int) -> tuple[bytes, str]:
         """The body and who sends it. In the thread."""
         browser = read_keys(message.push_keys or "")
         authorization = self._tokens.authorization(key, hosts.origin(message.push_token or "") or "", now_s)
-        return sealed(_payload(message), browser), authorization
+        return sealed(plain, browser), authorization
 
     async def _posted(self, message: Message, raw: bytes, authorization: str, until_s: float) -> Outcome:
         ttl_s = self._left_s(message)
@@ -193,7 +212,7 @@ def _outcome(response: aiohttp.ClientResponse, said: bytes | None, now_us: int) 
     if status in {404, 410}:
         return TokenDead(detail=detail)
     if status in {401, 403}:
-        return AuthBroken(detail)
+        return AuthBroken(detail, of_one=status == 403)
     if status == 429:
         return Later(SLOWED_S if after_s is None else after_s)
     if status == 503 and after_s is not None:

@@ -1,7 +1,8 @@
 """The port to a gateway: a lane takes one message and says, as a value, what became of it.
 
-The line that matters is whether a byte may have left. A lane that is not sure answers Ambiguous: the dispatcher then
-keeps the person's slot and sends once more under the same id. What a lane raises counts as Ambiguous.
+The line that matters is whether what left may be shown: over HTTP/1.1 from the body's first byte on, over HTTP/2 from
+the frame that ends the stream. A lane that is not sure answers Ambiguous: the dispatcher then keeps the person's slot
+and sends once more under the same id. What a lane raises counts as Ambiguous.
 """
 
 from base64 import urlsafe_b64encode
@@ -80,9 +81,13 @@ class Transient:
 
 @dataclass(frozen=True, slots=True)
 class AuthBroken:
-    """The gateway does not take our credentials: nothing of this scope will pass until they are mended."""
+    """The gateway does not take our credentials: nothing of this scope will pass until they are mended.
+
+    of_one: or it was said of this address alone, which belongs to other credentials; which of both, the next ones show.
+    """
 
     detail: str
+    of_one: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class Ambiguous:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Not one byte left."""
+    """Nothing left that could be shown: not one byte, or not the end without which the gateway looks at nothing."""
 
     detail: str = ""
 
@@ -180,7 +185,10 @@ class Lane(Protocol):
         ...
 
     def scope(self, message: Message) -> str | None:
-        """Name what this send shares a quota, credentials and a breaker with: a project, a team, an origin, if any."""
+        """Name what this send shares a quota, credentials and a breaker with: a project, a team, an origin, if any.
+
+        The lane's own name where all sends share them: then no part of its slots is kept for others.
+        """
         ...
 
     async def send(self, message: Message) -> Outcome: ...

@@ -21,7 +21,7 @@ from uuid import UUID
 import structlog
 
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline.lanes import Ambiguous, Lane, Message, Outcome, Waiting, outcome_name
+from geo_offers.pipeline.lanes import Ambiguous, Lane, Outcome, Waiting, outcome_name
 from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked
 from geo_offers.pipeline.settlement import (
     Claim,
@@ -34,6 +34,7 @@ from geo_offers.pipeline.settlement import (
     settle,
     unreadable,
 )
+from geo_offers.pipeline.shares import Shares
 from geo_offers.pipeline.throttle import DOUBTED, Throttle
 
 BATCH: Final = 200
@@ -75,7 +76,7 @@ class LaneRunner:
         self._sweep_s = sweep_s
         self._jitter = jitter
         self._wake_lane = wake_lane
-        self._sends: dict[asyncio.Task[Outcome | float], Ready] = {}
+        self._sends: dict[asyncio.Task[Outcome | float], tuple[Ready, str | None]] = {}
         self._ended: list[_Ended] = []
         self._stranded: deque[Claim] = deque()
         self._rung: dict[UUID, UUID] = {}
@@ -85,6 +86,7 @@ class LaneRunner:
         self._ticks: set[int] = set()  # when rows come due that were put back here
         self._sweep_at = 0.0
         self._throttles: dict[str, Throttle] = {}
+        self._shares = Shares(lane.concurrency, alone=lane.name)
         self._stopping = False
 
     # ------------------------------------------------------------------------------------------ from outside
@@ -135,7 +137,8 @@ class LaneRunner:
 
     @property
     def _free(self) -> int:
-        return min(BATCH, self._lane.concurrency - len(self._sends) - len(self._ended) - len(self._stranded))
+        slots = self._lane.concurrency - len(self._sends) - len(self._stranded)
+        return min(BATCH, self._shares.worth_claiming(slots, self._now))
 
     @property
     def _now(self) -> float:
@@ -205,7 +208,7 @@ class LaneRunner:
 
         What waits here for longer than its lease goes back to everybody.
         """
-        while self._stranded and not any(ready.claim.stranded for ready in self._sends.values()):
+        while self._stranded and not any(ready.claim.stranded for ready, _ in self._sends.values()):
             await self._recheck([self._stranded.popleft()])
 
     async def _recheck(self, claims: Sequence[Claim]) -> None:
@@ -252,16 +255,21 @@ class LaneRunner:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
         for ready in rechecked.ready:
-            task = asyncio.create_task(self._send(ready), name=f"send-{self._lane.name}-{ready.claim.offer}")
-            self._sends[task] = ready
-            task.add_done_callback(self._sent)
+            self._begin(ready)
+
+    def _begin(self, ready: Ready) -> None:
+        """Send, unless its scope's share of the slots is taken."""
+        scope = self._lane.scope(ready.message)
+        if scope is not None and (hold_s := self._shares.take(scope, self._now)) > 0:
+            self._ended.append(_Ended(put_back(ready.claim, hold_s * (0.75 + self._jitter() / 2)), "held"))
+            return
+        task = asyncio.create_task(self._send(ready, scope), name=f"send-{self._lane.name}-{ready.claim.offer}")
+        self._sends[task] = ready, scope
+        task.add_done_callback(self._sent)
 
     # ------------------------------------------------------------------------------------------ sending
-    def _throttle(self, message: Message) -> Throttle | None:
-        """Find what bounds this message's scope. Of too many scopes those that bound nothing are forgotten."""
-        scope = self._lane.scope(message)
-        if scope is None:
-            return None
+    def _throttle(self, scope: str) -> Throttle:
+        """Find what bounds this scope. Of too many scopes those that bound nothing are forgotten."""
         throttle = self._throttles.get(scope)
         if throttle is None:
             if len(self._throttles) >= MOST_SCOPES:
@@ -271,9 +279,9 @@ class LaneRunner:
             throttle = self._throttles[scope] = Throttle(self._lane.rate_per_s)
         return throttle
 
-    async def _send(self, ready: Ready) -> Outcome | float:
+    async def _send(self, ready: Ready, scope: str | None) -> Outcome | float:
         """Send one; the seconds for which it is to be held where its scope is slowed down and nothing was tried."""
-        throttle = self._throttle(ready.message)
+        throttle = None if scope is None else self._throttle(scope)
         if throttle is not None and (hold_s := throttle.hold_s(self._now, self._jitter())) > 0:
             return hold_s
         self._observer.under_way(ready.claim.workspace, ready.claim.offer, self._lane.name, "sending")
@@ -300,7 +308,9 @@ class LaneRunner:
         return believed
 
     def _sent(self, task: "asyncio.Task[Outcome | float]") -> None:
-        ready = self._sends.pop(task)
+        ready, scope = self._sends.pop(task)
+        if scope is not None:
+            self._shares.give_back(scope, self._now)
         outcome = Ambiguous("cut off at the stop") if task.cancelled() else task.result()
         self._event.set()
         if isinstance(outcome, float):

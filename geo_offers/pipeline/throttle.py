@@ -3,10 +3,11 @@
 A scope is what shares one quota and one set of credentials: an FCM project, an APNs team, a push service's origin, the
 operator's own gateway. One scope in trouble holds no other.
 
-The breaker opens after `TRIPS_AFTER` sends in a row that came to nothing (no answer, 5xx, no connection), or at once
-where the credentials were refused. While it is open nothing is sent; then one send tries, and its outcome closes the
-breaker or opens it for twice as long, a minute at most. What is held keeps its attempts. What waits for a pause to end
-comes back spread out, and what is over the rate comes back as the rate has room: a turn each, in the order of asking.
+The breaker opens after `TRIPS_AFTER` sends in a row that came to nothing (no answer, 5xx, no connection, credentials
+refused for one address), or at once where the credentials were refused for all. While it is open nothing is sent; then
+one send tries, and its outcome closes the breaker or opens it for twice as long, a minute at most. What is held keeps
+its attempts. What waits for a pause to end comes back spread out, and what is over the rate comes back as the rate has
+room: a turn each, in the order of asking.
 
 A gateway that says of more than `MOST_DEATHS` tokens and of more than a fifth of all sends in a minute that they are
 dead is broken or hostile: from there on it is not believed, no token is buried on its word, and the breaker opens.
@@ -118,9 +119,9 @@ class Throttle:
                 self._trying = False
                 if whole_lane:
                     self._not_before = max(self._not_before, now_s + after_s)
-            case AuthBroken():
+            case AuthBroken(of_one=False):
                 self._open(now_s, jitter)
-            case Transient() | Ambiguous() | NotSent():
+            case Transient() | Ambiguous() | NotSent() | AuthBroken():
                 self._failed += 1
                 if self._trying or self._failed >= TRIPS_AFTER:
                     self._open(now_s, jitter)

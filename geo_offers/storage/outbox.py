@@ -20,7 +20,7 @@ from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
 from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry, Settlement
 from geo_offers.storage import rows
-from geo_offers.storage.pool import Connection, Pool, columns, transaction
+from geo_offers.storage.pool import Connection, Pool, borrowed, columns, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
 from geo_offers.storage.surroundings import silenced
@@ -71,7 +71,7 @@ class PostgresOutbox:
         self._push = list(push)
 
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
-        async with transaction(self._pool, ()) as connection:
+        async with borrowed(self._pool) as connection:  # one statement, on rows that have no policy
             leased = await connection.fetch(sql("outbox_claim"), lane, limit, lease_s)
         return [Claim(**row) for row in leased]
 

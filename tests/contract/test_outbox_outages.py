@@ -13,10 +13,11 @@ from math import inf
 import pytest
 
 from geo_offers.pipeline.dispatch import Dispatcher
-from geo_offers.pipeline.lanes import Accepted, Later, TooLate, Transient
+from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, TooLate, Transient
 from geo_offers.pipeline.throttle import SPREAD_S
 
 ANSWERS_S = 0.02
+HANGS_S = 5.0
 CONCURRENCY = 32
 DOWN = Transient("http 503")
 DOWN_FOR_A_WHILE = Transient("http 503", asked_s=20.0)  # with Retry-After
@@ -229,6 +230,60 @@ def test_a_scope_in_trouble_holds_no_other(new_memory_world):
     simulate(world.outbox, work)
     assert states(world.outbox) == {"accepted": 51, "expired": 501}
     assert sum(gateway.seconds(taken=False).values()) <= CONCURRENCY + 6
+
+
+class HangingGateway(Gateway):
+    """Of the scopes that are down nothing is heard."""
+
+    async def send(self, message):
+        if not self._down(message.workspace, asyncio.get_running_loop().time()):
+            return await super().send(message)
+        await asyncio.sleep(HANGS_S)
+        return Ambiguous("TimeoutError")
+
+
+def test_a_scope_that_hangs_holds_no_other_before_its_breaker_has_opened(new_memory_world):
+    world = new_memory_world()
+    hanging = set()
+    gateway = HangingGateway(world.outbox, down=lambda workspace, _now: workspace in hanging)
+    waited = []
+
+    async def work():
+        bad, good = await world.put(expires_s=60), await world.put(expires_s=60)
+        hanging.add(bad.workspace)
+        for _ in range(500):
+            await world.put(expires_s=60, beside=bad)
+        async with dispatching(world.outbox, gateway) as watch:
+            await asyncio.sleep(0.5)  # by now the scope has what it can get
+            while asyncio.get_running_loop().time() < HANGS_S - 1:
+                case, began = await world.put(expires_s=60, beside=good), asyncio.get_running_loop().time()
+                while world.record(case).offer_state != "accepted":
+                    await asyncio.sleep(0.05)
+                waited.append(asyncio.get_running_loop().time() - began)
+            assert watch.open == 0
+
+    simulate(world.outbox, work)
+    assert len(waited) > 2
+    assert max(waited) < 1.5
+
+
+def test_a_scope_alone_with_a_backlog_has_half_of_the_lane_and_is_claimed_once(new_memory_world):
+    world = new_memory_world()
+    gateway = Gateway(world.outbox)
+    took = []
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(999):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(world.outbox, gateway):
+            await empty(world.outbox)
+            took.append(asyncio.get_running_loop().time())
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 1000}
+    assert took[0] <= 1000 / (CONCURRENCY / 2) * ANSWERS_S * 1.2
+    assert sum(record.token for record in world.outbox.records.values()) <= 1000 + CONCURRENCY
 
 
 def test_what_is_over_the_rate_is_sent_at_the_rate_and_seldom_touched_before(new_memory_world):

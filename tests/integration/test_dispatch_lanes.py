@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import uuid
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -597,6 +598,21 @@ async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
     assert "outbox_due" in text
     assert "Seq Scan" not in text
     assert "Rows Removed by Filter" not in text
+
+
+async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(house):
+    await house.admin.execute(
+        "INSERT INTO outbox (offer, workspace, partition, lane, due) SELECT gen_random_uuid(), gen_random_uuid(), 0, "
+        "'webhook', clock_timestamp() - make_interval(secs => n) FROM generate_series(1, 5000) n"
+    )
+    await house.admin.execute("ANALYZE outbox")
+    await house.admin.execute("SET plan_cache_mode = force_generic_plan")
+    await house.admin.execute(f"PREPARE claim_some (text, int, float8) AS {sql('outbox_claim')}")
+    plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim_some ('webhook', 20, 10)")
+    text = "\n".join(row[0] for row in plan)
+    read = [float(rows) * int(loops) for rows, loops in re.findall(r"rows=([\d.]+) loops=(\d+)", text)]
+    assert read, text
+    assert max(read) == 20
 
 
 async def test_the_re_check_reads_each_phone_by_its_key(house):

@@ -27,7 +27,7 @@ from geo_offers.pipeline.throttle import (
     Throttle,
 )
 
-FAILED = (Transient("http 500"), Ambiguous("timeout"), NotSent("refused"))
+FAILED = (Transient("http 500"), Ambiguous("timeout"), NotSent("refused"), AuthBroken("http 403", of_one=True))
 UNASKED = (TooLate(), Refused("too large", by_us=True), TokenDead(detail="no token", by_us=True))
 
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from geo_offers import clock
 from geo_offers.egress import guarded_session
 from geo_offers.errors import Unavailable
+from geo_offers.gateways import webpush
 from geo_offers.gateways.vapid import LASTS_S, MOST_KEPT, VapidTokens
-from geo_offers.gateways.webpush import SLOWED_S, WebPushLane
+from geo_offers.gateways.webpush import GOOD_S, SLOWED_S, WebPushLane
 from geo_offers.gateways.webpush_sealing import MAX_PLAIN
 from geo_offers.hosts import networks
 from geo_offers.instants import from_us
@@ -254,10 +255,43 @@ async def test_a_token_that_was_not_taken_is_signed_anew(service, lane):
     assert used[1] != used[2]
 
 
-async def test_a_subscription_of_another_key_says_that_the_credentials_are_broken(service, lane):
-    browser = service.subscribe(new_key())
-    assert await lane.send(a_message(browser)) == AuthBroken("http 403 errno 109")
-    assert browser.shown == []
+async def test_of_a_subscription_of_another_key_it_is_open_whose_fault_it_is_until_others_pass(service):
+    now = [clock.now_us()]
+    browser, stale = service.subscribe(SENDER), service.subscribe(new_key())
+    undecided = AuthBroken("http 403 errno 109", of_one=True)
+    async with laned(service, now_us=lambda: now[0]) as lane:
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided
+        assert isinstance(await lane.send(a_message(browser, expires_us=now[0] + 900_000_000)), Accepted)
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == TokenDead(
+            detail="http 403 errno 109"
+        )
+        now[0] += GOOD_S * 1_000_000
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided  # signed anew
+    assert stale.shown == []
+
+
+async def test_that_others_pass_with_one_key_says_nothing_of_another(service):
+    vault = Kept()
+    async with laned(service, vault) as lane:
+        assert isinstance(await lane.send(a_message(service.subscribe(SENDER))), Accepted)
+        vault.credential = VapidKey(pem_of(new_key()), KEY.subject)
+        outcome = await lane.send(a_message(service.subscribe(SENDER)))
+    assert outcome == AuthBroken("http 403 errno 109", of_one=True)
+
+
+async def test_what_it_knows_of_origins_is_bounded(service, lane, monkeypatch):
+    monkeypatch.setattr(webpush, "MOST_KEPT", 2)
+    for number in range(4):
+        await lane.send(a_message(service.subscribe(SENDER), workspace=UUID(int=number)))
+    assert len(lane._taken) == 2
+
+
+async def test_a_message_is_written_once(service, lane, monkeypatch):
+    written = []
+    monkeypatch.setattr(webpush, "_payload", lambda message, real=webpush._payload: written.append(1) or real(message))
+    await lane.send(a_message(service.subscribe(SENDER)))
+    assert written == [1]
 
 
 @pytest.mark.parametrize("credential", [None, ApnsKey("team", "key", "pem", "topic", sandbox=False)])
@@ -301,7 +335,7 @@ async def test_a_vault_that_cannot_be_reached_sends_nothing(service):
         (Answer(400, body=b'{"errno":111}'), Refused("http 400 errno 111")),
         (Answer(413), Refused("http 413")),
         (Answer(401, body=b'{"errno":109}'), AuthBroken("http 401 errno 109")),
-        (Answer(403, body=b"the key does not correspond"), AuthBroken("http 403")),
+        (Answer(403, body=b"the key does not correspond"), AuthBroken("http 403", of_one=True)),
         (Answer(429), Later(SLOWED_S)),
         (Answer(429, {"retry-after": "77"}), Later(77.0)),
         (Answer(429, {"retry-after": "soon"}), Later(SLOWED_S)),
@@ -514,7 +548,9 @@ async def test_neither_outcome_nor_log_has_the_endpoint_the_keys_or_the_text(ser
 async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     browser = service.subscribe(SENDER)
     await lane.send(a_message(browser))
-    sends = asyncio.gather(*(lane._prepared(a_message(browser), KEY) for _ in range(300)))
+    message = a_message(browser)
+    plain = webpush._payload(message)
+    sends = asyncio.gather(*(lane._prepared(message, plain, KEY) for _ in range(300)))
     longest, before = 0.0, time.perf_counter()
     while not sends.done():
         await asyncio.sleep(0)
