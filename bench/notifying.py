@@ -23,6 +23,7 @@ from bench.service import fresh_folder
 from geo_offers.gateways.events import EventSender
 from geo_offers.pipeline.notifying import EACH, Notifier, Post
 from geo_offers.storage import embedded
+from geo_offers.storage.keys import UNSEALED
 from geo_offers.storage.pool import open_pool
 from geo_offers.storage.supervisor import SUPERUSER
 from geo_offers.storage.webhooks import PostgresEventQueue, spelled
@@ -74,7 +75,7 @@ async def run(options: Options) -> Report:
         for number in range(-1, options.repeats):  # the first windows are to warm up
             figures = [await measured(alone, _alone(sender, url, options.posts))]
             await _fill(admin, endpoints, options.posts)
-            figures.append(await measured(queued, _queued(PostgresEventQueue(pool), sender, options.posts)))
+            figures.append(await measured(queued, _queued(PostgresEventQueue(pool, UNSEALED), sender, options.posts)))
             if number >= 0:
                 alone.add(*figures[0])
                 queued.add(*figures[1])

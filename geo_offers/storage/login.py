@@ -13,20 +13,22 @@ from geo_offers.pipeline.partitions import partition_of
 from geo_offers.storage import consents, enrolment, interactions, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.vault import Safe
 
 
 class PostgresLogIns:
     """`pipeline.login.LogIns`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def log_in(self, caller: Caller, said: wire.LogIn) -> Moved:
         """The named person is made first where they are new, as an enrolment does, and then both are locked by id."""
         assert caller.user is not None
         assert caller.device is not None
         async with transaction(self._pool, [caller.workspace]) as connection:
-            proven = await enrolment.prove(connection, caller, said)
+            proven = await enrolment.prove(connection, caller, said, self._safe)
             target = named_user(caller.workspace, said.user)
             new = target != caller.user and await _add(connection, caller.workspace, target, said.user)
             locked = {row["id"]: row for row in await connection.fetch(sql("log_in_lock"), [caller.user, target])}

@@ -19,6 +19,7 @@ from geo_offers.storage import consents, cursors, enrolment, export, ledger, pro
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
+from geo_offers.storage.vault import Safe
 
 _NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 MAX_PAGE: Final = 1_000
@@ -27,8 +28,9 @@ MAX_PAGE: Final = 1_000
 class PostgresPeople:
     """`pipeline.people.People`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def enrol(
         self,
@@ -38,7 +40,7 @@ class PostgresPeople:
         concerns: Concerns,
     ) -> Sequence[Issued]:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await enrolment.enrol(connection, caller, enrolments, manner, concerns)
+            return await enrolment.enrol(connection, caller, enrolments, manner, concerns, safe=self._safe)
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
         return await enrolment.rotate(self._pool, refresh_token, concerns)
@@ -59,7 +61,7 @@ class PostgresPeople:
             if before and (before.granted, before.text_version) == (change.granted, change.text_version):
                 return _state(asked, before)
             if change.granted:
-                settings, _ = await enrolment.workspace(connection, caller.workspace)
+                settings = await enrolment.rules(connection, caller.workspace)
                 refuse_unknown([of_change(purpose, change)], settings.consent_texts)
                 consents.refuse_age(user["age"], [asked])
             shown = ledger.shown(change)

@@ -291,6 +291,3 @@ SELECT id, campaign FROM offer WHERE id = $1 AND user_id = $2 AND ($3::uuid IS N
 
 -- name: workspace_settings
 SELECT id, name, settings FROM workspace WHERE id = $1;
-
--- name: user_proof_secret
-SELECT user_proof FROM workspace_secret WHERE workspace = $1;

@@ -36,7 +36,7 @@ RETURNING d.endpoint, d.event, d.workspace, d.token, d.attempts;
 -- name: webhooks_look
 -- $1 endpoints, $2 events. What is to be sent of those claimed, where both are still there. A geofence is named set/id: the
 -- first slash splits. Where it lies is read for who wants it alone.
-SELECT e.id AS endpoint, v.id AS event, e.url, e.secret,
+SELECT e.id AS endpoint, e.workspace, v.id AS event, e.url, e.secret,
        CASE WHEN e.former_until > clock_timestamp() THEN e.former END AS former, v.type, v.at, v.body,
        (g.min_lat + g.max_lat) / 2 AS lat, (g.min_lon + g.max_lon) / 2 AS lon
 FROM unnest($1::uuid[], $2::uuid[]) q (endpoint, event)

@@ -9,6 +9,7 @@ import pytest
 from geo_offers.gateways.events import EventSender
 from geo_offers.pipeline import notifying
 from geo_offers.pipeline.notifying import Answer, Done, Notifier, Told
+from geo_offers.storage.keys import UNSEALED
 from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.webhooks import PostgresEventQueue, spelled, tell
 from tests.support.gateways.events import receiving, script
@@ -27,7 +28,7 @@ class House:
     def __init__(self, pool, admin):
         self.pool = pool
         self.admin = admin
-        self.queue = PostgresEventQueue(pool)
+        self.queue = PostgresEventQueue(pool, UNSEALED)
 
     async def endpoint(self, workspace=WORKSPACE, types=("geofence.entered",)):
         ident = uuid.uuid4()
