@@ -141,8 +141,10 @@ class PostgresPeople:
     async def end_sends(self, caller: Caller, device: UUID | None) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_cancel"), caller.user, "withdrawn", device)
             await connection.execute(sql("sends_give_up"), caller.user, device)
+            await connection.execute(
+                sql("sends_cancel"), caller.user, "withdrawn", device
+            )  # locks budgets, after all rows
 
 
 async def _user(connection: Connection, caller: Caller, query: str) -> Any:
