@@ -113,17 +113,17 @@ async def test_budgets_of_two_kinds_of_receipts_are_not_held_at_once(house):
     taken = await house.offer(0, "cancelled", campaign=SECOND, slot=2)
     given = await house.offer(1, "accepted", campaign=FIRST, slot=1)
     owners = [f"campaign/{campaign}" for campaign in (FIRST, SECOND)]
+
+    async def decide():
+        async with transaction(house.pool, [WORKSPACE]) as turn:
+            await turn.execute("SELECT turn_budgets($1, $2, $3)", [WORKSPACE] * 2, owners, [AT.date()] * 2)
+
+    await decide()  # the budgets are known from before
     blocker = await asyncpg.connect(house.dsn)
     async with blocker.transaction():
         await blocker.execute("SELECT FROM offer WHERE id = $1 FOR UPDATE", given)
         telling = asyncio.create_task(house.tell((taken, "shown", None), (given, "failed", "not_shown")))
         await house.stuck(1)
-
-        async def decide():
-            async with transaction(house.pool, [WORKSPACE]) as turn:
-                days = [AT.date()] * 2
-                await turn.execute("SELECT turn_budgets($1, $2, $3)", [WORKSPACE] * 2, owners, days)
-
         deciding = asyncio.create_task(decide())
         await asyncio.sleep(0.2)  # it is done by now, or holds the first and waits for the second
     await blocker.close()
