@@ -109,27 +109,21 @@ async def test_who_records_sends_takes_all_rows_before_a_budget(house):
 
 
 async def test_budgets_of_two_kinds_of_receipts_are_not_held_at_once(house):
-    """A turn locks both in their order, while the receipts take from the second and give to the first."""
-    taken = await house.offer(0, "cancelled", campaign=SECOND, slot=2)
-    given = await house.offer(1, "accepted", campaign=FIRST, slot=1)
-    owners = [f"campaign/{campaign}" for campaign in (FIRST, SECOND)]
-
-    async def decide():
-        async with transaction(house.pool, [WORKSPACE]) as turn:
-            await turn.execute("SELECT turn_budgets($1, $2, $3)", [WORKSPACE] * 2, owners, [AT.date()] * 2)
-
-    await decide()  # the budgets are known from before
+    """Who closes gives to both in their order, while the receipts take from the second and give to the first."""
+    closed = [await house.offer(number, campaign=campaign) for number, campaign in enumerate((FIRST, SECOND))]
+    taken = await house.offer(2, "cancelled", campaign=SECOND, slot=2)
+    given = await house.offer(3, "accepted", campaign=FIRST, slot=1)
     blocker = await asyncpg.connect(house.dsn)
     async with blocker.transaction():
         await blocker.execute("SELECT FROM offer WHERE id = $1 FOR UPDATE", given)
         telling = asyncio.create_task(house.tell((taken, "shown", None), (given, "failed", "not_shown")))
         await house.stuck(1)
-        deciding = asyncio.create_task(decide())
+        recording = asyncio.create_task(house.outbox.finish([closing(offer) for offer in closed]))
         await asyncio.sleep(0.2)  # it is done by now, or holds the first and waits for the second
     await blocker.close()
     assert await telling == ["kept", "kept"]
-    await deciding
-    assert await house.state(taken, given) == ["shown", "failed"]
+    assert await recording == set(closed)
+    assert await house.state(taken, given, *closed) == ["shown", "failed", "failed", "failed"]
 
 
 async def test_a_thousand_receipts_beside_a_dispatcher_that_closes_the_same_offers(house):
