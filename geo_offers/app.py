@@ -242,6 +242,7 @@ class _Parts:
         dispatcher = Dispatcher(PostgresOutbox(pool, catalog, push), self._lanes, delivered, lease_s=settings.lease_s)
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
+        notifier = Notifier(PostgresEventQueue(pool, safe), EventSender(sessions.guarded), delivered)
         turn = DecisionTurn(
             store=PostgresTurns(pool),
             catalog=catalog,
@@ -249,6 +250,7 @@ class _Parts:
             figures=figures,
             live=live,
             wake=dispatcher.wake,
+            notify=notifier.wake,
             lanes=push,
             tz_version=version("tzdata"),
             holidays_version=version("holidays"),
@@ -298,7 +300,7 @@ class _Parts:
             interactions=PostgresInteractions(pool, safe),
             receipts=PostgresReceipts(pool),
             webhooks=PostgresWebhooks(pool, safe),
-            notifier=Notifier(PostgresEventQueue(pool, safe), EventSender(sessions.guarded), delivered),
+            notifier=notifier,
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)
