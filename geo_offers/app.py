@@ -35,6 +35,7 @@ from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.notifying import Notifier
 from geo_offers.pipeline.partitions import Ownership
+from geo_offers.pipeline.people import Ended
 from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.services import Services
@@ -139,6 +140,12 @@ class Delivered:
         if self._live.heard(workspace):
             told = {"offer": offer, "lane": lane, "outcome": outcome, "at": instants.from_us(clock.now_us())}
             self._live.publish(workspace, "delivery", told if detail is None else told | {"detail": detail})
+
+    def ended(self, workspace: UUID, offers: Iterable[Ended]) -> None:
+        """By the person's own word, beside the dispatcher."""
+        for one in offers:
+            self.counted(one.lane, one.state)
+            self.delivered(workspace, one.offer, one.lane, one.state, one.detail)
 
     def under_way(self, workspace: UUID, offer: UUID, lane: str, step: str) -> None:
         self.delivered(workspace, offer, lane, step)
@@ -273,7 +280,7 @@ class _Parts:
             tokens=self._tokens,
             dispatcher=dispatcher,
             streams=self.streams,
-            people=PostgresPeople(pool, safe),
+            people=PostgresPeople(pool, safe, delivered.ended),
             offers=PostgresOffers(pool),
             looks=PostgresLooks(pool),
             workspaces=PostgresWorkspaces(pool),
@@ -281,7 +288,7 @@ class _Parts:
             stores=PostgresStores(pool),
             segments=PostgresSegments(pool),
             profiles=PostgresProfiles(pool),
-            log_ins=PostgresLogIns(pool, safe),
+            log_ins=PostgresLogIns(pool, safe, delivered.ended),
             geofences=geofences,
             fence_memory=fence_memory,
             private_places=private_places,
