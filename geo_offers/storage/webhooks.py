@@ -222,28 +222,32 @@ class PostgresWebhooks:
 
     async def replay(self, caller: Caller, ident: UUID, event: UUID) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             if await connection.fetchval(sql("webhooks_replay"), caller.workspace, ident, event) is None:
                 raise NotFound("there is no such event any more")
             await audit(connection, caller, "webhook.replay", str(ident))
 
     async def replay_since(self, caller: Caller, ident: UUID, since: datetime) -> int:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             found = await connection.fetch(sql("webhooks_replay_since"), caller.workspace, ident, since, REPLAYED)
             await audit(connection, caller, "webhook.replay", str(ident))
         return len(found)
 
     async def test(self, caller: Caller, ident: UUID, event: UUID) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             body = msgspec.json.encode({"webhook": ident})
             await connection.execute(sql("webhooks_test"), caller.workspace, ident, event, TEST, body)
 
 
-async def _lock(connection: Connection, caller: Caller, ident: UUID) -> None:
-    if await connection.fetchval(sql("webhooks_lock"), caller.workspace, ident) is None:
+async def _lock(connection: Connection, caller: Caller, ident: UUID, *, enabled: bool = False) -> None:
+    """NotFound where there is none; Conflict where it has to be `enabled`, and is not."""
+    row = await connection.fetchrow(sql("webhooks_lock"), caller.workspace, ident)
+    if row is None:
         raise NotFound(_NONE)
+    if enabled and row["disabled_at"] is not None:
+        raise Conflict("this webhook is disabled, and sent nothing; enable it first")
 
 
 async def _changed(connection: Connection, caller: Caller, action: str, ident: UUID) -> None:

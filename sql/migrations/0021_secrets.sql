@@ -5,3 +5,6 @@ ALTER TABLE workspace_secret ALTER COLUMN interactions DROP DEFAULT;  -- a secre
 ALTER TABLE workspace_secret ADD CHECK (octet_length(user_proof) IN (32, 68)), ADD CHECK (octet_length(interactions) IN (32, 68));
 ALTER TABLE webhook_endpoint ADD CHECK (octet_length(secret) IN (32, 68)), ADD CHECK (octet_length(former) IN (32, 68));
 ALTER TABLE service_key ADD CHECK (octet_length(secret) IN (32, 68));
+
+-- The oldest of what waits is asked for twice a second, however much that is.
+CREATE INDEX webhook_delivery_waiting ON webhook_delivery (created_at) WHERE state IN ('due', 'leased');
