@@ -37,6 +37,7 @@ from geo_offers.pipeline.lanes import Lane
 from geo_offers.pipeline.live import LiveFeed
 from geo_offers.pipeline.notifying import Notifier
 from geo_offers.pipeline.partitions import Ownership
+from geo_offers.pipeline.people import Ended
 from geo_offers.pipeline.private import PrivateMemory
 from geo_offers.pipeline.rehearsing import Rehearsals
 from geo_offers.pipeline.services import Services
@@ -72,7 +73,7 @@ from geo_offers.storage.retention import PostgresRetention
 from geo_offers.storage.sealing import Seals, of_folder
 from geo_offers.storage.stores import PostgresStores
 from geo_offers.storage.turns import PostgresDevices, PostgresPartitions, PostgresTurns
-from geo_offers.storage.vault import PostgresCredentials, PostgresVault
+from geo_offers.storage.vault import PostgresCredentials, PostgresVault, Safe, reseal
 from geo_offers.storage.webhooks import PostgresEventQueue, PostgresWebhooks
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web.application import application
@@ -141,6 +142,12 @@ class Delivered:
         if self._live.heard(workspace):
             told = {"offer": offer, "lane": lane, "outcome": outcome, "at": instants.from_us(clock.now_us())}
             self._live.publish(workspace, "delivery", told if detail is None else told | {"detail": detail})
+
+    def ended(self, workspace: UUID, offers: Iterable[Ended]) -> None:
+        """By the person's own word, beside the dispatcher."""
+        for one in offers:
+            self.counted(one.lane, one.state)
+            self.delivered(workspace, one.offer, one.lane, one.state, one.detail)
 
     def under_way(self, workspace: UUID, offer: UUID, lane: str, step: str) -> None:
         self.delivered(workspace, offer, lane, step)
@@ -237,13 +244,16 @@ class _Parts:
         self._pool = pool
         figures, live, catalog = Figures(), LiveFeed(), Catalog()
         self.streams = DeviceStreams()
-        seals = seals_of(settings)
+        self._seals = seals = seals_of(settings)
+        self._embedded = settings.database_url is None
+        safe = Safe(seals)
         self._lanes = lanes_of(settings, self.streams, sessions, PostgresVault(pool, seals))
         push = frozenset(lane.name for lane in self._lanes) - {"inapp"}
         delivered = Delivered(figures, live)
         dispatcher = Dispatcher(PostgresOutbox(pool, catalog, push), self._lanes, delivered, lease_s=settings.lease_s)
         self.streams.on_attach = dispatcher.ring
         self.ownership = Ownership(PostgresPartitions(pool), secrets.token_hex(8))
+        notifier = Notifier(PostgresEventQueue(pool, safe), EventSender(sessions.guarded), delivered)
         turn = DecisionTurn(
             store=PostgresTurns(pool),
             catalog=catalog,
@@ -251,6 +261,7 @@ class _Parts:
             figures=figures,
             live=live,
             wake=dispatcher.wake,
+            notify=notifier.wake,
             lanes=push,
             tz_version=version("tzdata"),
             holidays_version=version("holidays"),
@@ -259,7 +270,7 @@ class _Parts:
             queued_points=settings.queue_points, rate_per_s=settings.device_rate_per_s, burst=settings.device_burst
         )
         engine = Engine(catalog, PostgresDevices(pool), turn, figures, self.ownership, limits=limits)
-        self._tokens = AccessTokens(PostgresServiceKeys(pool))
+        self._tokens = AccessTokens(PostgresServiceKeys(pool, safe))
         geofences = PostgresGeofences(pool, self.ownership.owner)
         fence_memory, private_places = (
             FenceMemory(catalog, geofences),
@@ -273,7 +284,7 @@ class _Parts:
             tokens=self._tokens,
             dispatcher=dispatcher,
             streams=self.streams,
-            people=PostgresPeople(pool),
+            people=PostgresPeople(pool, safe, delivered.ended),
             offers=PostgresOffers(pool),
             looks=PostgresLooks(pool),
             workspaces=PostgresWorkspaces(pool),
@@ -281,7 +292,7 @@ class _Parts:
             stores=PostgresStores(pool),
             segments=PostgresSegments(pool),
             profiles=PostgresProfiles(pool),
-            log_ins=PostgresLogIns(pool),
+            log_ins=PostgresLogIns(pool, safe, delivered.ended),
             geofences=geofences,
             fence_memory=fence_memory,
             private_places=private_places,
@@ -290,17 +301,17 @@ class _Parts:
             reader=reader,
             campaigns=PostgresCampaigns(pool),
             rehearsals=Rehearsals(PostgresArchive(pool), catalog),
-            decisions=PostgresDecisionLog(pool),
-            letters=PostgresLetters(pool),
+            decisions=PostgresDecisionLog(pool, safe),
+            letters=PostgresLetters(pool, safe),
             networks=settings.egress_networks,
             public_url=(settings.public_url or "").rstrip("/"),
             fcm_token_url=settings.fcm_token_url,
             breakers=PostgresBreakers(pool),
             events=PostgresEvents(pool),
-            interactions=PostgresInteractions(pool),
+            interactions=PostgresInteractions(pool, safe),
             receipts=PostgresReceipts(pool),
-            webhooks=PostgresWebhooks(pool),
-            notifier=Notifier(PostgresEventQueue(pool), EventSender(sessions.guarded), delivered),
+            webhooks=PostgresWebhooks(pool, safe),
+            notifier=notifier,
         )
         self.auth = Authenticator(PostgresKeys(pool), self._tokens, engine)
         self.idempotency = PostgresIdempotency(pool)
@@ -314,12 +325,22 @@ class _Parts:
     async def prepare(self, stack: AsyncExitStack, watch: Watch) -> None:
         """Keys, ownership and fences, before the first request. The lease is kept from the first moment on."""
         await self._tokens.refresh()
+        await self._seal()
         await self.ownership.take_all()
         stack.push_async_callback(self.let_go)
         stack.push_async_callback(_cancel, [watch.start("ownership", self.ownership.keep())])
         async for workspace, pages in load_fences(self._pool):
             await self.services.private_memory.load(workspace, load_private(self._pool, workspace))
             await self.services.fence_memory.load(workspace, pages)
+
+    async def _seal(self) -> None:
+        """Seal what an earlier version left in plain, or a key that was replaced.
+
+        Not in a database that others serve from: they may not have the key yet, and it is the operator's to say
+        (`geo-offers keys reseal`).
+        """
+        if self._embedded:
+            await reseal(self._pool, self._seals())
 
     def start(self, watch: Watch) -> list[asyncio.Task[None]]:
         """The background tasks."""

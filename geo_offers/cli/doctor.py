@@ -32,7 +32,7 @@ from geo_offers.storage import datafolder, embedded, migrate
 from geo_offers.storage.pool import open_pool
 from geo_offers.storage.proofs import prove
 from geo_offers.storage.sealing import KEY_FILE, Seals
-from geo_offers.storage.vault import unopened
+from geo_offers.storage.vault import looked
 from geo_offers.web.connections import most_connections
 
 NAMED: Final = ("aiohttp", "asyncpg", "h3", "numpy", "shapely")
@@ -210,7 +210,7 @@ async def _consents(name: str, settings: Settings) -> Finding:
 
 
 async def _credentials(name: str, settings: Settings) -> Finding:
-    """Whether what workspaces sign in to push services with can be opened by the keys that are here."""
+    """Whether every secret is sealed, and can be opened by the keys that are here."""
     async with _serving_dsn(settings) as dsn:
         if dsn is None:
             return Finding(name, "ok", "not looked at: no server runs")
@@ -220,10 +220,14 @@ async def _credentials(name: str, settings: Settings) -> Finding:
         except Misconfigured:
             return Finding(name, "note", "not looked at: the database is not in order")
         async with open_pool(dsn, size=1) as pool:
-            found, shut = await unopened(pool, _keys_here(settings))
-    if shut:
-        return Finding(name, "wrong", f"no key here opens {'; '.join(shut)}: see GEO_OFFERS_CREDENTIALS_KEY")
-    return Finding(name, "ok", f"{found} kept, all can be opened" if found else "none are kept")
+            secrets = await looked(pool, _keys_here(settings))
+    if secrets.shut:
+        return Finding(name, "wrong", f"no key here opens {'; '.join(secrets.shut)}: see GEO_OFFERS_CREDENTIALS_KEY")
+    if secrets.plain:
+        keyless = settings.database_url is not None and settings.credentials_key is None
+        mend = f"{'set GEO_OFFERS_CREDENTIALS_KEY, then ' if keyless else ''}geo-offers keys reseal seals them"
+        return Finding(name, "note", f"{secrets.plain} of {secrets.found} lie in the database in plain: {mend}")
+    return Finding(name, "ok", f"{secrets.found} kept, all sealed" if secrets.found else "none are kept")
 
 
 def _keys_here(settings: Settings) -> Callable[[], Seals]:

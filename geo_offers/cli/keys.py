@@ -13,6 +13,7 @@ from geo_offers.pipeline.tokens import parse_key
 from geo_offers.settings import Settings
 from geo_offers.storage import embedded, keys, migrate, vault
 from geo_offers.storage.pool import Pool, open_pool
+from geo_offers.storage.vault import Safe
 
 
 def add(commands: Any) -> None:
@@ -42,14 +43,16 @@ def add(commands: Any) -> None:
     rotate.set_defaults(run=run_rotate)
     proof = group.add_parser("proof-secret", help="the secret for user_proof of a workspace, in hex")
     proof.add_argument("--workspace", required=True, metavar="NAME")
+    proof.add_argument("--new", action="store_true", help="make a new one, in force at once instead of the old")
     proof.set_defaults(run=run_proof)
     anew = group.add_parser(
         "reseal",
-        help="put push credentials under the first key of GEO_OFFERS_CREDENTIALS_KEY; prints how many were not",
+        help="put all secrets under the first key of GEO_OFFERS_CREDENTIALS_KEY; prints how many were not",
     )
     anew.set_defaults(run=run_reseal)
     signing = group.add_parser("signing-secret", help="the secret that signs a workspace's interactions without a key")
     signing.add_argument("--workspace", required=True, metavar="NAME")
+    signing.add_argument("--new", action="store_true", help="make a new one, in force at once instead of the old")
     signing.set_defaults(run=run_signing)
 
 
@@ -76,7 +79,8 @@ async def run_create(given: argparse.Namespace, settings: Settings) -> int:
         return 2
     role: Role | None = (given.role or "editor") if given.kind == "manager" else None
     async with opened(settings) as pool:
-        print(await keys.create_key(pool, given.workspace, given.kind, role, replay=given.replay))
+        safe = Safe(seals_of(settings))
+        print(await keys.create_key(pool, given.workspace, given.kind, role, replay=given.replay, safe=safe))
     return 0
 
 
@@ -116,7 +120,7 @@ def _id(key: str) -> str:
 
 async def run_rotate(_given: argparse.Namespace, settings: Settings) -> int:
     async with opened(settings) as pool:
-        await keys.PostgresServiceKeys(pool).rotate()
+        await keys.PostgresServiceKeys(pool, Safe(seals_of(settings))).rotate()
     return 0
 
 
@@ -132,11 +136,11 @@ async def run_reseal(_given: argparse.Namespace, settings: Settings) -> int:
 
 async def run_proof(given: argparse.Namespace, settings: Settings) -> int:
     async with opened(settings) as pool:
-        print(await keys.proof_secret(pool, given.workspace))
+        print(await keys.proof_secret(pool, given.workspace, Safe(seals_of(settings)), new=given.new))
     return 0
 
 
 async def run_signing(given: argparse.Namespace, settings: Settings) -> int:
     async with opened(settings) as pool:
-        print(await keys.signing_secret(pool, given.workspace))
+        print(await keys.signing_secret(pool, given.workspace, Safe(seals_of(settings)), new=given.new))
     return 0

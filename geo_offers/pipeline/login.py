@@ -7,7 +7,7 @@ comes along with the `profile` consent alone, and is deleted without it. It is o
 while the engine holds both: they live in different partitions, and what the phone is inside of moves with it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,18 +18,22 @@ from geo_offers.people.consent import Consents, Purpose
 from geo_offers.pipeline import people
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.engine import Engine
-from geo_offers.pipeline.people import People
+from geo_offers.pipeline.people import Ended, People
 from geo_offers.pipeline.streams import DeviceStreams
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """Whose the device is now. stopped: by the newest word on consent nothing is sent to the person any more."""
+    """Whose the device is now. stopped: by the newest word on consent nothing is sent to the person any more.
+
+    ended: what waited to be sent to them.
+    """
 
     user: UUID
     epoch: int
     merged: bool
     stopped: bool = False
+    ended: Sequence[Ended] = ()
 
 
 class LogIns(Protocol):

@@ -133,7 +133,10 @@ class Webhooks(Protocol):
     async def log(self, workspace: UUID, ident: UUID, cursor: str | None, limit: int) -> wire.WebhookDeliveryPage: ...
 
     async def replay(self, caller: Caller, ident: UUID, event: UUID) -> None:
-        """NotFound also where the event is not kept any more."""
+        """NotFound also where the event is not kept any more, or is none that it was to be told.
+
+        Conflict, here and below, where it is disabled.
+        """
         ...
 
     async def replay_since(self, caller: Caller, ident: UUID, since: datetime) -> int:
@@ -141,7 +144,7 @@ class Webhooks(Protocol):
         ...
 
     async def test(self, caller: Caller, ident: UUID, event: UUID) -> None:
-        """Queue an event that tells nothing, under this id."""
+        """Queue an event that tells nothing, under this id; once."""
         ...
 
 

@@ -76,6 +76,19 @@ class Standing:
     recent: Sequence[wire.Decision]
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An offer that a person's own word has ended, and why: a withdrawal, an erasure, a log-in."""
+
+    offer: UUID
+    lane: str
+    state: str
+    detail: str
+
+
+Endings = Callable[[UUID, Sequence[Ended]], None]
+"""Told, after the commit, which offers of a workspace are sent no more."""
+
 Concerns = Callable[[Collection[UUID]], None]
 """Told, before a commit, whom of those who were here before it concerns: its answer may be lost."""
 

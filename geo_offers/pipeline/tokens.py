@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Final, Protocol
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from geo_offers.errors import Unauthenticated, Unavailable
+from geo_offers.errors import Keyless, Unauthenticated, Unavailable
 from geo_offers.pipeline.callers import Kind
 
 PREFIXES: Final[Mapping[str, Kind]] = {"pk": "app", "sk": "server", "mk": "manager"}
@@ -163,6 +163,6 @@ class AccessTokens:
         async with self._lock:
             try:
                 await self.refresh()
-            except Unavailable:
+            except (Keyless, Unavailable):
                 if not self._keys:
                     raise

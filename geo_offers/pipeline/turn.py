@@ -58,6 +58,10 @@ Committed: TypeAlias = tuple[Mapping[UUID, str], Sequence[Outcome]]
 """Who was refused, and why; and what came of the others' parts."""
 
 
+def _nobody() -> None:
+    """Nobody is waiting."""
+
+
 class _Decided(msgspec.Struct, frozen=True):
     """A part's decision, and by what it was made; ms: how long that took."""
 
@@ -69,7 +73,10 @@ class _Decided(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class DecisionTurn:
-    """The engine's commit. `lanes`: push lanes that this installation can send by; the versions go into receipts."""
+    """The engine's commit. `lanes`: push lanes that this installation can send by; the versions go into receipts.
+
+    wake: what sends offers, once some are committed; notify: what tells of events, once some are.
+    """
 
     store: TurnStore
     catalog: Catalog
@@ -80,6 +87,7 @@ class DecisionTurn:
     lanes: frozenset[str]
     tz_version: str
     holidays_version: str = ""
+    notify: Callable[[], None] = field(default=_nobody)
     now_us: Callable[[], int] = field(default=clock.now_us)
     stopwatch: Callable[[], float] = field(default=perf_counter)
 
@@ -138,6 +146,8 @@ class DecisionTurn:
             ]
             if told:
                 await turn.tell(told)
+        if told:
+            self.notify()
         return refused, outcomes
 
     def _silent(self, workspaces: Collection[UUID]) -> Mapping[UUID, int]:

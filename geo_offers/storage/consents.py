@@ -14,7 +14,7 @@ from uuid import UUID
 
 from geo_offers.errors import Forbidden
 from geo_offers.people.consent import BY_SIGNAL, NONE_GIVEN, Consent, Consents, Purpose
-from geo_offers.pipeline.people import STOPS_SENDS
+from geo_offers.pipeline.people import STOPS_SENDS, Ended
 from geo_offers.storage import interactions, ledger
 from geo_offers.storage.pool import Connection
 from geo_offers.storage.queries import sql
@@ -29,8 +29,8 @@ _GOES_WITH: Final[Mapping[Purpose, Sequence[str]]] = MappingProxyType(
 
 async def say(
     connection: Connection, workspace: UUID, held: Mapping[UUID, Consents], said: Sequence[ledger.Said], because: str
-) -> Mapping[UUID, Consents]:
-    """Does what the words ask for, writes them into the ledger, and answers with what holds of each person from now on.
+) -> tuple[Mapping[UUID, Consents], Sequence[Ended]]:
+    """Does what the words ask for, writes them into the ledger; what holds of each person from now on, what it ended.
 
     held: what held before, of everybody who speaks; their rows are locked. because: what ended the sends it cancels.
     """
@@ -39,14 +39,15 @@ async def say(
         left[one.user] = left[one.user].having(one.purpose, Consent(one.granted, one.text_version, one.at_us))
         if not one.granted:
             refused.setdefault(one.user, set()).add(one.purpose)
+    ended: list[Ended] = []
     for user, purposes in refused.items():
-        await forget(connection, user, purposes, left[user], because)
-    return await ledger.note(connection, workspace, held, said)
+        ended += await forget(connection, user, purposes, left[user], because)
+    return await ledger.note(connection, workspace, held, said), ended
 
 
 async def forget(
     connection: Connection, user: UUID, refused: Collection[Purpose], left: Consents, because: str
-) -> None:
+) -> Sequence[Ended]:
     for purpose in (each for each in Purpose if each in refused):
         for statement in _GOES_WITH.get(purpose, ()):
             await connection.execute(sql(statement), user)
@@ -54,8 +55,12 @@ async def forget(
         await interactions.forget_profile(connection, user)
     if Purpose.LOCATE in refused or (Purpose.MEASURE in refused and not left.granted(Purpose.LOCATE)):
         await connection.execute(sql("visits_forget"), user, left.granted(Purpose.MEASURE))
-    if STOPS_SENDS.intersection(refused):
-        await connection.execute(sql("sends_cancel"), user, because, None)
+    return await cancel(connection, user, because) if STOPS_SENDS.intersection(refused) else ()
+
+
+async def cancel(connection: Connection, user: UUID, because: str, device: UUID | None = None) -> Sequence[Ended]:
+    """What waits to be sent to the person, or for one device of theirs; what is under way is left."""
+    return [Ended(**row) for row in await connection.fetch(sql("sends_cancel"), user, because, device)]
 
 
 # ------------------------------------------------------------------------------------------------ what nobody can say

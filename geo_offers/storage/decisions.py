@@ -21,6 +21,7 @@ from geo_offers.storage.auditing import audit
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.retention import KEPT
+from geo_offers.storage.vault import USER_PROOF, Safe, own_secret
 
 _NEWEST = UUID(int=2**128 - 1)
 
@@ -41,15 +42,16 @@ _outcome = msgspec.json.Decoder(wire.Outcome)
 class PostgresDecisionLog:
     """`pipeline.management.DecisionLog`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def page(self, caller: Caller, query: wire.DecisionQuery) -> wire.DecisionPage:
         if query.user is not None and not sees_users(caller):
             raise Forbidden("a search by user needs a server key or a manager key of role 'owner'", "role")
         (before,) = cursors.decode(query.cursor, tuple[UUID], (_NEWEST,))
         async with transaction(self._pool, [caller.workspace]) as connection:
-            names = await user_names(connection, caller)
+            names = await user_names(connection, caller, self._safe)
             asked = (before, query.limit + 1, query.campaign, query.reason, query.since, query.until)
             if query.user is None:
                 found = await connection.fetch(sql("decisions_page"), caller.workspace, *asked)
@@ -66,7 +68,7 @@ class PostgresDecisionLog:
             row = await connection.fetchrow(sql("decision_get"), caller.workspace, ident)
             if row is None:
                 raise NotFound("there is no such decision")
-            names = await user_names(connection, caller)
+            names = await user_names(connection, caller, self._safe)
             delivery = await _delivery(connection, caller.workspace, row["offer"])
         return msgspec.structs.replace(decision_answer(row, names.of(row["user_id"])), delivery=delivery)
 
@@ -105,7 +107,7 @@ class PostgresDecisionLog:
 
     async def names(self, caller: Caller) -> UserNames:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await user_names(connection, caller)
+            return await user_names(connection, caller, self._safe)
 
 
 def _made_again(snapshot: bytes) -> bytes:
@@ -130,10 +132,10 @@ def _result(of: wire.Outcome) -> tuple[object, ...]:
     return of.outcome, of.reason, of.campaign, of.offer
 
 
-async def user_names(connection: Connection, caller: Caller) -> UserNames:
+async def user_names(connection: Connection, caller: Caller, safe: Safe) -> UserNames:
     if sees_users(caller):
         return UserNames(None)
-    secret: bytes | None = await connection.fetchval(sql("user_proof_secret"), caller.workspace)
+    secret = await own_secret(connection, safe, caller.workspace, USER_PROOF)
     if secret is None:
         raise NotFound("this workspace is gone")
     return UserNames(secret)

@@ -25,6 +25,7 @@ from geo_offers.pipeline.tokens import REFRESH, REFRESH_S, KeyText, digest, new_
 from geo_offers.storage import consents, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.vault import USER_PROOF, Safe, own_secret
 
 UNSAID_LOCALE: Final = "en"
 _UNSENT: Final = "consent refused at an enrolment"
@@ -78,15 +79,17 @@ async def enrol(
     enrolments: Sequence[wire.Enrolment],
     manner: Manner,
     concerns: Concerns,
+    *,
+    safe: Safe,
 ) -> Sequence[Issued]:
     """Ids come from the Idempotency-Key where there is one: a repeat finds its device and gets new tokens for it.
 
     People who are new are made first and the others locked after, so that two enrolments that name one new person at
     once take turns: the second waits for the first one's row and adds to what it says.
     """
-    settings, secret = await workspace(connection, caller.workspace)
+    settings = await rules(connection, caller.workspace)
     refuse_unknown(of_enrolments(enrolments, many=manner.many), settings.consent_texts)
-    proven = [_proof(caller, settings, secret, one) for one in enrolments]
+    proven = await _proven(connection, caller, settings, enrolments, safe)
     newcomers = await _newcomers(connection, caller, enrolments, proven, manner.key_id)
     told = _told(newcomers)
     vouched = "adult" if settings.age == "vouched" else "unknown"
@@ -136,17 +139,30 @@ def _told(newcomers: Sequence[_Newcomer]) -> dict[UUID, _Told]:
     return {user: _Told(given) for user, given in enrolments.items()}
 
 
-async def workspace(connection: Connection, ident: UUID) -> tuple[wire.Workspace, bytes]:
-    """Its rules, and the key by which an app's backend vouches for a user."""
-    row = await connection.fetchrow(sql("workspace_settings"), ident)
+async def rules(connection: Connection, workspace: UUID) -> wire.Workspace:
+    row = await connection.fetchrow(sql("workspace_settings"), workspace)
     assert row is not None  # the caller's key names it
-    secret: bytes = await connection.fetchval(sql("user_proof_secret"), ident)
-    return rows.settings(row["settings"], ident), secret
+    return rows.settings(row["settings"], workspace)
 
 
-async def prove(connection: Connection, caller: Caller, said: wire.LogIn) -> bool:
+async def prove(connection: Connection, caller: Caller, said: wire.LogIn, safe: Safe) -> bool:
     """Whether a log-in proves whose the device is. Forbidden for a false proof, or none where there has to be one."""
-    return _proof(caller, *await workspace(connection, caller.workspace), said)
+    (proven,) = await _proven(connection, caller, await rules(connection, caller.workspace), [said], safe)
+    return proven
+
+
+async def _proven(
+    connection: Connection,
+    caller: Caller,
+    settings: wire.Workspace,
+    said: Sequence[wire.Enrolment | wire.LogIn],
+    safe: Safe,
+) -> list[bool]:
+    """Of each what `_proof` says; the secret is read where there is a proof to check."""
+    secret = None
+    if caller.kind != "server" and any(one.user_proof is not None for one in said):
+        secret = await own_secret(connection, safe, caller.workspace, USER_PROOF)
+    return [_proof(caller, settings, secret or b"", one) for one in said]
 
 
 def _proof(caller: Caller, settings: wire.Workspace, secret: bytes, enrolment: wire.Enrolment | wire.LogIn) -> bool:

@@ -17,18 +17,19 @@ from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
+from geo_offers.storage.vault import INTERACTIONS, Safe, own_secret
 
 
 class PostgresInteractions:
     """`pipeline.events.Interactions`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def secret(self, workspace: UUID) -> bytes | None:
         async with transaction(self._pool, [workspace]) as connection:
-            found: bytes | None = await connection.fetchval(sql("interactions_secret"), workspace)
-        return found
+            return await own_secret(connection, self._safe, workspace, INTERACTIONS)
 
     async def keep(self, workspace: UUID, given: wire.Interaction) -> Kept:
         """An offer is redeemed also where nothing is kept: it was the person's, and that they bought is its end."""

@@ -15,6 +15,7 @@ from geo_offers.storage.auditing import audit
 from geo_offers.storage.decisions import user_names
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.vault import Safe
 
 _NEWEST: Final = (datetime(9000, 1, 1, tzinfo=UTC), UUID(int=2**128 - 1))
 _RELEASED: Final = 2
@@ -29,13 +30,14 @@ class _Budgeted(msgspec.Struct, frozen=True):
 class PostgresLetters:
     """`pipeline.letters.Letters`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def page(self, caller: Caller, query: wire.OutboxQuery) -> wire.LetterPage:
         before = cursors.decode(query.cursor, tuple[datetime, UUID], _NEWEST)
         async with transaction(self._pool, [caller.workspace]) as connection:
-            names = await user_names(connection, caller)
+            names = await user_names(connection, caller, self._safe)
             asked = (caller.workspace, query.state, query.lane, *before, query.limit + 1)
             found = await connection.fetch(sql("letters_page"), *asked)
         shown = found[: query.limit]

@@ -6,27 +6,36 @@ from uuid import UUID
 from geo_offers import wire
 from geo_offers.clock import now_us
 from geo_offers.errors import Conflict, Unauthenticated, Unavailable
-from geo_offers.people.consent import Consents, Purpose
+from geo_offers.people.consent import Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.login import Moved, named_user, newest
 from geo_offers.pipeline.partitions import partition_of
+from geo_offers.pipeline.people import Endings
 from geo_offers.storage import consents, enrolment, interactions, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.vault import Safe
 
 
 class PostgresLogIns:
     """`pipeline.login.LogIns`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe, ended: Endings) -> None:
         self._pool = pool
+        self._safe = safe
+        self._ended = ended
 
     async def log_in(self, caller: Caller, said: wire.LogIn) -> Moved:
+        moved = await self._moved(caller, said)
+        self._ended(caller.workspace, moved.ended)
+        return moved
+
+    async def _moved(self, caller: Caller, said: wire.LogIn) -> Moved:
         """The named person is made first where they are new, as an enrolment does, and then both are locked by id."""
         assert caller.user is not None
         assert caller.device is not None
         async with transaction(self._pool, [caller.workspace]) as connection:
-            proven = await enrolment.prove(connection, caller, said)
+            proven = await enrolment.prove(connection, caller, said, self._safe)
             target = named_user(caller.workspace, said.user)
             new = target != caller.user and await _add(connection, caller.workspace, target, said.user)
             locked = {row["id"]: row for row in await connection.fetch(sql("log_in_lock"), [caller.user, target])}
@@ -62,26 +71,19 @@ async def _move(connection: Connection, caller: Caller, ours: Any, theirs: Any, 
     epoch = await connection.fetchval(sql("log_in_device"), caller.device, after, proven)
     await connection.execute(sql("log_in_offers"), before, after, partition_of(after))
     await connection.execute(sql("log_in_history" if merged else "log_in_no_history"), before, after)
-    stopped = await _stop(connection, after, said)
+    refused = {purpose for purpose in (Purpose.LOCATE, Purpose.OFFERS) if not said.granted(purpose)}
+    ended = [*await consents.forget(connection, after, refused, said, "no consent at the log-in")]
     at_us = now_us()
     told = [
         ledger.Said(after, purpose, one.granted, one.text_version, "login", at_us)
         for purpose, one in ((purpose, said.said[purpose]) for purpose in changed)
     ]
     held = {after: rows.consents(theirs["consents"], after)}
-    await consents.say(connection, caller.workspace, held, told, "no consent at the log-in")
+    ended += (await consents.say(connection, caller.workspace, held, told, "no consent at the log-in"))[1]
     await _profile(connection, caller.workspace, ours, after, merged=merged)
     await connection.execute(sql("log_in_end"), before, after, caller.workspace)
     await connection.execute(sql("consent_salt_destroy"), before)
-    return Moved(after, epoch, merged, stopped)
-
-
-async def _stop(connection: Connection, user: UUID, said: Consents) -> bool:
-    """Stop on all of the person's devices what the newest word does not allow; whether there was any of it."""
-    refused = {purpose for purpose in (Purpose.LOCATE, Purpose.OFFERS) if not said.granted(purpose)}
-    if refused:
-        await consents.forget(connection, user, refused, said, "no consent at the log-in")
-    return bool(refused)
+    return Moved(after, epoch, merged, bool(refused), ended)
 
 
 async def _profile(connection: Connection, workspace: UUID, ours: Any, user: UUID, *, merged: bool) -> None:

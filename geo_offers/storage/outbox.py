@@ -99,9 +99,9 @@ class PostgresOutbox:
         dead = [s.dead for s in settlements if not isinstance(s, Retry) and s.dead is not None]
         async with transaction(self._pool, _workspaces(settlement.claim for settlement in settlements)) as connection:
             await _bury(connection, dead)
-            applied = await _close(connection, closes)
-            applied |= await _retry(connection, retries)
+            applied = await _retry(connection, retries)
             applied |= await _move(connection, moves, self._push)
+            applied |= await _close(connection, closes)  # locks budgets, after all outbox rows
         return applied
 
     async def adopt(self, served: Collection[str], lane: str) -> bool:

@@ -14,11 +14,12 @@ from geo_offers.instants import from_us
 from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
-from geo_offers.pipeline.people import Concerns, Exported, Issued, Manner, News, Standing, Surface
+from geo_offers.pipeline.people import Concerns, Ended, Endings, Exported, Issued, Manner, News, Standing, Surface
 from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
+from geo_offers.storage.vault import Safe
 
 _NEWEST = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 MAX_PAGE: Final = 1_000
@@ -27,8 +28,10 @@ MAX_PAGE: Final = 1_000
 class PostgresPeople:
     """`pipeline.people.People`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe, ended: Endings) -> None:
         self._pool = pool
+        self._safe = safe
+        self._ended = ended
 
     async def enrol(
         self,
@@ -38,7 +41,7 @@ class PostgresPeople:
         concerns: Concerns,
     ) -> Sequence[Issued]:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return await enrolment.enrol(connection, caller, enrolments, manner, concerns)
+            return await enrolment.enrol(connection, caller, enrolments, manner, concerns, safe=self._safe)
 
     async def rotate(self, refresh_token: str, concerns: Concerns) -> tuple[UUID, Issued] | None:
         return await enrolment.rotate(self._pool, refresh_token, concerns)
@@ -59,16 +62,17 @@ class PostgresPeople:
             if before and (before.granted, before.text_version) == (change.granted, change.text_version):
                 return _state(asked, before)
             if change.granted:
-                settings, _ = await enrolment.workspace(connection, caller.workspace)
+                settings = await enrolment.rules(connection, caller.workspace)
                 refuse_unknown([of_change(purpose, change)], settings.consent_texts)
                 consents.refuse_age(user["age"], [asked])
             shown = ledger.shown(change)
             said = ledger.Said(user["id"], asked, change.granted, change.text_version, surface, now_us(), shown)
             because = f"consent for {asked} withdrawn"
-            now = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
+            now, ended = await consents.say(connection, caller.workspace, {user["id"]: held}, [said], because)
             if change.granted and asked is Purpose.PROFILE:
                 await profiles.restage(connection, caller.workspace, [user["id"]])
-            return _state(asked, now[user["id"]].said[asked])
+        self._ended(caller.workspace, ended)
+        return _state(asked, now[user["id"]].said[asked])
 
     async def refuse(self, caller: Caller) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
@@ -112,17 +116,18 @@ class PostgresPeople:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
             await connection.execute(sql("devices_of_user_lock"), user["id"])
-            await connection.execute(sql("sends_cancel"), user["id"], "erased", caller.confined_to)
+            ended = await consents.cancel(connection, user["id"], "erased", caller.confined_to)
             if caller.confined_to is None:
                 held = {user["id"]: rows.consents(user["consents"])}
                 await consents.say(connection, caller.workspace, held, _taken_back(user), "erased")
+        self._ended(caller.workspace, ended)
 
     async def erase(self, caller: Caller) -> None:
         only = caller.confined_to
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
             await connection.execute(sql("devices_of_user_lock"), user["id"])
-            await connection.execute(sql("sends_cancel"), user["id"], "erased", only)
+            await consents.cancel(connection, user["id"], "erased", only)
             if only is not None:
                 others = await connection.fetchval(sql("erase_device"), user["id"], only, caller.workspace)
                 if others:
@@ -138,9 +143,10 @@ class PostgresPeople:
 
     async def end_sends(self, caller: Caller, device: UUID | None) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _user(connection, caller, "user_lock")
-            await connection.execute(sql("sends_cancel"), caller.user, "withdrawn", device)
-            await connection.execute(sql("sends_give_up"), caller.user, device)
+            user = await _user(connection, caller, "user_lock")
+            ended = [Ended(**row) for row in await connection.fetch(sql("sends_give_up"), user["id"], device)]
+            ended += await consents.cancel(connection, user["id"], "withdrawn", device)  # locks budgets: after all rows
+        self._ended(caller.workspace, ended)
 
 
 async def _user(connection: Connection, caller: Caller, query: str) -> Any:

@@ -1,6 +1,6 @@
 """Secrets that the product must be able to read again, sealed at rest: AES-256-GCM under a key of the operator's.
 
-A sealed text is bound to what it belongs to (workspace and lane): moved to another row it does not open. The keys are
+A sealed text is bound to what it belongs to (workspace and name): moved to another row it does not open. The keys are
 given from outside the database (`GEO_OFFERS_CREDENTIALS_KEY`), or lie in the data folder of an embedded one. The first
 key seals; the others still open what they sealed, so that a key is replaced by putting a new one before it.
 """
@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from geo_offers.errors import Misconfigured
 
 KEY_FILE: Final = "credentials.key"
+SECRET_BYTES: Final = 32
+"""Of each secret that is made here. What is kept and no longer than this lies in plain: sealing adds 36 bytes."""
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 

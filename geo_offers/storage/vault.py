@@ -1,8 +1,11 @@
-"""The workspaces' push credentials, sealed in PostgreSQL: implements both ports of `pipeline.credentials`."""
+"""Secrets in PostgreSQL, sealed: the workspaces' push credentials, and what is made here to sign by.
+
+Implements both ports of `pipeline.credentials`.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,18 +17,66 @@ from geo_offers.errors import Conflict, Keyless, NotFound
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.credentials import KINDS, Credential, facts
 from geo_offers.storage.auditing import audit
-from geo_offers.storage.pool import Connection, Pool, transaction
+from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.queries import sql
-from geo_offers.storage.sealing import Seals, Unopened, sealed_by
+from geo_offers.storage.sealing import SECRET_BYTES, Seals, Unopened, sealed_by
 from geo_offers.storage.workspaces import raise_catalog
 
 FRESH_S: Final = 5.0
 MOST_HELD: Final = 10_000
 _NO_KEY: Final = (
-    "this service has no key to keep credentials under; its operator sets GEO_OFFERS_CREDENTIALS_KEY and starts it anew"
+    "this service has no key to keep secrets under; its operator sets GEO_OFFERS_CREDENTIALS_KEY and starts it anew"
+)
+_SHUT: Final = (
+    "no key here opens this secret; the operator puts the one it was sealed by back into GEO_OFFERS_CREDENTIALS_KEY "
+    "(geo-offers doctor names it)"
 )
 
+USER_PROOF: Final = "user_proof"
+INTERACTIONS: Final = "interactions"
+SERVICE_KEY: Final = "service_key"
+
 _log = structlog.get_logger()
+
+
+def webhook(ident: UUID) -> str:
+    """What the secrets of an endpoint are called; lanes and the names above are those of the others."""
+    return f"webhook {ident}"
+
+
+class Safe:
+    """Keeps the secrets that are made here, of `SECRET_BYTES` each.
+
+    Those without which nothing is served lie in plain where there is no key: `geo-offers doctor` says so. What is in
+    plain opens as it is, until it is resealed.
+    """
+
+    def __init__(self, seals: Callable[[], Seals]) -> None:
+        """seals: the keys, asked for at the first need."""
+        self._seals = seals
+
+    def keep(self, secret: bytes, workspace: UUID, name: str, *, plain: bool = False) -> bytes:
+        """What is to lie in the database. Keyless where there is no key, unless it may be `plain`."""
+        seals = self._seals()
+        if not seals and not plain:
+            raise Keyless(_NO_KEY)
+        return seals.seal(secret, bound(workspace, name)) if seals else secret
+
+    def open(self, kept: bytes, workspace: UUID, name: str) -> bytes:
+        """Keyless where no key here opens it; the log names the one that would."""
+        if len(kept) == SECRET_BYTES:
+            return kept
+        try:
+            return self._seals().open(kept, bound(workspace, name))
+        except Unopened as error:
+            _log.error("a secret cannot be opened", workspace=str(workspace), name=name, key=sealed_by(kept))
+            raise Keyless(f"{name}: {_SHUT}") from error
+
+
+async def own_secret(connection: Connection, safe: Safe, workspace: UUID, name: str) -> bytes | None:
+    """`USER_PROOF` or `INTERACTIONS` of a workspace; None where there is no such workspace. Keyless as `Safe.open`."""
+    row = await connection.fetchrow(sql("workspace_secrets"), workspace)
+    return None if row is None else safe.open(row[name], workspace, name)
 
 
 class PostgresVault:
@@ -118,9 +169,9 @@ class PostgresCredentials:
             await audit(connection, caller, "push.forget", lane)
 
 
-def bound(workspace: UUID, lane: str) -> bytes:
-    """What a sealed credential belongs to; in another row it does not open."""
-    return workspace.bytes + lane.encode()
+def bound(workspace: UUID, name: str) -> bytes:
+    """What a sealed secret belongs to; in another row it does not open. name: of a credential its lane."""
+    return workspace.bytes + name.encode()
 
 
 def _opened(seals: Seals, sealed: bytes, workspace: UUID, lane: str) -> Credential:
@@ -133,41 +184,56 @@ def _told(row: Any) -> wire.PushCredential:
 
 
 # ------------------------------------------------------------------------------------------------ for the operator
-async def unopened(pool: Pool, seals: Callable[[], Seals]) -> tuple[int, Sequence[str]]:
-    """How many credentials there are, and of each that does not open, whose it is and by which key it was sealed."""
-    found, shut = 0, []
-    async with transaction(pool, ()) as connection:
-        workspaces = [row["id"] for row in await connection.fetch(sql("workspaces_all"))]
-    for workspace in workspaces:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """All secrets of an installation. plain: how many are not sealed; shut: those that no key here opens."""
+
+    found: int
+    plain: int
+    shut: Sequence[str]
+
+
+async def looked(pool: Pool, seals: Callable[[], Seals]) -> Looked:
+    found, plain, shut = 0, 0, []
+    for workspace in await _owners(pool):
         async with transaction(pool, [workspace]) as connection:
-            rows = await connection.fetch(sql("credentials_all"), workspace)
+            rows = await connection.fetch(sql("secrets_all"), workspace)
+        found += len(rows)
         for row in rows:
-            found += 1
+            name, kept = row["name"], row["kept"]
+            if len(kept) == SECRET_BYTES:
+                plain += 1
+                continue
             try:
-                _opened(seals(), row["sealed"], workspace, row["lane"])
+                seals().open(kept, bound(workspace, name))
             except Unopened:
-                shut.append(f"{row['lane']} of {workspace}, sealed by the key {sealed_by(row['sealed'])}")
-    return found, shut
+                shut.append(f"{name} of {workspace}, sealed by the key {sealed_by(kept)}")
+    return Looked(found, plain, shut)
 
 
 async def reseal(pool: Pool, seals: Seals) -> tuple[int, int]:
-    """Put all credentials under the first key: how many were not, and how many do not open and stay as they are."""
+    """Put all secrets under the first key: how many were not, and how many do not open and stay as they are."""
     if not seals:
         raise Keyless(_NO_KEY)
     done = shut = 0
-    async with transaction(pool, ()) as connection:
-        workspaces = [row["id"] for row in await connection.fetch(sql("workspaces_all"))]
-    for workspace in workspaces:
+    for workspace in await _owners(pool):
         async with transaction(pool, [workspace]) as connection:
-            for row in await connection.fetch(sql("credentials_all"), workspace):
-                lane, sealed = row["lane"], row["sealed"]
-                if sealed_by(sealed) == seals.first:
+            for row in await connection.fetch(sql("secrets_all"), workspace):
+                name, kept = row["name"], row["kept"]
+                plain = len(kept) == SECRET_BYTES
+                if not plain and sealed_by(kept) == seals.first:
                     continue
                 try:
-                    plain = seals.open(sealed, bound(workspace, lane))
+                    secret = kept if plain else seals.open(kept, bound(workspace, name))
                 except Unopened:
                     shut += 1
                     continue
-                anew = seals.seal(plain, bound(workspace, lane))
-                done += await connection.fetchval(sql("credential_reseal"), workspace, lane, sealed, anew) is not None
+                anew = seals.seal(secret, bound(workspace, name))
+                done += await connection.fetchval(sql("secret_reseal"), workspace, name, kept, anew)
     return done, shut
+
+
+async def _owners(pool: Pool) -> Sequence[UUID]:
+    """The service itself, and the workspaces."""
+    async with transaction(pool, ()) as connection:
+        return [NIL, *(row["id"] for row in await connection.fetch(sql("workspaces_all")))]

@@ -3,6 +3,7 @@
 import secrets
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,7 +12,7 @@ import msgspec
 import structlog
 
 from geo_offers import wire
-from geo_offers.errors import Conflict, NotFound
+from geo_offers.errors import Conflict, Keyless, NotFound
 from geo_offers.instants import from_us
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.notifying import FAILING_S, TEST, Done, Post, Told
@@ -19,12 +20,14 @@ from geo_offers.storage import cursors
 from geo_offers.storage.auditing import audit, note
 from geo_offers.storage.pool import Connection, Pool, columns, transaction
 from geo_offers.storage.queries import sql
+from geo_offers.storage.sealing import SECRET_BYTES
+from geo_offers.storage.vault import Safe, webhook
 from geo_offers.storage.workspaces import raise_catalog
 
 ENDPOINTS: Final = 20
 ROTATION_S: Final = 86_400.0
 REPLAYED: Final = 10_000
-_SECRET_BYTES: Final = 32
+SHUT_S: Final = 60.0  # until it is looked for the key again
 _NOTIFIER: Final = "events"  # who it was, in the audit
 _NEWEST: Final = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 _NONE = "there is no such webhook"
@@ -52,11 +55,15 @@ async def tell(connection: Connection, events: Sequence[Told]) -> None:
 class PostgresEventQueue:
     """`pipeline.notifying.EventQueue`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def claim(self, room: Mapping[UUID, int], each: int, most: int, lease_s: float) -> Sequence[Post]:
-        """What is claimed and no more there, or of a disabled endpoint, is ended here."""
+        """What is claimed and no more there, or of a disabled endpoint, is ended here.
+
+        Where no key here opens a secret of the endpoint, nothing is sent, and its events wait.
+        """
         async with transaction(self._pool, ()) as connection:
             claimed = await connection.fetch(
                 sql("webhooks_claim"), list(room), list(room.values()), each, most, lease_s
@@ -72,7 +79,26 @@ class PostgresEventQueue:
             if lost:
                 await connection.execute(sql("webhooks_drop"), *columns(lost, 2))
                 await connection.execute(sql("webhooks_give_up"), [endpoint for endpoint, _ in lost])
-        return [_post(row, seen) for row in claimed if (seen := found.get((row["endpoint"], row["event"])))]
+            endpoints = {endpoint: row for (endpoint, _), row in found.items()}
+            signing = {endpoint: self._signing(row) for endpoint, row in endpoints.items()}
+            posts = [
+                _post(row, seen, signing[row["endpoint"]])
+                for row in claimed
+                if (seen := found.get((row["endpoint"], row["event"])))
+            ]
+            unsigned = [_finished(Done(post, "due", None, SHUT_S)) for post in posts if not post.secrets]
+            if unsigned:
+                await connection.execute(sql("webhooks_finish"), *columns(unsigned, 9))
+        return [post for post in posts if post.secrets]
+
+    def _signing(self, row: Any) -> Sequence[str]:
+        """The secrets of an endpoint that open, as the company knows them."""
+        opened = []
+        for kept in (row["secret"], row["former"]):
+            with suppress(Keyless):
+                if kept is not None:
+                    opened.append(spelled(self._safe.open(kept, row["workspace"], webhook(row["endpoint"]))))
+        return opened
 
     async def finish(self, done: Sequence[Done]) -> None:
         failed = {one.post.endpoint for one in done if one.answer is not None and not one.answer.good}
@@ -87,7 +113,7 @@ class PostgresEventQueue:
             return float(await connection.fetchval(sql("webhooks_oldest")))
 
 
-def _post(claim: Any, seen: Any) -> Post:
+def _post(claim: Any, seen: Any, signing: Sequence[str]) -> Post:
     return Post(
         endpoint=claim["endpoint"],
         event=claim["event"],
@@ -95,7 +121,7 @@ def _post(claim: Any, seen: Any) -> Post:
         attempts=claim["attempts"],
         workspace=claim["workspace"],
         url=seen["url"],
-        secrets=[spelled(secret) for secret in (seen["secret"], seen["former"]) if secret is not None],
+        secrets=signing,
         body=_body(seen),
     )
 
@@ -129,12 +155,14 @@ async def _disable(connection: Connection, gone: set[UUID], failed: set[UUID]) -
 class PostgresWebhooks:
     """`pipeline.notifying.Webhooks`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, safe: Safe) -> None:
         self._pool = pool
+        self._safe = safe
 
     async def add(self, caller: Caller, ident: UUID, body: wire.WebhookBody) -> wire.WebhookMade:
-        workspace, secret = caller.workspace, secrets.token_bytes(_SECRET_BYTES)
-        row = (ident, workspace, body.url, sorted(set(body.types)), secret, body.coordinates, ENDPOINTS)
+        workspace, secret = caller.workspace, secrets.token_bytes(SECRET_BYTES)
+        kept = self._safe.keep(secret, workspace, webhook(ident))
+        row = (ident, workspace, body.url, sorted(set(body.types)), kept, body.coordinates, ENDPOINTS)
         async with transaction(self._pool, [workspace]) as connection:
             await connection.fetchrow(sql("workspace_lock"), workspace)  # of two at once the second counts the first
             if await connection.fetchval(sql("webhooks_insert"), *row) is None:
@@ -174,10 +202,11 @@ class PostgresWebhooks:
             await _changed(connection, caller, "webhook.delete", ident)
 
     async def rotate(self, caller: Caller, ident: UUID) -> wire.WebhookSecret:
-        secret = secrets.token_bytes(_SECRET_BYTES)
+        secret = secrets.token_bytes(SECRET_BYTES)
+        kept = self._safe.keep(secret, caller.workspace, webhook(ident))
         async with transaction(self._pool, [caller.workspace]) as connection:
             await _lock(connection, caller, ident)
-            former_until = await connection.fetchval(sql("webhooks_rotate"), ident, secret, ROTATION_S)
+            former_until = await connection.fetchval(sql("webhooks_rotate"), ident, kept, ROTATION_S)
             await audit(connection, caller, "webhook.rotate", str(ident))
         return wire.WebhookSecret(secret=spelled(secret), former_until=former_until)
 
@@ -193,28 +222,32 @@ class PostgresWebhooks:
 
     async def replay(self, caller: Caller, ident: UUID, event: UUID) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             if await connection.fetchval(sql("webhooks_replay"), caller.workspace, ident, event) is None:
                 raise NotFound("there is no such event any more")
             await audit(connection, caller, "webhook.replay", str(ident))
 
     async def replay_since(self, caller: Caller, ident: UUID, since: datetime) -> int:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             found = await connection.fetch(sql("webhooks_replay_since"), caller.workspace, ident, since, REPLAYED)
             await audit(connection, caller, "webhook.replay", str(ident))
         return len(found)
 
     async def test(self, caller: Caller, ident: UUID, event: UUID) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            await _lock(connection, caller, ident)
+            await _lock(connection, caller, ident, enabled=True)
             body = msgspec.json.encode({"webhook": ident})
             await connection.execute(sql("webhooks_test"), caller.workspace, ident, event, TEST, body)
 
 
-async def _lock(connection: Connection, caller: Caller, ident: UUID) -> None:
-    if await connection.fetchval(sql("webhooks_lock"), caller.workspace, ident) is None:
+async def _lock(connection: Connection, caller: Caller, ident: UUID, *, enabled: bool = False) -> None:
+    """NotFound where there is none; Conflict where it has to be `enabled`, and is not."""
+    row = await connection.fetchrow(sql("webhooks_lock"), caller.workspace, ident)
+    if row is None:
         raise NotFound(_NONE)
+    if enabled and row["disabled_at"] is not None:
+        raise Conflict("this webhook is disabled, and sent nothing; enable it first")
 
 
 async def _changed(connection: Connection, caller: Caller, action: str, ident: UUID) -> None:

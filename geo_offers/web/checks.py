@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
 from uuid import UUID
@@ -118,7 +119,17 @@ def _token(name: str) -> str:
     return ascii(name[:64])[1:-1].replace("~", "~0").replace("/", "~1")
 
 
-# ------------------------------------------------------------------------------------------------ zones
+# ------------------------------------------------------------------------------------------------ instants and zones
+def instant(given: datetime, pointer: str) -> datetime:
+    """In UTC. Invalid where it names no offset, or one that leads out of the calendar."""
+    try:
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+    except OverflowError:
+        pass  # year 1 or 9999: told as below
+    raise invalid(pointer, "time_zone", "an instant is RFC 3339 text with its offset, or Z for UTC")
+
+
 def check_zone(name: str, pointer: str) -> None:
     """Invalid where there is no such time zone."""
     if name not in zone_names():

@@ -1,6 +1,6 @@
 """What was decided, with the receipts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -9,7 +9,7 @@ from geo_offers import clock, wire
 from geo_offers.instants import from_us
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import invalid, page_limit, path_id, refuse_unsafe
+from geo_offers.web.checks import instant, invalid, page_limit, path_id, refuse_unsafe
 
 COUNTED: Final = timedelta(days=30)
 
@@ -24,15 +24,7 @@ async def list_decisions(services: Services, given: Given) -> Reply:
 
 
 def _instant(given: datetime | None, name: str) -> datetime | None:
-    """In UTC. Invalid where it names no offset, or one that leads out of the calendar."""
-    if given is None:
-        return None
-    try:
-        if given.tzinfo is not None:
-            return given.astimezone(UTC)
-    except OverflowError:
-        pass  # year 1 or 9999: told as below
-    raise invalid(f"/{name}", "time_zone", "an instant is RFC 3339 text with its offset, or Z for UTC")
+    return None if given is None else instant(given, f"/{name}")
 
 
 async def get_decision(services: Services, given: Given) -> Reply:

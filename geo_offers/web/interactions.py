@@ -36,6 +36,8 @@ async def refuse_unsigned(services: Services, given: Given, workspace: UUID) -> 
 
 async def _keep(services: Services, workspace: UUID, told: wire.Interaction) -> Reply:
     refuse_unsafe(told)
+    if told.at.year >= _NEVER:
+        raise invalid("/at", "at", "nobody has done this yet: an instant is one of our days")
     if told.offer is not None and told.type != PURCHASE:
         raise invalid("/offer", "offer", "a purchase alone redeems an offer; leave it out")
     kept = await services.interactions.keep(workspace, told)
@@ -45,6 +47,8 @@ async def _keep(services: Services, workspace: UUID, told: wire.Interaction) -> 
         services.dispatcher.was_answered(workspace, told.offer, "redeemed")
     return Reply(kept.answer)
 
+
+_NEVER: Final = 2100
 
 CALLS: Final[tuple[Call, ...]] = (
     Call(

@@ -6,7 +6,7 @@ from uuid import UUID
 from geo_offers import wire
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import invalid, path_id
+from geo_offers.web.checks import instant, invalid, path_id
 from geo_offers.web.interactions import refuse_unsigned
 
 MAX_BODY: Final = 256 * 1024  # of a thousand receipts
@@ -26,6 +26,7 @@ async def tell_signed_receipts(services: Services, given: Given) -> Reply:
 
 async def _keep(services: Services, workspace: UUID, told: wire.ReceiptsTold) -> Reply:
     for number, receipt in enumerate(told.receipts):
+        instant(receipt.at, f"/receipts/{number}/at")
         if receipt.reason is not None and receipt.type not in _WITH_REASON:
             detail = "only what is dismissed or has failed has a reason; leave it out"
             raise invalid(f"/receipts/{number}/reason", "reason", detail)

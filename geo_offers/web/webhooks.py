@@ -7,7 +7,7 @@ from geo_offers import hosts, wire
 from geo_offers.errors import NotFound
 from geo_offers.pipeline.services import Services
 from geo_offers.web.calls import Call, Given, Reply
-from geo_offers.web.checks import invalid, page_limit, path_id
+from geo_offers.web.checks import instant, invalid, page_limit, path_id
 
 _WHAT: Final = "webhook"
 
@@ -61,7 +61,8 @@ async def replay_delivery(services: Services, given: Given) -> Reply:
 
 async def replay_deliveries(services: Services, given: Given) -> Reply:
     """All that it was not told since then, of its types; at most 10,000 a call."""
-    replayed = await services.webhooks.replay_since(given.caller, path_id(given, _WHAT), given.query.since)
+    ident, since = path_id(given, _WHAT), instant(given.query.since, "/since")
+    replayed = await services.webhooks.replay_since(given.caller, ident, since)
     services.notifier.wake()
     return Reply(wire.WebhookReplayed(replayed=replayed))
 

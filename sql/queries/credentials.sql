@@ -17,6 +17,30 @@ RETURNING lane, facts, version, created_at, created_by, xmax = 0 AS new;
 -- $1 workspace, $2 lane.
 DELETE FROM push_credential WHERE workspace = $1 AND lane = $2 RETURNING lane;
 
--- name: credential_reseal
--- $1 workspace, $2 lane, $3 as it was, $4 as it is now. One that was replaced meanwhile is under the first key already.
-UPDATE push_credential SET sealed = $4 WHERE workspace = $1 AND lane = $2 AND sealed = $3 RETURNING lane;
+-- name: secrets_all
+-- $1 workspace, nil for the service itself. Every secret there is, by the name that it is sealed for.
+SELECT lane AS name, sealed AS kept FROM push_credential WHERE workspace = $1
+UNION ALL SELECT 'user_proof', user_proof FROM workspace_secret WHERE workspace = $1
+UNION ALL SELECT 'interactions', interactions FROM workspace_secret WHERE workspace = $1
+UNION ALL SELECT 'webhook ' || id, secret FROM webhook_endpoint WHERE workspace = $1
+UNION ALL SELECT 'webhook ' || id, former FROM webhook_endpoint WHERE workspace = $1 AND former IS NOT NULL
+UNION ALL SELECT 'service_key', secret FROM service_key WHERE workspace = $1;
+
+-- name: secret_reseal
+-- $1 workspace, $2 name, $3 as it was, $4 as it is now; of how many. What was replaced meanwhile is under the first key.
+WITH credential AS (
+    UPDATE push_credential SET sealed = $4 WHERE workspace = $1 AND lane = $2 AND sealed = $3 RETURNING 1),
+own AS (
+    UPDATE workspace_secret SET
+        user_proof = CASE WHEN $2 = 'user_proof' THEN $4 ELSE user_proof END,
+        interactions = CASE WHEN $2 = 'interactions' THEN $4 ELSE interactions END
+    WHERE workspace = $1 AND ($2 = 'user_proof' AND user_proof = $3 OR $2 = 'interactions' AND interactions = $3)
+    RETURNING 1),
+endpoint AS (
+    UPDATE webhook_endpoint SET
+        secret = CASE secret WHEN $3 THEN $4 ELSE secret END, former = CASE former WHEN $3 THEN $4 ELSE former END
+    WHERE workspace = $1 AND $2 = 'webhook ' || id AND $3 IN (secret, former) RETURNING 1),
+service AS (
+    UPDATE service_key SET secret = $4 WHERE workspace = $1 AND $2 = 'service_key' AND secret = $3 RETURNING 1)
+SELECT (SELECT count(*) FROM credential) + (SELECT count(*) FROM own) + (SELECT count(*) FROM endpoint)
+     + (SELECT count(*) FROM service);

@@ -16,6 +16,3 @@ SELECT interactions FROM app_user WHERE id = $1;
 SELECT id, interactions FROM app_user WHERE id = ANY (ARRAY(
     SELECT id FROM app_user WHERE interactions_until <= statement_timestamp() LIMIT $1))
 ORDER BY id FOR NO KEY UPDATE;
-
--- name: interactions_secret
-SELECT interactions FROM workspace_secret WHERE workspace = $1;

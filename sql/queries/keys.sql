@@ -2,7 +2,16 @@
 INSERT INTO workspace (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
 -- name: workspace_secret_make
-INSERT INTO workspace_secret (workspace, user_proof) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+-- $1 workspace, $2 by which its backend vouches for users, $3 by which it signs interactions and receipts.
+INSERT INTO workspace_secret (workspace, user_proof, interactions) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
+
+-- name: workspace_secrets
+SELECT user_proof, interactions FROM workspace_secret WHERE workspace = $1;
+
+-- name: workspace_secret_replace
+-- $1 workspace, $2 and $3 as above; null leaves each as it is.
+UPDATE workspace_secret SET user_proof = coalesce($2, user_proof), interactions = coalesce($3, interactions)
+WHERE workspace = $1 RETURNING workspace;
 
 -- name: api_key_add
 INSERT INTO api_key (id, workspace, kind, role, replay, secret_hash) VALUES ($1, $2, $3, $4, $5, $6);

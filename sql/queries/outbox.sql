@@ -1,5 +1,5 @@
 -- The outbox has no policy: claims work across workspaces. What a row points at has one, so every other statement runs with
--- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations.
+-- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations, budgets.
 
 -- name: outbox_claim
 -- $1 lane, $2 most rows, $3 lease in seconds. A lease that ran out is claimed again under a new token; the records check the
@@ -225,6 +225,12 @@ FROM q;
 -- $1 offers. The persons they were made for, whose lock orders what becomes of an offer; the statement after it is fresh.
 SELECT id FROM app_user WHERE id = ANY (ARRAY(SELECT user_id FROM offer WHERE id = ANY ($1::uuid[])))
 ORDER BY id FOR NO KEY UPDATE;
+
+-- name: receipts_busy
+-- $1 offers. Locks what of them waits to be sent, and tells those of which somebody holds the row now.
+WITH free AS MATERIALIZED (
+    SELECT offer FROM outbox WHERE offer = ANY ($1::uuid[]) FOR UPDATE SKIP LOCKED)
+SELECT offer FROM outbox WHERE offer = ANY ($1::uuid[]) AND offer NOT IN (SELECT offer FROM free);
 
 -- name: receipts_offers
 -- $1 offers. Those that are there, and whose.

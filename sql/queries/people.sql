@@ -118,7 +118,7 @@ UPDATE app_user SET rhythm = $2 WHERE id = $1;
 
 -- name: sends_cancel
 -- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state
--- 'sending' has bytes under way and is waited for.
+-- 'sending' has bytes under way and is waited for. Returns what was ended.
 WITH gone AS (
     DELETE FROM outbox o USING offer f
     WHERE f.user_id = $1 AND ($3::uuid IS NULL OR f.device = $3) AND o.offer = f.id AND o.state IN ('due', 'leased')
@@ -126,9 +126,11 @@ WITH gone AS (
 marked AS (
     UPDATE offer f SET state = CASE WHEN g.ambiguous THEN 'ambiguous' ELSE 'cancelled' END, detail = $2,
         finished_at = clock_timestamp()
-    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id, f.state)
-UPDATE reservation r SET state = CASE WHEN m.state = 'cancelled' THEN 2 ELSE 1 END
-FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id;
+    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id, f.lane, f.state, f.detail),
+settled AS (
+    UPDATE reservation r SET state = CASE WHEN m.state = 'cancelled' THEN 2 ELSE 1 END
+    FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id RETURNING 1)
+SELECT id AS offer, lane, state, detail FROM marked;
 
 -- name: sends_under_way
 -- $1 user, $2 device or null for all of the person's.
@@ -137,15 +139,17 @@ WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) AND o.state = 'send
 
 -- name: sends_give_up
 -- $1 user, $2 device or null for all of the person's. The wait is over: whether it was shown is not known, and it is not
--- repeated.
+-- repeated. Returns what was ended.
 WITH gone AS (
     DELETE FROM outbox o USING offer f
     WHERE f.user_id = $1 AND ($2::uuid IS NULL OR f.device = $2) AND o.offer = f.id AND o.state = 'sending'
     RETURNING o.offer),
 marked AS (
     UPDATE offer f SET state = 'ambiguous', detail = 'withdrawn while under way', finished_at = clock_timestamp()
-    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id)
-UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id;
+    FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id, f.lane, f.state, f.detail),
+settled AS (
+    UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id RETURNING 1)
+SELECT id AS offer, lane, state, detail FROM marked;
 
 -- name: presence_wipe
 -- $1 user.
@@ -291,6 +295,3 @@ SELECT id, campaign FROM offer WHERE id = $1 AND user_id = $2 AND ($3::uuid IS N
 
 -- name: workspace_settings
 SELECT id, name, settings FROM workspace WHERE id = $1;
-
--- name: user_proof_secret
-SELECT user_proof FROM workspace_secret WHERE workspace = $1;

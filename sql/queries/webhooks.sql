@@ -12,19 +12,16 @@ SELECT DISTINCT unnest(types) AS type FROM webhook_endpoint WHERE workspace = $1
 -- name: webhooks_claim
 -- $1 endpoints that have less room than others, $2 how many each of them takes, $3 how many any other takes, $4 most of all,
 -- $5 lease in seconds. Every endpoint is asked by itself (the recursion steps from one to the next in the index), so that
--- what one has waiting hides no other's; and from another one on each time, so that where there is room for some only it is
--- not always the same that get it. A lease that ran out is claimed again under a new token.
+-- what one has waiting hides no other's; in any order, so that none comes last each time. A lease that ran out is claimed
+-- again under a new token.
 WITH RECURSIVE queue AS (
     (SELECT endpoint FROM webhook_delivery WHERE state IN ('due', 'leased') ORDER BY endpoint LIMIT 1)
     UNION ALL
     SELECT (SELECT d.endpoint FROM webhook_delivery d WHERE d.state IN ('due', 'leased') AND d.endpoint > q.endpoint
             ORDER BY d.endpoint LIMIT 1)
     FROM queue q WHERE q.endpoint IS NOT NULL),
-start AS MATERIALIZED (SELECT gen_random_uuid() AS endpoint),
-turns AS MATERIALIZED (
-    SELECT q.endpoint FROM queue q, start s WHERE q.endpoint IS NOT NULL ORDER BY q.endpoint < s.endpoint, q.endpoint),
 next AS MATERIALIZED (
-    SELECT d.endpoint, d.event FROM turns q
+    SELECT d.endpoint, d.event FROM (SELECT endpoint FROM queue WHERE endpoint IS NOT NULL ORDER BY random()) q
     LEFT JOIN unnest($1::uuid[], $2::int[]) r (endpoint, room) ON r.endpoint = q.endpoint
     CROSS JOIN LATERAL (
         SELECT endpoint, event FROM webhook_delivery w
@@ -40,7 +37,7 @@ RETURNING d.endpoint, d.event, d.workspace, d.token, d.attempts;
 -- name: webhooks_look
 -- $1 endpoints, $2 events. What is to be sent of those claimed, where both are still there. A geofence is named set/id: the
 -- first slash splits. Where it lies is read for who wants it alone.
-SELECT e.id AS endpoint, v.id AS event, e.url, e.secret,
+SELECT e.id AS endpoint, e.workspace, v.id AS event, e.url, e.secret,
        CASE WHEN e.former_until > clock_timestamp() THEN e.former END AS former, v.type, v.at, v.body,
        (g.min_lat + g.max_lat) / 2 AS lat, (g.min_lon + g.max_lon) / 2 AS lon
 FROM unnest($1::uuid[], $2::uuid[]) q (endpoint, event)
@@ -56,14 +53,20 @@ LEFT JOIN geofence g ON g.workspace = n.workspace AND g.set_id = n.set_id AND g.
 
 -- name: webhooks_finish
 -- $1 endpoints, $2 events, $3 their tokens, $4 states, $5 seconds until due again, $6 statuses, $7 milliseconds, $8 details, $9
--- whether it was tried: what was not gets its attempt back. An endpoint fails from its first bad answer to its next good one.
+-- whether it was tried: what was not gets its attempt back. An endpoint fails from its first bad answer to its next good one;
+-- its row is locked before its deliveries, as who changes it locks them.
 WITH q AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::float8[], $6::int[], $7::int[], $8::text[],
                          $9::bool[]) q (endpoint, event, token, state, after_s, status, ms, detail, tried)),
+turned AS MATERIALIZED (
+    SELECT e.id FROM webhook_endpoint e
+    JOIN (SELECT endpoint, bool_or(state = 'delivered') AS good FROM q WHERE tried GROUP BY endpoint) j ON j.endpoint = e.id
+    WHERE j.good = (e.failing_since IS NOT NULL) ORDER BY e.id FOR NO KEY UPDATE OF e),
 done AS (
     UPDATE webhook_delivery d SET state = q.state, status = coalesce(q.status, d.status), lease_until = NULL,
         attempts = d.attempts - (NOT q.tried)::int, due = clock_timestamp() + make_interval(secs => q.after_s)
     FROM q WHERE d.endpoint = q.endpoint AND d.event = q.event AND d.token = q.token AND d.state = 'leased'
+      AND (SELECT count(*) FROM turned) >= 0
     RETURNING q.*, d.workspace),
 logged AS (
     INSERT INTO webhook_attempt (endpoint, event, workspace, status, ms, detail)
@@ -110,7 +113,7 @@ SELECT id, url, types, coordinates, created_at, failing_since, disabled_at, disa
 FROM webhook_endpoint WHERE workspace = $1 AND id = $2;
 
 -- name: webhooks_lock
-SELECT id FROM webhook_endpoint WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
+SELECT id, disabled_at FROM webhook_endpoint WHERE workspace = $1 AND id = $2 FOR NO KEY UPDATE;
 
 -- name: webhooks_page
 -- $1 workspace, $2 the id before the page, $3 how many.
@@ -147,9 +150,11 @@ WHERE d.workspace = $1 AND d.endpoint = $2 AND (d.created_at, d.event) < ($3::ti
 ORDER BY d.created_at DESC, d.event DESC LIMIT $5;
 
 -- name: webhooks_replay
--- $1 workspace, $2 endpoint, $3 event. Whatever became of it before; what is under way is left.
+-- $1 workspace, $2 endpoint, $3 event, of its types or told it before. Whatever became of it; what is under way is left.
 INSERT INTO webhook_delivery AS d (endpoint, event, workspace)
-SELECT $2, v.id, v.workspace FROM webhook_event v WHERE v.workspace = $1 AND v.id = $3
+SELECT e.id, v.id, v.workspace FROM webhook_event v JOIN webhook_endpoint e ON e.id = $2
+WHERE v.workspace = $1 AND v.id = $3
+  AND (v.type = ANY (e.types) OR EXISTS (SELECT FROM webhook_delivery b WHERE b.endpoint = e.id AND b.event = v.id))
 ON CONFLICT (endpoint, event) DO UPDATE SET state = CASE d.state WHEN 'leased' THEN 'leased' ELSE 'due' END,
     due = CASE d.state WHEN 'leased' THEN d.due ELSE clock_timestamp() END,
     attempts = CASE d.state WHEN 'leased' THEN d.attempts ELSE 0 END
@@ -167,8 +172,9 @@ ON CONFLICT (endpoint, event) DO UPDATE SET state = 'due', due = clock_timestamp
 RETURNING event;
 
 -- name: webhooks_test
--- $1 workspace, $2 endpoint, $3 event, $4 its type, $5 body. To this endpoint alone, whatever it wants else.
+-- $1 workspace, $2 endpoint, $3 event, $4 its type, $5 body. To this endpoint alone, whatever it wants else; a repeat of the
+-- call is the same event.
 WITH told AS (
     INSERT INTO webhook_event (id, workspace, type, at, body) VALUES ($3, $1, $4, clock_timestamp(), $5)
-    RETURNING id)
+    ON CONFLICT (id) DO NOTHING RETURNING id)
 INSERT INTO webhook_delivery (endpoint, event, workspace) SELECT $2, id, $1 FROM told;

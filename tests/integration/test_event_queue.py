@@ -1,5 +1,6 @@
 """The queue of events over a real database: leases, tokens, and what is not there any more."""
 
+import asyncio
 import uuid
 
 import aiohttp
@@ -9,7 +10,9 @@ import pytest
 from geo_offers.gateways.events import EventSender
 from geo_offers.pipeline import notifying
 from geo_offers.pipeline.notifying import Answer, Done, Notifier, Told
+from geo_offers.storage.keys import UNSEALED
 from geo_offers.storage.pool import open_pool, transaction
+from geo_offers.storage.queries import sql
 from geo_offers.storage.webhooks import PostgresEventQueue, spelled, tell
 from tests.support.gateways.events import receiving, script
 
@@ -27,7 +30,7 @@ class House:
     def __init__(self, pool, admin):
         self.pool = pool
         self.admin = admin
-        self.queue = PostgresEventQueue(pool)
+        self.queue = PostgresEventQueue(pool, UNSEALED)
 
     async def endpoint(self, workspace=WORKSPACE, types=("geofence.entered",)):
         ident = uuid.uuid4()
@@ -200,7 +203,33 @@ async def test_through_any_faults_each_event_is_taken_in_the_end(house, monkeypa
         notifier = Notifier(house.queue, EventSender(session, timeout_s=0.1), Nobody(), sweep_s=0.01)
         notifier.start()
         await receiver.until("geofence.entered", 60, within_s=30)
+        async with asyncio.timeout(10):  # an answer that came too late is asked for again
+            while {state for state, _ in await house.state()} != {"delivered"}:
+                await asyncio.sleep(0.01)
         await notifier.stop(1)
     assert len(receiver.taken) == 60
     assert not receiver.unsigned
-    assert {state for state, _ in await house.state()} == {"delivered"}
+
+
+async def test_of_many_with_a_backlog_none_comes_last_each_time(house):
+    endpoints = {await house.endpoint() for _ in range(6)}
+    await house.tell(10)
+    served = [{post.endpoint for post in await house.claim(most=10, lease_s=0.0)} for _ in range(100)]
+    assert all(len(some) == 1 for some in served)
+    assert set.union(*served) == endpoints
+
+
+async def test_who_changes_an_endpoint_and_who_records_its_failures_wait_in_one_order(house):
+    ident = await house.endpoint()
+    await house.tell()
+    (post,) = await house.claim()
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with transaction(house.pool, [WORKSPACE]) as manager:
+        await manager.fetchrow(sql("webhooks_lock"), WORKSPACE, ident)
+        recording = asyncio.create_task(house.queue.finish([Done(post, "due", Answer(500, 5), 9.0)]))
+        async with asyncio.timeout(5):
+            while not await house.admin.fetchval(waiting):
+                await asyncio.sleep(0.01)
+        await manager.execute(sql("webhooks_give_up"), [ident])
+    await recording
+    assert await house.state() == [("failed", 1)]

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from geo_offers.pipeline.tokens import workspace_id
-from geo_offers.storage.keys import PostgresServiceKeys, create_key
+from geo_offers.storage.keys import UNSEALED, PostgresServiceKeys, create_key
 from geo_offers.storage.pool import NIL, Pool, open_pool, transaction
 
 OURS, THEIRS = workspace_id("ours"), workspace_id("theirs")
@@ -114,7 +114,7 @@ async def test_a_forged_setting_raises_instead_of_leaking(pool):
 
 
 async def test_the_services_own_keys_are_hidden_from_every_workspace(pool):
-    await PostgresServiceKeys(pool).all()
+    await PostgresServiceKeys(pool, UNSEALED).all()
     async with transaction(pool, [OURS, THEIRS]) as connection:
         assert await connection.fetchval("SELECT count(*) FROM service_key") == 0
     async with transaction(pool, [NIL]) as connection:

@@ -250,6 +250,25 @@ async def test_an_exit_whose_visit_is_gone_is_told_and_leaves_the_phone_outside(
     assert (await town.written(phone))[3] == []
 
 
+async def test_who_posts_events_is_woken_by_the_commit_that_tells_of_some(town):
+    woken = []
+    town.turn.notify = lambda: woken.append(True)
+    (phone,) = await town.phones(1)
+    assert await town.turn([phone.moves(now_us() - 3_600_000_000, True)]) == {}
+    assert woken == []
+    await town.rows.execute(
+        "INSERT INTO webhook_endpoint (id, workspace, url, types, secret) VALUES ($1, $2, 'https://a.example', $3, $4)",
+        *(uuid4(), OWNER, ["geofence.entered"], bytes(32)),
+    )
+    await town.rows.execute("UPDATE workspace SET catalog_version = catalog_version + 1")
+    queued, other = "SELECT count(*) FROM webhook_delivery", (await town.phones(1))[0]
+    async with town.pool.acquire() as beside:
+        loop = asyncio.get_running_loop()
+        town.turn.notify = lambda: woken.append(loop.create_task(beside.fetchval(queued)))
+        assert await town.turn([other.moves(now_us() - 3_600_000_000, True)]) == {}
+        assert [await count for count in woken] == [1]
+
+
 async def test_who_withdrew_or_is_gone_is_left_out_and_the_others_are_written(town):
     at_us = now_us()
     (good,) = await town.phones(1)

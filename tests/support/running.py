@@ -14,10 +14,14 @@ from geo_offers.pipeline.callers import Kind, Role
 from geo_offers.settings import PREFIX, Settings
 from geo_offers.storage.keys import create_key
 from geo_offers.storage.pool import open_pool
+from geo_offers.storage.sealing import Seals
+from geo_offers.storage.vault import Safe
 from geo_offers.web.server import Listener, url_of
 from tests.support.databases import Database
 
 WORKSPACE = "test"
+KEY = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="  # of what the service in this process keeps sealed
+SAFE = Safe(lambda: Seals(KEY))
 START_S = 20.0
 STOP_S = 20.0  # the service itself promises 15
 
@@ -48,7 +52,7 @@ class Service:
 @asynccontextmanager
 async def running(database: Database, **settings: Any) -> AsyncIterator[Service]:
     """Run the service in this process on a free port; `settings` are fields of Settings. Leaving it drains it."""
-    given: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "database_url": database.app_dsn}
+    given: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "database_url": database.app_dsn, "credentials_key": KEY}
     async with app.service(Settings(**(given | settings)), database.app_dsn) as listener:
         yield Service(database, listener)
 

@@ -40,7 +40,7 @@ from geo_offers.storage.private import PostgresPrivatePlaces
 from geo_offers.storage.rehearsals import PostgresArchive
 from geo_offers.storage.sealing import Seals
 from geo_offers.storage.stores import PostgresStores
-from geo_offers.storage.vault import PostgresCredentials
+from geo_offers.storage.vault import PostgresCredentials, Safe
 from geo_offers.storage.workspaces import PostgresWorkspaces
 from geo_offers.web import (
     breakers,
@@ -236,11 +236,11 @@ async def site(pool: Pool, reader: ChildReader) -> AsyncIterator[Site]:
         reader=reader,
         campaigns=PostgresCampaigns(pool),
         rehearsals=Rehearsals(PostgresArchive(pool), catalog),
-        decisions=PostgresDecisionLog(pool),
+        decisions=PostgresDecisionLog(pool, Safe(lambda: SEALS)),
         letters=nothing,
         breakers=PostgresBreakers(pool),
         events=PostgresEvents(pool),
-        interactions=PostgresInteractions(pool),
+        interactions=PostgresInteractions(pool, Safe(lambda: SEALS)),
         receipts=nothing,
         webhooks=nothing,
         notifier=nothing,

@@ -8,6 +8,7 @@ import pytest
 
 from geo_offers.pipeline.callers import Caller
 from geo_offers.storage import retention
+from geo_offers.storage.keys import UNSEALED
 from geo_offers.storage.people import PostgresPeople
 from tests.integration.people.conftest import AWAY, LOOSE, SHOP, before
 
@@ -31,7 +32,7 @@ async def test_an_unproven_device_gives_up_on_its_own_sends_only(api):
         await api.waiting(offer)
         await phone.at(AWAY)
     await api.rows.execute("UPDATE outbox SET state = 'sending' WHERE workspace = $1", api.workspace)
-    people = PostgresPeople(api.pool)
+    people = PostgresPeople(api.pool, UNSEALED, lambda *_ended: None)
     caller = Caller(
         api.workspace, "device", unproven.device, device=uuid.UUID(unproven.device), user=uuid.UUID(unproven.user)
     )

@@ -9,6 +9,7 @@ from geo_offers.clock import now_us
 from geo_offers.pipeline.tokens import ACCESS_S, AccessTokens
 from geo_offers.storage.keys import PostgresServiceKeys
 from tests.integration.people.conftest import SHOP
+from tests.support.running import SAFE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +25,7 @@ async def status_of(api, token):
 # ------------------------------------------------------------------------------------------------ access tokens
 async def test_an_access_token_is_good_for_a_quarter_of_an_hour(api):
     phone = await api.phone()
-    tokens = AccessTokens(PostgresServiceKeys(api.pool))
+    tokens = AccessTokens(PostgresServiceKeys(api.pool, SAFE))
     ids = (api.workspace, uuid.UUID(phone.device), uuid.UUID(phone.user), 0)
     old = await tokens.issue(*ids, now_us() - ACCESS_S * 1_000_000)
     assert await status_of(api, old) == 401
@@ -72,7 +73,7 @@ async def test_a_phone_sends_the_pings_of_no_other_phone(api):
 
 
 async def test_tokens_of_before_a_rotation_of_the_services_key_stay_good_and_new_ones_are_of_the_new_key(api):
-    keys, phone = PostgresServiceKeys(api.pool), await api.phone()
+    keys, phone = PostgresServiceKeys(api.pool, SAFE), await api.phone()
     await keys.rotate()
     tokens = AccessTokens(keys)
     fresh = await tokens.issue(api.workspace, uuid.UUID(phone.device), uuid.UUID(phone.user), 0, now_us())
