@@ -79,7 +79,7 @@ class GoogleHouse(House):
                 await asyncio.sleep(0.01)
 
     def shown(self, number=1):
-        return self.fcm.visible(f"token-{number}")
+        return self.fcm.on(f"token-{number}")
 
 
 @pytest.fixture
