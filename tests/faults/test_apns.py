@@ -18,9 +18,9 @@ from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import InAppLane
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import open_pool
-from tests.integration.test_dispatch_lanes import House
 from tests.support.gateways import apns as fakes
 from tests.support.gateways.apns import serving
+from tests.support.houses import House
 
 KEPT, RELEASED = 1, 2
 

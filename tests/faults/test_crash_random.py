@@ -5,7 +5,6 @@ many kills and which moments; `make soak` makes 200.
 """
 
 import asyncio
-import base64
 import os
 import random
 import time
@@ -23,7 +22,7 @@ from geo_offers.clock import now_us
 from geo_offers.instants import from_us
 from tests.faults.world import CAP_A_DAY, administrator, assert_each_once, at_now, free_partitions, until, world
 from tests.support.gateways import apns, fcm, webhook, webpush
-from tests.support.gateways.common import Gateway
+from tests.support.gateways.common import Gateway, settings_for
 from tests.support.running import serving
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
@@ -36,7 +35,6 @@ WILD_STEPS = 2  # and between two
 STEP_S = (0.0, 0.25)
 CAP = (STEPS + WILD_STEPS) * KILLS  # a person and day: the last steps are over it
 LIFE_S = (1.0, 4.0)
-KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Way:
     """It is not taken, whenever it comes back."""
 
 
+# Of Apple's, each is of one stream alone: a connection that ends takes others with it, which nobody drew.
 WAYS = {
     "webhook": Way(
         webhook.gateway,
@@ -77,7 +76,7 @@ WAYS = {
         cut=fcm.Drop(),
         shut=fcm.Answer(503, "UNAVAILABLE", retry_after="1"),
     ),
-    "apns": Way(  # each of one stream alone: a connection takes with it what nobody chose
+    "apns": Way(
         apns.serving,
         late=apns.slow(0.3),
         lost=apns.reset(ErrorCodes.CANCEL, shown=True),
@@ -240,6 +239,10 @@ class Town:
     def staying(self):
         return [walker.phone.user for walker in self.walkers]
 
+    @property
+    def shown(self):
+        return {trouble.fake.lane: sum(trouble.fake.visible().values()) for trouble in self.troubles}
+
     def begin(self, work):
         task = asyncio.create_task(work)
         self.stack.callback(task.cancel)
@@ -251,7 +254,7 @@ class Town:
 
     async def live_through_kills(self):
         leaving = []
-        for leaver, latecomer in zip(self.leavers[:KILLS], self.latecomers, strict=False):
+        for number, (leaver, latecomer) in enumerate(zip(self.leavers[:KILLS], self.latecomers, strict=False)):
             walking = self.begin(self.walk(STEPS))
             leaving.append(self.begin(leaver.live(self.dice.uniform(0.0, 0.9))))
             await asyncio.sleep(self.dice.uniform(0.05, 0.9))
@@ -265,6 +268,8 @@ class Town:
             await self.walk(WILD_STEPS)
             self._be_wild(False)
             await self._resent("b.ambiguous")
+            if (number + 1) % 20 == 0:
+                print(f"{number + 1} kills, shown {self.shown}")  # noqa: T201  a soak takes half an hour
         await asyncio.wait_for(asyncio.gather(*leaving), 20)
         await self.walk(STEPS)
 
@@ -296,12 +301,8 @@ async def test_random_kills_lose_nothing_and_show_nothing_twice_late_or_against_
     print(f"seed {SEED}, {KILLS} kills")  # noqa: T201  pytest shows it where it fails
     async with AsyncExitStack() as stack:
         fakes = {lane: await stack.enter_async_context(way.gateway()) for lane, way in WAYS.items()}
-        authorities = tmp_path / "authorities.pem"
-        authorities.write_bytes(b"".join(fake.authority for fake in fakes.values()))
         settings = {"lease_s": 1, "device_rate_per_s": 1000, "device_burst": 10_000}
-        settings |= {"credentials_key": KEY, "gateway_ca": authorities}
-        for fake in fakes.values():
-            settings |= fake.settings
+        settings |= settings_for(fakes.values(), tmp_path)
         served = await stack.enter_async_context(serving(database, **settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
@@ -309,8 +310,7 @@ async def test_random_kills_lose_nothing_and_show_nothing_twice_late_or_against_
         await town.settle(fakes)
         await town.live_through_kills()
         met = {lane: dict(fake.trouble.met) for lane, fake in fakes.items()}
-        shown = {lane: sum(fake.visible().values()) for lane, fake in fakes.items()}
-        print(f"shown: {shown}; trouble: {met}; {time.monotonic() - began_s:.0f} s")  # noqa: T201
+        print(f"shown: {town.shown}; trouble: {met}; {time.monotonic() - began_s:.0f} s")  # noqa: T201
         assert sum(walker.repeated for walker in town.walkers) > 0, "no kill met a request"
         for walker in town.walkers:
             await _assert_walk(rows, walker)
@@ -341,8 +341,8 @@ def _assert_sent_no_more_than_twice_and_not_late(trouble, offers):
     """What the gateway refused was not sent."""
     fake = trouble.fake
     assert fake.faults == []
-    assert max(len(times) - trouble.refused[offer] for offer, times in fake.attempts.items()) <= 2
-    assert max(fake.visible().values()) == 1
+    assert [offer for offer, times in fake.attempts.items() if len(times) - trouble.refused[offer] > 2] == []
+    assert [offer for offer, times in fake.visible().items() if times > 1] == []
     assert [offer for offer, times in fake.attempts.items() if max(times) >= offers[offer]["expires_at"]] == []
 
 
@@ -352,7 +352,7 @@ def _assert_shown(town, offers):
     unanswered = set().union(*(trouble.unanswered for trouble in town.troubles))
     staying = {offer: row["state"] for offer, row in offers.items() if str(row["user_id"]) in town.staying}
     assert len(staying) == CAP * len(town.walkers)
-    assert {visible[offer] for offer in staying} == {1}
+    assert [offer for offer in staying if not visible[offer]] == []
     assert {offer for offer, state in staying.items() if state != "accepted"} <= unanswered
     assert set(staying.values()) <= {"accepted", "ambiguous"}
 

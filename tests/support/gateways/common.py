@@ -4,15 +4,19 @@ An address is what a message is sent to: a token, or an endpoint. A place is wha
 of an address: FCM's tag or collapse id, Apple's collapse id, a web push's tag, the replace key of the webhook.
 """
 
+import base64
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from geo_offers.clock import now_us
 from geo_offers.instants import from_us
+
+KEY = base64.b64encode(bytes(range(32))).decode()  # an operator's, to seal credentials by
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +81,14 @@ class Gateway(ABC):
     def visible(self) -> Counter[str]:
         """How many messages each offer has on screens: a copy at the same place took the first one's."""
         return Counter(shown.offer for screen in self.screens.values() for shown in screen.values())
+
+
+def settings_for(gateways: Collection[Gateway], folder: Path) -> dict[str, Any]:
+    """Settings of a service that sends to all of these; whom it has to trust is written into the folder."""
+    settings = {"credentials_key": KEY}
+    authorities = b"".join(gateway.authority for gateway in gateways)
+    if authorities:
+        file = folder / "authorities.pem"
+        file.write_bytes(authorities)
+        settings["gateway_ca"] = str(file)
+    return settings | {name: value for gateway in gateways for name, value in gateway.settings.items()}
