@@ -8,19 +8,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.faults.world import (
-    HOOKS,
-    SECRET,
-    Gateway,
-    administrator,
-    assert_each_once,
-    at_now,
-    free_partitions,
-    gateway,
-    until,
-    world,
-)
+from tests.faults.world import HOOKS, administrator, assert_each_once, at_now, free_partitions, until, world
 from tests.support.databases import fresh_database
+from tests.support.gateways.webhook import Webhook, gateway
 from tests.support.running import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -78,9 +68,7 @@ async def house(postgres_server, tmp_path_factory):
         patch.setenv("FAULTS_KILL_FILE", str(kill_file))
         database = await stack.enter_async_context(fresh_database(postgres_server))
         push = await stack.enter_async_context(gateway())
-        served = await stack.enter_async_context(
-            serving(database, lease_s=1, webhook_url=push.url, webhook_secret=SECRET)
-        )
+        served = await stack.enter_async_context(serving(database, lease_s=1, **push.settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
         await made.no_gaps()
@@ -132,7 +120,7 @@ async def test_a_kill_loses_no_offer_and_shows_none_twice(house, point):
     _assert_visible_once(house.push, await house.offers(users), point)
 
 
-def _assert_visible_once(push: Gateway, offers, point):
+def _assert_visible_once(push: Webhook, offers, point):
     assert push.faults == []
     assert len(offers) == PEOPLE
     assert {offer["state"] for offer in offers} == {"accepted"}

@@ -1,53 +1,137 @@
 """Kill -9 at moments nobody chose: phones that send until they are answered lose nothing and are told nothing twice.
 
-FAULTS_KILLS and FAULTS_SEED say how many and which moments; `make soak` makes 200.
+Four lanes send meanwhile, and at each gateway things go wrong by the same seed. FAULTS_KILLS and FAULTS_SEED say how
+many kills and which moments; `make soak` makes 200.
 """
 
 import asyncio
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
+from h2.errors import ErrorCodes
 
-from tests.faults.world import (
-    CAP_A_DAY,
-    SECRET,
-    administrator,
-    assert_each_once,
-    at_now,
-    free_partitions,
-    gateway,
-    until,
-    world,
-)
+from geo_offers.clock import now_us
+from geo_offers.instants import from_us
+from tests.faults.world import CAP_A_DAY, administrator, assert_each_once, at_now, free_partitions, until, world
+from tests.support.gateways import apns, fcm, webhook, webpush
+from tests.support.gateways.common import Gateway, settings_for
 from tests.support.running import serving
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "20"))
 SEED = int(os.environ.get("FAULTS_SEED", "20260101"))
 PEOPLE = 12
 FENCES = 400
-STEPS = 4  # of each person between two kills
+LATE = FENCES  # the fence of offers that do not live long
+STEPS = 3  # of each person about a kill
+WILD_STEPS = 2  # and between two
 STEP_S = (0.0, 0.25)
-CAP = STEPS * KILLS  # a person and day: the last steps are over it
+CAP = (STEPS + WILD_STEPS) * KILLS  # a person and day: the last steps are over it
+LIFE_S = (1.0, 4.0)
 
 
 @dataclass(frozen=True)
 class Way:
-    """A lane as the run uses it: its fake, and the settings of a service that sends to it.
+    """A lane as the run uses it: its double, and what goes wrong there, in the double's words."""
 
-    A fake has `attempts` and `visible()` by the offer's id, `screens` by device, and `faults`.
+    gateway: Callable[[], AbstractAsyncContextManager[Gateway]]
+    late: Any
+    """It is shown, and answered late."""
+    lost: Any
+    """It is shown, and never answered."""
+    busy: Any
+    """It is not taken, and may come back soon."""
+    down: Any
+    """It is not taken, and there is no knowing when it will be."""
+    cut: Any
+    """It is not looked at, and never answered."""
+    shut: Any
+    """It is not taken, whenever it comes back."""
+
+
+# Of Apple's, each is of one stream alone: a connection that ends takes others with it, which nobody drew.
+WAYS = {
+    "webhook": Way(
+        webhook.gateway,
+        late=webhook.Late(0.3),
+        lost=webhook.Lost(shown=True),
+        busy=webhook.Refused(503, after_s=1),
+        down=webhook.Refused(500),
+        cut=webhook.Lost(shown=False),
+        shut=webhook.Refused(503, after_s=1),
+    ),
+    "fcm": Way(
+        lambda: fcm.running(fcm.Fcm("town-test")),
+        late=fcm.Hang(0.3, taken=True),
+        lost=fcm.Drop(taken=True),
+        busy=fcm.Answer(503, "UNAVAILABLE", retry_after="1"),
+        down=fcm.Answer(500, "INTERNAL"),
+        cut=fcm.Drop(),
+        shut=fcm.Answer(503, "UNAVAILABLE", retry_after="1"),
+    ),
+    "apns": Way(
+        apns.serving,
+        late=apns.slow(0.3),
+        lost=apns.reset(ErrorCodes.CANCEL, shown=True),
+        busy=apns.reset(ErrorCodes.REFUSED_STREAM),
+        down=apns.goaway_unseen,
+        cut=apns.reset(ErrorCodes.INTERNAL_ERROR),
+        shut=apns.refusing(429, "TooManyRequests"),
+    ),
+    "webpush": Way(
+        webpush.push_service,
+        late=webpush.Late(0.3),
+        lost=webpush.Lost(taken=True),
+        busy=webpush.Answer(429, {"retry-after": "1"}),
+        down=webpush.Answer(502),
+        cut=webpush.Lost(taken=False),
+        shut=webpush.Answer(429, {"retry-after": "1"}),
+    ),
+}
+ALWAYS = {"late": 0.1, "lost": 0.05}
+WILD = {"busy": 0.08, "down": 0.06, "cut": 0.08}
+REFUSED = {"busy", "down", "shut"}
+
+
+class Trouble:
+    """What goes wrong at one gateway.
+
+    There is one repeat of what was not answered: an offer of which both sends come to nothing is given up, and nobody
+    can know more of it. So what keeps an offer from its phone meets it at its first coming only, and away from kills
+    (while `wild`).
     """
 
-    fake: Callable[[], AbstractAsyncContextManager[Any]]
-    settings: Callable[[Any], dict[str, Any]]
+    def __init__(self, way, fake, dice):
+        self.way, self.fake, self.dice = way, fake, dice
+        self.wild = False
+        self.shut = set()  # addresses of which nothing is taken
+        self.refused = Counter()  # by offer
+        self.unanswered = set()  # offers that were shown
+        self.met = Counter()
 
+    def __call__(self, address, offer):
+        kind = self._kind(address, offer)
+        if kind is None:
+            return None
+        self.met[kind] += 1
+        self.refused[offer] += kind in REFUSED
+        if kind == "lost":
+            self.unanswered.add(offer)
+        return getattr(self.way, kind)
 
-WAYS = {"webhook": Way(gateway, lambda fake: {"webhook_url": fake.url, "webhook_secret": SECRET})}
+    def _kind(self, address, offer):
+        if address in self.shut:
+            return "shut"
+        shares = ALWAYS | (WILD if self.wild and len(self.fake.attempts[offer]) == 1 else {})
+        (kind,) = self.dice.choices([*shares, None], [*shares.values(), 1 - sum(shares.values())])
+        return kind
 
 
 async def _answered(ask):
@@ -99,82 +183,147 @@ class Leaver:
         await asyncio.sleep(wait_s)
         answer, _ = await _answered(lambda: self.made.withdraw(self.phone, "offers"))
         assert answer.status == 200, answer
-        self.seen = self.sent()
+        self.seen = self.sent
 
+    @property
     def sent(self):
-        return {ident: len(self.fake.attempts[ident]) for ident in self.fake.screens[self.phone.device].values()}
+        return self.fake.arrivals[self.phone.address]
 
 
-async def test_random_kills_lose_nothing_and_show_nothing_twice_late_or_against_a_withdrawal(database):
-    dice = random.Random(SEED)
-    moments = [dice.uniform(0.05, 0.9) for _ in range(KILLS)]
+class Latecomer:
+    """A phone that arrives for an offer that does not live long, and whose gateway takes nothing before its end."""
+
+    def __init__(self, made, phone):
+        self.made, self.phone = made, phone
+
+    async def live(self, life_s):
+        ends = from_us(now_us()) + timedelta(seconds=life_s)
+        trigger = {"on": "enter", "fences": {"set": "late"}}
+        await self.made.campaign(trigger=trigger, schedule={"until": ends.isoformat()})
+        answer = await self.made.pings(self.phone.token, [self.phone.ping(LATE, at_now())])
+        assert answer.status == 200, answer
+
+
+class Town:
+    """The run: a service that is killed, its gateways and what goes wrong there, and the phones behind them."""
+
+    def __init__(self, stack, dice, served, made, rows):
+        self.stack, self.dice, self.served, self.made, self.rows = stack, dice, served, made, rows
+        self.troubles, self.walkers, self.leavers, self.latecomers = [], [], [], []
+
+    async def settle(self, fakes):
+        """Give it its fences, its campaign, and people of every lane."""
+        await self.made.no_gaps()
+        await self.made.fences(FENCES)
+        await self.made.fences(1, first=LATE, into="late")
+        await self.made.campaign(caps=[CAP_A_DAY | {"limit": CAP}])
+        leavers, latecomers = [], []
+        for lane, fake in fakes.items():
+            await self.made.credentials(fake)
+            fake.trouble = Trouble(WAYS[lane], fake, self.dice)
+            self.troubles.append(fake.trouble)
+            phones = await self._phones(fake, "walker", PEOPLE // len(fakes))
+            self.walkers += [Walker(self.made, phone, number, self.dice) for number, phone in enumerate(phones)]
+            phones = await self._phones(fake, "leaver", -(-KILLS // len(fakes)))
+            leavers.append([Leaver(self.made, phone, fake) for phone in phones])
+            phones = await self._phones(fake, "latecomer", -(-KILLS // len(fakes)))
+            latecomers.append([Latecomer(self.made, phone) for phone in phones])
+            fake.trouble.shut = {phone.address for phone in phones}
+        self.leavers = [leaver for each in zip(*leavers, strict=True) for leaver in each]
+        self.latecomers = [latecomer for each in zip(*latecomers, strict=True) for latecomer in each]
+
+    async def _phones(self, fake, kind, count):
+        return await self.made.phones([f"{fake.lane} {kind} {n}" for n in range(count)], gateway=fake)
+
+    @property
+    def staying(self):
+        return [walker.phone.user for walker in self.walkers]
+
+    @property
+    def shown(self):
+        return {trouble.fake.lane: sum(trouble.fake.visible().values()) for trouble in self.troubles}
+
+    def begin(self, work):
+        task = asyncio.create_task(work)
+        self.stack.callback(task.cancel)
+        return task
+
+    async def walk(self, steps):
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(walker.walk(steps) for walker in self.walkers))
+
+    async def live_through_kills(self):
+        leaving = []
+        for number, (leaver, latecomer) in enumerate(zip(self.leavers[:KILLS], self.latecomers, strict=False)):
+            walking = self.begin(self.walk(STEPS))
+            leaving.append(self.begin(leaver.live(self.dice.uniform(0.0, 0.9))))
+            await asyncio.sleep(self.dice.uniform(0.05, 0.9))
+            await self.served.kill()
+            await free_partitions(self.rows)
+            await self.served.start()
+            await self._resent("b.state = 'sending' OR b.ambiguous")
+            await walking
+            self._be_wild(True)
+            await latecomer.live(self.dice.uniform(*LIFE_S))
+            await self.walk(WILD_STEPS)
+            self._be_wild(False)
+            await self._resent("b.ambiguous")
+            if (number + 1) % 20 == 0:
+                print(f"{number + 1} kills, shown {self.shown}")  # noqa: T201  a soak takes half an hour
+        await asyncio.wait_for(asyncio.gather(*leaving), 20)
+        await self.walk(STEPS)
+
+        async def sent():
+            return await self.rows.fetchval("SELECT count(*) FROM outbox") == 0
+
+        await until(sent, 40, why="the outbox is not empty")
+
+    def _be_wild(self, wild):
+        for trouble in self.troubles:
+            trouble.wild = wild
+
+    async def _resent(self, which):
+        """Wait until what was met in mid-send, by a kill or by a gateway's trouble, is sent again (see `Trouble`)."""
+        met = await self.rows.fetch(
+            f"SELECT b.offer FROM outbox b JOIN offer o ON o.id = b.offer WHERE o.user_id = ANY ($1) AND ({which})",
+            self.staying,
+        )
+        ids = [row["offer"] for row in met]
+
+        async def gone():
+            return await self.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = ANY ($1)", ids) == 0
+
+        await until(gone, 15, why="what was being sent is not sent again")
+
+
+async def test_random_kills_lose_nothing_and_show_nothing_twice_late_or_against_a_withdrawal(database, tmp_path):
+    dice, began_s = random.Random(SEED), time.monotonic()
     print(f"seed {SEED}, {KILLS} kills")  # noqa: T201  pytest shows it where it fails
     async with AsyncExitStack() as stack:
-        fakes = {lane: await stack.enter_async_context(way.fake()) for lane, way in WAYS.items()}
+        fakes = {lane: await stack.enter_async_context(way.gateway()) for lane, way in WAYS.items()}
         settings = {"lease_s": 1, "device_rate_per_s": 1000, "device_burst": 10_000}
-        for lane, way in WAYS.items():
-            settings |= way.settings(fakes[lane])
+        settings |= settings_for(fakes.values(), tmp_path)
         served = await stack.enter_async_context(serving(database, **settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
-        await made.no_gaps()
-        await made.fences(FENCES)
-        await made.campaign(caps=[CAP_A_DAY | {"limit": CAP}])
-        walkers, leavers = [], []
-        for lane, fake in fakes.items():
-            many = PEOPLE // len(fakes)
-            phones = await made.phones([f"{lane} walker {n}" for n in range(many)], push=True, lane=lane)
-            walkers += [Walker(made, phone, number, dice) for number, phone in enumerate(phones)]
-            many = -(-KILLS // len(fakes))
-            phones = await made.phones([f"{lane} leaver {n}" for n in range(many)], push=True, lane=lane)
-            leavers += [Leaver(made, phone, fake) for phone in phones]
-
-        def begin(work):
-            task = asyncio.create_task(work)
-            stack.callback(task.cancel)
-            return task
-
-        leaving = []
-        for moment, leaver in zip(moments, leavers, strict=False):
-            walking = [begin(walker.walk(STEPS)) for walker in walkers]
-            leaving.append(begin(leaver.live(dice.uniform(0.0, 0.9))))
-            await asyncio.sleep(moment)
-            await served.kill()
-            await free_partitions(rows)
-            await served.start()
-            await _resent(rows)
-            await asyncio.wait_for(asyncio.gather(*walking), 20)
-        await asyncio.wait_for(asyncio.gather(*leaving), 20)
-        await asyncio.wait_for(asyncio.gather(*(walker.walk(STEPS) for walker in walkers)), 20)
-        assert sum(walker.repeated for walker in walkers) > 0, "no kill met a request"
-
-        async def sent():
-            return await rows.fetchval("SELECT count(*) FROM outbox") == 0
-
-        await until(sent, 15, why="the outbox is not empty")
-        for walker in walkers:
+        town = Town(stack, dice, served, made, rows)
+        await town.settle(fakes)
+        await town.live_through_kills()
+        met = {lane: dict(fake.trouble.met) for lane, fake in fakes.items()}
+        print(f"shown: {town.shown}; trouble: {met}; {time.monotonic() - began_s:.0f} s")  # noqa: T201
+        assert sum(walker.repeated for walker in town.walkers) > 0, "no kill met a request"
+        for walker in town.walkers:
             await _assert_walk(rows, walker)
         await assert_each_once(rows)
-        for fake in fakes.values():
-            _assert_at_most_one_repeat(fake)
-        await _assert_shown(rows, fakes.values(), [walker.phone.user for walker in walkers])
-        assert [leaver.sent() for leaver in leavers if leaver.seen is not None] == [
-            leaver.seen for leaver in leavers if leaver.seen is not None
+        offers = {str(row["id"]): row for row in await rows.fetch("SELECT id, user_id, state, expires_at FROM offer")}
+        for trouble in town.troubles:
+            _assert_sent_no_more_than_twice_and_not_late(trouble, offers)
+        _assert_shown(town, offers)
+        _assert_never_shown([one.phone.user for one in town.latecomers], offers, fakes.values())
+        assert [leaver.sent for leaver in town.leavers if leaver.seen is not None] == [
+            leaver.seen for leaver in town.leavers if leaver.seen is not None
         ]
-
-
-async def _resent(rows):
-    """Wait until what the last kill met in mid-send is sent again.
-
-    There is one resend: an offer whose both sends are met by a kill is given up, and then nobody can know more of it.
-    """
-    met = await rows.fetch("SELECT offer FROM outbox WHERE state = 'sending' OR ambiguous")
-    ids = [row["offer"] for row in met]
-
-    async def gone():
-        return await rows.fetchval("SELECT count(*) FROM outbox WHERE offer = ANY ($1::uuid[])", ids) == 0
-
-    await until(gone, 15, why="what was being sent is not sent again")
+        assert any(leaver.seen for leaver in town.leavers), "nobody left who had been sent something"
 
 
 async def _assert_walk(rows, walker):
@@ -188,15 +337,30 @@ async def _assert_walk(rows, walker):
     assert offers == CAP
 
 
-def _assert_at_most_one_repeat(fake):
+def _assert_sent_no_more_than_twice_and_not_late(trouble, offers):
+    """What the gateway refused was not sent."""
+    fake = trouble.fake
     assert fake.faults == []
-    assert max(len(times) for times in fake.attempts.values()) <= 2
-    assert max(fake.visible().values()) == 1
+    assert [offer for offer, times in fake.attempts.items() if len(times) - trouble.refused[offer] > 2] == []
+    assert [offer for offer, times in fake.visible().items() if times > 1] == []
+    assert [offer for offer, times in fake.attempts.items() if max(times) >= offers[offer]["expires_at"]] == []
 
 
-async def _assert_shown(rows, fakes, walkers):
-    """Each offer of those who stay is on a screen, once, and known to be."""
+def _assert_shown(town, offers):
+    """Each offer of those who stay is on a screen, once, and known to be: save where no answer ever came."""
+    visible = sum((trouble.fake.visible() for trouble in town.troubles), Counter())
+    unanswered = set().union(*(trouble.unanswered for trouble in town.troubles))
+    staying = {offer: row["state"] for offer, row in offers.items() if str(row["user_id"]) in town.staying}
+    assert len(staying) == CAP * len(town.walkers)
+    assert [offer for offer in staying if not visible[offer]] == []
+    assert {offer for offer, state in staying.items() if state != "accepted"} <= unanswered
+    assert set(staying.values()) <= {"accepted", "ambiguous"}
+
+
+def _assert_never_shown(latecomers, offers, fakes):
+    """Each offer that its gateway never took has expired, and nothing of it is on a screen."""
     visible = sum((fake.visible() for fake in fakes), Counter())
-    offers = await rows.fetch("SELECT id, state FROM offer WHERE user_id = ANY ($1::uuid[])", walkers)
-    ends = Counter((offer["state"], visible[str(offer["id"])]) for offer in offers)
-    assert ends == {("accepted", 1): CAP * len(walkers)}
+    theirs = {offer: row["state"] for offer, row in offers.items() if str(row["user_id"]) in latecomers}
+    assert set(theirs.values()) == {"expired"}
+    assert len(theirs) == KILLS
+    assert not visible.keys() & theirs.keys()

@@ -18,8 +18,8 @@ from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import InAppLane
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import open_pool
-from tests.integration.test_dispatch_lanes import House
 from tests.support.gateways.fcm import Answer, Drop, Fcm, Hang, TakeThenClose, Trickle, faults, key_pem, running
+from tests.support.houses import House
 
 KEPT, RELEASED = 1, 2
 HELD_BY_WORKSPACE = ("app_user", "device", "campaign", "visit", "offer", "reservation", "outbox")
@@ -79,7 +79,7 @@ class GoogleHouse(House):
                 await asyncio.sleep(0.01)
 
     def shown(self, number=1):
-        return self.fcm.visible(f"token-{number}")
+        return self.fcm.on(f"token-{number}")
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 from aiohttp import web
 
 from geo_offers.pipeline.partitions import PARTITIONS, partition_of
-from tests.faults.world import HOOKS, SECRET, administrator, assert_each_once, gateway, until, world
+from tests.faults.world import HOOKS, administrator, assert_each_once, until, world
+from tests.support.gateways.webhook import gateway
 from tests.support.running import serving
 
 HALF = PARTITIONS // 2
@@ -30,7 +31,7 @@ async def test_the_record_of_a_server_that_thaws_past_its_lease_changes_nothing(
             await first.terminate()
         freeze_file = tmp_path / "freeze"
         freeze_file.write_text("frozen: accepted, not recorded")
-        settings = {"lease_s": LEASE_S, "webhook_url": push.url, "webhook_secret": SECRET}
+        settings = {"lease_s": LEASE_S, **push.settings}
         monkeypatch.setenv("PYTHONPATH", str(HOOKS), prepend=os.pathsep)
         monkeypatch.setenv("FAULTS_PARTITIONS", f"0-{HALF - 1}")
         monkeypatch.setenv("FAULTS_KILL_FILE", str(freeze_file))

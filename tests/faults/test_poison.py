@@ -6,16 +6,8 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from tests.faults.world import (
-    HOOKS,
-    SECRET,
-    administrator,
-    assert_each_once,
-    free_partitions,
-    gateway,
-    until,
-    world,
-)
+from tests.faults.world import HOOKS, administrator, assert_each_once, free_partitions, until, world
+from tests.support.gateways.webhook import gateway
 from tests.support.running import serving
 
 NEIGHBOURS = 6
@@ -26,9 +18,7 @@ async def test_an_offer_that_ends_its_process_runs_out_and_its_neighbours_are_to
     monkeypatch.setenv("FAULTS_POISON", "token-poison-0")
     async with AsyncExitStack() as stack:
         push = await stack.enter_async_context(gateway())
-        served = await stack.enter_async_context(
-            serving(database, lease_s=1, webhook_url=push.url, webhook_secret=SECRET)
-        )
+        served = await stack.enter_async_context(serving(database, lease_s=1, **push.settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
         await made.no_gaps()

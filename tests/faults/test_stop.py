@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from geo_offers.gateways.webhook import WebhookLane
-from tests.faults.world import SECRET, administrator, at_now, gateway, until, world
+from tests.faults.world import administrator, at_now, until, world
+from tests.support.gateways.webhook import SECRET, gateway
 from tests.support.running import running, serving
 
 FENCES = 200
@@ -46,7 +47,7 @@ async def loaded(database):
             await asyncio.sleep(0.3)
 
         push.before_answer = slowly
-        settings = {"webhook_url": push.url, "webhook_secret": SECRET, "device_rate_per_s": 1000}
+        settings = {**push.settings, "device_rate_per_s": 1000}
         served = await stack.enter_async_context(serving(database, **settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))

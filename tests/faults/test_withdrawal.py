@@ -11,17 +11,8 @@ from aiohttp import web
 
 from geo_offers.pipeline import people
 from geo_offers.storage.people import PostgresPeople
-from tests.faults.world import (
-    CONSENTS,
-    SECRET,
-    Phone,
-    administrator,
-    assert_each_once,
-    at_now,
-    gateway,
-    until,
-    world,
-)
+from tests.faults.world import CONSENTS, Phone, administrator, assert_each_once, at_now, until, world
+from tests.support.gateways.webhook import gateway
 from tests.support.running import running
 
 
@@ -41,14 +32,14 @@ class House:
         return found[0]["state"], {0: "held", 1: "kept", 2: "released"}[slot]
 
     def sent_to(self, phone):
-        return len(self.push.screens[phone.device])
+        return len(self.push.on(phone.address))
 
 
 @asynccontextmanager
 async def a_house(database, *, lease_s=10.0):
     async with AsyncExitStack() as stack:
         push = await stack.enter_async_context(gateway())
-        given = {"lease_s": lease_s, "webhook_url": push.url, "webhook_secret": SECRET, "device_rate_per_s": 1000}
+        given = {"lease_s": lease_s, **push.settings, "device_rate_per_s": 1000}
         service = await stack.enter_async_context(running(database, **given))
         made = await stack.enter_async_context(world(database, lambda: service.url))
         rows = await stack.enter_async_context(administrator(database))
@@ -250,7 +241,7 @@ async def test_a_device_without_proof_that_pings_on_while_it_is_erased_is_told_a
         push = {"lane": "webhook", "token": "unproven"}
         enrolment = {"platform": "ios", "user": "one", "push": push, "consents": CONSENTS}
         made = await house.made.good("POST", "/v1/devices", "app", enrolment)
-        phone = Phone(made["device"], made["user"], made["access_token"])
+        phone = Phone(made["device"], made["user"], made["access_token"], "unproven")
         assert phone.user == other.user
         release = asyncio.Event()
         house.push.before_answer = lambda _ident: release.wait()

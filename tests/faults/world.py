@@ -1,29 +1,25 @@
-"""What tests of faults work with: a service's calls, people's phones, a grid of fences, a push gateway's ledger."""
+"""What tests of faults work with: a service's calls, people's phones and a grid of fences."""
 
 import asyncio
-import base64
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
-from aiohttp import web
-from standardwebhooks import Webhook
 
 from geo_offers.clock import now_us
 from geo_offers.instants import from_us
 from geo_offers.offers.packing import unpacked
 from tests.support.databases import Database
+from tests.support.gateways.common import Gateway
 from tests.support.running import make_key
 
 HOOKS = Path(__file__).parent / "hooks"  # on the PYTHONPATH of a child it plants the faults that are asked for
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 STEP_DEG = 0.01  # about 1.1 km: circles of 100 m stay apart
 COLUMNS = 40
 LOOSE = {"max": 1000, "per": "day", "min_gap_h": 0, "quiet": []}
@@ -55,6 +51,7 @@ class Phone:
     device: str
     user: str
     token: str
+    address: str = ""  # what its push token is, where it has one
 
     def ping(self, number: int | None, at: str | None = None, *, named: bool = False) -> dict[str, Any]:
         """A ping from inside fence `number`, or from where no fence is; `named` for a server key's request."""
@@ -89,11 +86,16 @@ class World:
         assert answer.status < 300, (method, path, answer.status, answer.body)
         return answer.body
 
-    async def fences(self, count: int) -> None:
-        """A grid of `count` circles in the set `grid`."""
-        collection = {"type": "FeatureCollection", "features": [feature(number) for number in range(count)]}
-        done = await self.good("POST", "/v1/imports?set=grid&dry_run=false", "manager", collection)
+    async def fences(self, count: int, *, first: int = 0, into: str = "grid") -> None:
+        """`count` circles of the grid, from the `first` on, in a set of their own."""
+        collection = {"type": "FeatureCollection", "features": [feature(first + number) for number in range(count)]}
+        done = await self.good("POST", f"/v1/imports?set={into}&dry_run=false", "manager", collection)
         assert done["counts"]["new"] == count, done["counts"]
+
+    async def credentials(self, gateway: Gateway) -> None:
+        """Give the workspace what this gateway knows it by."""
+        if gateway.credentials:
+            await self.good("PUT", f"/v1/workspace/push/{gateway.lane}", "manager", gateway.credentials)
 
     async def no_gaps(self) -> None:
         await self.good("PATCH", "/v1/workspace", "manager", {"place_gap_s": 0, "store_gap_s": 0})
@@ -113,17 +115,24 @@ class World:
         return str(made["id"])
 
     async def phones(
-        self, names: Sequence[str | None], *, push: bool = False, lane: str = "webhook", loose: bool = True
+        self, names: Sequence[str | None], *, push: bool = False, loose: bool = True, gateway: Gateway | None = None
     ) -> list[Phone]:
-        """One phone a name, enrolled at once; phones of one name are one person's. `push`: with a token for `lane`."""
-        enrolments = [
+        """One phone a name, enrolled at once; phones of one name are one person's.
+
+        push: with a token for the lane `webhook`. gateway: as phones that this one sends to.
+        """
+        enrolments: list[dict[str, Any]] = [
             {"platform": "ios", "locale": "en", "time_zone": "UTC", "consents": CONSENTS}
             | ({} if name is None else {"user": name})
-            | ({"push": {"lane": lane, "token": f"token-{name}-{number}"}} if push else {})
+            | ({"push": {"lane": "webhook", "token": f"token-{name}-{number}"}} if push else {})
+            | ({} if gateway is None else gateway.phone(f"{name}-{number}"))
             for number, name in enumerate(names)
         ]
         made = await self.good("POST", "/v1/devices", "server", enrolments)
-        phones = [Phone(one["device"], one["user"], one["access_token"]) for one in made]
+        phones = [
+            Phone(one["device"], one["user"], one["access_token"], sent.get("push", {}).get("token", ""))
+            for one, sent in zip(made, enrolments, strict=True)
+        ]
         if loose:
             for phone in {phone.user: phone for phone in phones}.values():
                 await self.good("PUT", "/v1/me/rhythm", phone.token, LOOSE)
@@ -212,60 +221,3 @@ async def assert_each_once(connection: asyncpg.Connection) -> None:
         WHERE (d.outcome = 'offer') IS DISTINCT FROM (o.id IS NOT NULL) OR (o.id IS NULL) <> (r.offer IS NULL)"""
     )
     assert unequal == 0
-
-
-# ---------------------------------------------------------------------------------------------- the push gateway
-@dataclass(slots=True)
-class Gateway:
-    """Verifies what it gets, answers as told, and keeps what a phone would show: by replace key, never when expired."""
-
-    attempts: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))  # by webhook-id
-    screens: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))  # device -> replace key -> id
-    faults: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
-    url: str = ""
-    before_answer: Callable[[str], Awaitable[None]] | None = None
-    answer_with: Callable[[], web.Response] = web.Response
-    under_way: int = 0
-
-    async def take(self, request: web.Request) -> web.Response:
-        raw = await request.read()
-        self.bodies.append(raw.decode())
-        try:
-            event = Webhook(SECRET).verify(raw, dict(request.headers))
-        except Exception as error:  # noqa: BLE001  whatever is wrong with it is the test's to see
-            self.faults.append(repr(error))
-            return web.Response(status=400)
-        now, data, ident = from_us(now_us()), event["data"], request.headers["webhook-id"]
-        if ident != data["offer"]:
-            self.faults.append(f"webhook-id {ident} names another offer than {data['offer']}")
-        if datetime.fromisoformat(data["expires_at"]) <= now:
-            self.faults.append(f"{ident} was sent after its expiry")
-        self.attempts[ident].append(now)
-        self.screens[data["device"]][data["replace_key"]] = ident
-        self.under_way += 1
-        try:
-            if self.before_answer is not None:
-                await self.before_answer(ident)
-        finally:
-            self.under_way -= 1
-        return self.answer_with()
-
-    def visible(self) -> Counter[str]:
-        """How many messages each offer has on screens: a copy under the same key took the first one's place."""
-        return Counter(ident for screen in self.screens.values() for ident in screen.values())
-
-
-@asynccontextmanager
-async def gateway() -> AsyncIterator[Gateway]:
-    made = Gateway()
-    app = web.Application()
-    app.router.add_post("/push", made.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/push"
-        yield made
-    finally:
-        await runner.cleanup()

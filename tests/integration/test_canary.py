@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from tests.faults.world import HOOKS, SECRET, administrator, at_now, gateway, until, world
+from tests.faults.world import HOOKS, administrator, at_now, until, world
+from tests.support.gateways.webhook import gateway
 from tests.support.running import serving
 
 LAT, LON = 12.3456789, 98.7654321
@@ -174,7 +175,7 @@ async def test_a_position_that_goes_in_comes_out_nowhere(database, postgres_root
     log = postgres_root / "postgres.log"
     async with AsyncExitStack() as stack:
         push = await stack.enter_async_context(gateway())
-        settings = {"webhook_url": push.url, "webhook_secret": SECRET, "log_lane": "true", "log_level": "debug"}
+        settings = {**push.settings, "log_lane": "true", "log_level": "debug"}
         served = await stack.enter_async_context(
             serving(database, device_rate_per_s=1000, device_burst=10_000, **settings)
         )

@@ -6,8 +6,9 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from tests.faults.world import SECRET, gateway, until, world
+from tests.faults.world import until, world
 from tests.support.commands import command
+from tests.support.gateways.webhook import gateway
 from tests.support.running import running
 
 
@@ -17,7 +18,7 @@ async def house(database):
     async with gateway() as push:
         push.answer_with = lambda: web.Response(status=400)
         async with (
-            running(database, webhook_url=push.url, webhook_secret=SECRET, lease_s=1.0) as service,
+            running(database, **push.settings, lease_s=1.0) as service,
             world(database, lambda: service.url) as town,
         ):
             await town.fences(2)

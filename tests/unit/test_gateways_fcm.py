@@ -115,7 +115,7 @@ async def bench():
 # ------------------------------------------------------------------------------------------------ what is said
 async def test_a_message_is_taken_under_the_name_that_fcm_gives_it(bench):
     assert await bench.send() == Accepted("projects/town/messages/1")
-    (shown,) = bench.fcm.visible("token-1")
+    (shown,) = bench.fcm.on("token-1")
     assert (shown.title, shown.body) == ("Warm buns", "Two for one")
     assert shown.data == {"offer": str(UUID(int=1)), "campaign": str(UUID(int=5)), "code": "BUN"}
 
@@ -188,7 +188,7 @@ async def test_a_second_copy_takes_the_place_of_the_first_on_every_platform(benc
     for platform in ("android", "ios", "web", "other"):
         for _ in range(2):
             await bench.send(platform=platform, push_token=platform)
-        assert len(bench.fcm.visible(platform)) == 1
+        assert len(bench.fcm.on(platform)) == 1
         assert bench.fcm.alerts[platform, "r" * 32] == 2
 
 
@@ -202,7 +202,7 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
             assert isinstance(await bench.lane.send(message), Accepted)
             now[0] += 10_100_000
             bench.fcm.come_online(platform)
-            assert bench.fcm.visible(platform) == []
+            assert bench.fcm.on(platform) == []
 
 
 # ------------------------------------------------------------------------------------------------ what is answered
@@ -363,7 +363,7 @@ async def test_an_answer_that_never_comes_is_ambiguous(bench):
 async def test_a_message_that_was_taken_without_an_answer_is_shown_once_after_its_repeat(bench):
     assert isinstance(await bench.met(Drop(taken=True)), Ambiguous)
     assert isinstance(await bench.send(), Accepted)
-    assert len(bench.fcm.visible("token-1")) == 1
+    assert len(bench.fcm.on("token-1")) == 1
 
 
 async def test_nothing_is_sent_where_nobody_listens():
@@ -403,9 +403,9 @@ async def test_no_script_of_faults_raises_or_shows_twice(bench, seed):
         *(bench.lane.send(a_message(push_token=f"token-{n}")) for n in range(30)), return_exceptions=True
     )
     assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    assert all(len(bench.fcm.visible(f"token-{n}")) <= 1 for n in range(30))
+    assert all(len(bench.fcm.on(f"token-{n}")) <= 1 for n in range(30))
     accepted = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Accepted)]
-    assert all(len(bench.fcm.visible(f"token-{n}")) == 1 for n in accepted)
+    assert all(len(bench.fcm.on(f"token-{n}")) == 1 for n in accepted)
 
 
 # ------------------------------------------------------------------------------------------------ credentials
@@ -510,7 +510,7 @@ async def test_a_bearer_that_is_refused_is_renewed_once_and_the_message_sent_onc
     outcomes = await asyncio.gather(*(bench.send(push_token=f"token-{n}") for n in range(20)))
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert bench.fcm.grants == 2
-    assert all(len(bench.fcm.visible(f"token-{n}")) == 1 for n in range(20))
+    assert all(len(bench.fcm.on(f"token-{n}")) == 1 for n in range(20))
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -32,9 +32,10 @@ from geo_offers.pipeline.lanes import (
     TooLate,
     Transient,
 )
+from tests.support.gateways.webhook import SECRET
+from tests.support.loopback import answering
 from tests.support.messages import a_message
 
-SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,14 +45,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def serving(handler: Handler):
     app = web.Application()
     app.router.add_post("/push", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/push"
-    finally:
-        await runner.cleanup()
+    async with answering(app) as url:
+        yield f"{url}/push"
 
 
 @asynccontextmanager

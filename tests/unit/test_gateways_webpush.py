@@ -430,7 +430,7 @@ async def test_a_certificate_that_is_not_trusted_gets_nothing(service):
 async def test_no_seed_of_faults_shows_an_offer_twice_on_a_screen(service, lane):
     faults = [(Lost(True), 0.2), (Lost(False), 0.1), (Answer(500), 0.1), (Answer(429), 0.1), (Answer(410), 0.05)]
     for seed in range(5):
-        service.next_fault = drawn_faults(seed, faults)
+        service.trouble = drawn_faults(seed, faults)
         browsers = [service.subscribe(SENDER) for _ in range(20)]
         for _ in range(2):
             outcomes = await asyncio.gather(*(lane.send(a_message(browser)) for browser in browsers))

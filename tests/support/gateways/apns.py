@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from typing import Any, Final, cast
 
 import jwt
@@ -31,6 +32,7 @@ from hyperframe.frame import GoAwayFrame
 
 from geo_offers.gateways.http2 import tls_context
 from geo_offers.pipeline.credentials import ApnsKey, Credential
+from tests.support.gateways.common import Gateway, Shown
 
 MOST_PAYLOAD: Final = 4096
 HOUR_S: Final = 3600
@@ -59,15 +61,6 @@ class Push:
     @property
     def said(self) -> Any:
         return json.loads(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A message on a screen."""
-
-    ident: str
-    title: str
-    expires_s: int
 
 
 @dataclass(slots=True)
@@ -233,10 +226,11 @@ def random_script(seed: int, length: int, *, share: float = 0.5) -> deque[Fault 
 
 
 # ------------------------------------------------------------------------------------------------ the service
-@dataclass(slots=True)
-class FakeApns:
+@dataclass
+class FakeApns(Gateway):
     """One team's view of Apple. `clock`: seconds since the epoch, for tokens and expiry."""
 
+    lane = "apns"
     key: ApnsKey
     clock: Callable[[], float] = time.time
     streams: int = 1000
@@ -246,10 +240,8 @@ class FakeApns:
     script: deque[Fault | None] = field(default_factory=deque)
     dead_ms: dict[str, int] = field(default_factory=dict)
     posts: list[Push] = field(default_factory=list)
-    screens: dict[tuple[str, str], Shown] = field(default_factory=dict)
     processed: Counter[str] = field(default_factory=Counter)
     """How often each apns-id was taken for a phone, whatever was answered."""
-    faults: list[str] = field(default_factory=list)
     lines: list["_Line"] = field(default_factory=list)
     poured: int = 0
     unwelcome: str | None = None
@@ -257,16 +249,29 @@ class FakeApns:
     url: str = ""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"apns_url": self.url}
+
+    @property
+    def authority(self) -> bytes:
+        return authority_pem()
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        key = self.key
+        named = {"team": key.team, "key_id": key.key_id, "private_key": key.key, "topic": key.topic}
+        return named | {"environment": "sandbox" if key.sandbox else "production"}
+
+    def phone(self, name: str) -> dict[str, Any]:
+        return {"platform": "ios", "push": {"lane": self.lane, "token": sha256(name.encode()).hexdigest()}}
+
     async def of(self, workspace: object, lane: str) -> Credential | None:
         """The vault of a workspace that has this key."""
         return self.key if lane == "apns" else None
 
     def context(self) -> ssl.SSLContext:
         return _trusting()
-
-    def visible(self) -> list[Shown]:
-        """What phones show, or have shown, and no later copy has replaced."""
-        return list(self.screens.values())
 
     @property
     def live(self) -> list["_Line"]:
@@ -278,8 +283,10 @@ class FakeApns:
             self.faults.append(f"{push.ident} was sent after its expiry")
             return
         self.processed[push.ident] += 1
-        title = push.said["aps"]["alert"]["title"]
-        self.screens[push.device, push.headers["apns-collapse-id"]] = Shown(push.ident, title, expires_s)
+        said = push.said
+        alert = said["aps"]["alert"]
+        shown = Shown(push.ident, alert["title"], alert["body"], said.get("data", {}))
+        self.put(push.device, push.headers["apns-collapse-id"], shown)
 
     def forbidden(self, line: "_Line", authorization: str) -> tuple[int, str] | None:
         """Why this token is not taken on this connection."""
@@ -350,7 +357,7 @@ class FakeApns:
             status, said = refusal
             call.answer(status, json.dumps(said).encode())
             return
-        fault = self.script.popleft() if self.script else None
+        fault = self.script.popleft() if self.script else self.trouble(push.device, push.ident)
         if fault is not None:
             await fault(call)
             return
@@ -434,6 +441,8 @@ class _Line(asyncio.Protocol):
             self.apns.faults.append("a second request before the first answer")
         device = headers[":path"].rpartition("/")[2]
         push = Push(device, headers, bytes(body), self.apns.lines.index(self), number)
+        if self.last is None or number <= self.last:
+            self.apns.came(device, push.ident)
         task = asyncio.get_running_loop().create_task(self.apns.take(self, push))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)

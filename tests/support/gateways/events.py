@@ -11,6 +11,8 @@ from typing import Any, Literal
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from tests.support.loopback import answering
+
 Fault = int | Literal["drop", "hang"]
 
 
@@ -87,11 +89,6 @@ async def receiving() -> AsyncIterator[Receiver]:
     receiver = Receiver()
     app = web.Application()
     app.router.add_post("/hook", receiver.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    try:
+    async with answering(app) as url:
+        receiver.url = f"{url}/hook"
         yield receiver
-    finally:
-        await runner.cleanup()

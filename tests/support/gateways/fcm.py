@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cache
+from hashlib import sha256
 from typing import Any, Final
 
 import jwt
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from geo_offers.pipeline.credentials import FcmAccount
+from tests.support.gateways.common import Gateway, Shown
 from tests.support.loopback import answering
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
@@ -142,16 +144,6 @@ def faults(seed: int, count: int) -> list[Fault | None]:
 
 
 # ------------------------------------------------------------------------------------------------ phones
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What lies at one place of one screen."""
-
-    title: str
-    body: str
-    data: Mapping[str, str]
-    until_s: float
-
-
 @dataclass(slots=True)
 class Quota:
     """A bucket of messages; what is over it is refused."""
@@ -174,10 +166,13 @@ class Quota:
         return True
 
 
-class Fcm:
+class Fcm(Gateway):
     """One project. Tokens are alive unless `tokens` says otherwise: unregistered, mismatch, malformed."""
 
+    lane = "fcm"
+
     def __init__(self, project: str = "town", *, now_s: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self.project = project
         self.url = ""
         self.key = key_pem()
@@ -200,10 +195,30 @@ class Fcm:
         self.validated = 0
         self.most_at_once = 0
         self.connections: set[Any] = set()
-        self.screens: dict[tuple[str, str], Shown] = {}
         self.alerts: Counter[tuple[str, str]] = Counter()
-        self._waiting: dict[str, list[tuple[str, Shown]]] = {}
+        self._waiting: dict[str, list[tuple[float, str, Shown]]] = {}  # until when, and where on the screen
         self._at_once = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"fcm_url": self.url, "fcm_token_url": f"{self.url}/token"}
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        account = {
+            "type": "service_account",
+            "project_id": self.project,
+            "private_key_id": "a" * 40,
+            "private_key": self.key,
+            "client_email": EMAIL,
+            "token_uri": f"{self.url}/token",
+        }
+        return {"service_account": account}
+
+    def phone(self, name: str) -> dict[str, Any]:
+        """A token is as long as FCM's are."""
+        token = f"{sha256(name.encode()).hexdigest()[:22]}:APA91b".ljust(163, "x")
+        return {"platform": "android", "push": {"lane": self.lane, "token": token}}
 
     def account(self) -> FcmAccount:
         return FcmAccount(self.project, EMAIL, "key-1", self.key, f"{self.url}/token")
@@ -219,11 +234,8 @@ class Fcm:
     def come_online(self, token: str) -> None:
         """The phone fetches what waits for it and has not run out."""
         self.offline.discard(token)
-        for screen, shown in self._waiting.pop(token, ()):
-            self._show(token, screen, shown)
-
-    def visible(self, token: str) -> list[Shown]:
-        return [shown for (of, _), shown in self.screens.items() if of == token]
+        for until_s, place, shown in self._waiting.pop(token, ()):
+            self._show(token, place, shown, until_s)
 
     # -------------------------------------------------------------------------------------------- OAuth
     async def grant(self, request: web.Request) -> web.StreamResponse:
@@ -267,10 +279,20 @@ class Fcm:
         document = json.loads(raw)
         if self.keeps_calls:
             self.calls.append(document)
-        fault = self.script.popleft() if self.script else self.always
+        fault = self._fault(document)
         if fault is not None:
             return await self._misbehave(request, fault, lambda: self._take(document))
         return (self._refusal(request, document) or self._taken(document)).response()
+
+    def _fault(self, document: Any) -> Fault | None:
+        """What goes wrong with it. Only what is meant for a phone has come to one."""
+        message = document.get("message", {})
+        address, offer = message.get("token", ""), message.get("data", {}).get("offer", "")
+        if not document.get("validate_only"):
+            self.came(address, offer)
+        if self.script:
+            return self.script.popleft()
+        return self.always or self.trouble(address, offer)
 
     async def _misbehave(self, request: web.Request, fault: Fault, take: Callable[[], object]) -> web.StreamResponse:
         assert request.transport is not None
@@ -312,6 +334,7 @@ class Fcm:
         if self.quota is not None and not self.quota.take():
             return Answer(429, "QUOTA_EXCEEDED")
         if bad := fields_at_fault(document):
+            self.faults.append(f"bad fields: {', '.join(bad)}")
             return Answer(400, fields=tuple(bad))
         message = document["message"]
         if _bytes_of(message) > (4096 if "token" in message else 2048):
@@ -335,22 +358,22 @@ class Fcm:
             return
         self.taken += 1
         message = document["message"]
-        token, screen = message["token"], screen_of(message)
-        notification = message["notification"]
+        token, place = message["token"], place_of(message)
+        notification, data = message["notification"], message.get("data", {})
         until_s = self._now_s() + ttl_s_of(message, self._now_s())
-        shown = Shown(notification["title"], notification["body"], message.get("data", {}), until_s)
+        shown = Shown(data.get("offer", ""), notification["title"], notification["body"], data)
         if token in self.offline:
-            self._waiting.setdefault(token, []).append((screen, shown))
+            self._waiting.setdefault(token, []).append((until_s, place, shown))
         else:
-            self._show(token, screen, shown)
+            self._show(token, place, shown, until_s)
 
-    def _show(self, token: str, screen: str, shown: Shown) -> None:
-        if self._now_s() < shown.until_s:
-            self.screens[token, screen] = shown
-            self.alerts[token, screen] += 1
+    def _show(self, token: str, place: str, shown: Shown, until_s: float) -> None:
+        if self._now_s() < until_s:
+            self.put(token, place, shown)
+            self.alerts[token, place] += 1
 
 
-def screen_of(message: Mapping[str, Any]) -> str:
+def place_of(message: Mapping[str, Any]) -> str:
     """The place on the screen that a later message of the same name takes; without one each has its own."""
     places = (
         message.get("android", {}).get("notification", {}).get("tag"),

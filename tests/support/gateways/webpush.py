@@ -1,8 +1,8 @@
 """A push service and the browsers behind it, strict as RFC 8030, 8291 and 8292 are, on the loopback address over TLS.
 
 A browser decrypts with code of its own and keeps what a person would see: `shown`, every notification that came up, and
-`screen`, what is there after each tag's later ones have replaced the earlier. Messages for a browser that is not there
-are stored by topic until their TTL has run out.
+`screen`, what the ledger has there after each tag's later ones have replaced the earlier. Messages for a browser that
+is not there are stored by topic until their TTL has run out.
 """
 
 import asyncio
@@ -16,10 +16,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from os import urandom
+from typing import Any
 
 import jwt
 import trustme
 from aiohttp import web
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -32,6 +34,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from geo_offers import clock
+from tests.support.gateways.common import Gateway, Shown
+from tests.support.loopback import answering
 
 LONGEST_TTL_S = 30 * 86_400
 MOST_BYTES = 4096
@@ -88,21 +92,22 @@ class Browser:
     bound_to: str  # the VAPID key it was made with, base64url
     here: bool = True
     gone: int | None = None  # 404 or 410
+    screen: dict[str, Shown] = field(default_factory=dict)
     key: ec.EllipticCurvePrivateKey = field(default_factory=new_key)
     auth: bytes = field(default_factory=lambda: urandom(16))
     shown: list[dict] = field(default_factory=list)
-    screen: dict[str, dict] = field(default_factory=dict)
-    pending: dict[str, tuple[int, bytes]] = field(default_factory=dict)  # by topic: until when, and what
+    pending: dict[str, tuple[int, dict]] = field(default_factory=dict)  # by topic: until when, and what
 
     @property
     def keys(self) -> str:
         return json.dumps({"p256dh": text_of(public_bytes(self.key)), "auth": text_of(self.auth)})
 
-    def show(self, body: bytes, *, keep: bool = True) -> None:
-        note = json.loads(opened(body, self.key, self.auth))
-        if keep:
-            self.shown.append(note)
-        self.screen[note["tag"]] = note
+    def opened(self, body: bytes) -> dict | None:
+        """What a message says; none where it is not for this browser."""
+        try:
+            return json.loads(opened(body, self.key, self.auth))
+        except (AssertionError, ValueError, IndexError, InvalidTag):
+            return None
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,13 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Late:
+    """It is taken, and answered so much later."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Dripping:
     """A status, and then a body that does not end."""
 
@@ -131,58 +143,84 @@ class Dripping:
     every_s: float = 0.01
 
 
-Fault = Answer | Lost | Dripping | None
+Fault = Answer | Lost | Late | Dripping | None
 
 
-def drawn_faults(seed: int, shares: Sequence[tuple[Fault, float]]) -> Callable[[], Fault]:
+def drawn_faults(seed: int, shares: Sequence[tuple[Fault, float]]) -> Callable[[str, str], Fault]:
     """A script without end: each fault with its share, none with the rest. The same seed gives the same one."""
     chance = random.Random(seed)
     faults, weights = zip(*shares, (None, 1 - sum(share for _, share in shares)), strict=True)
-    return lambda: chance.choices(faults, weights)[0]
+    return lambda _address, _offer: chance.choices(faults, weights)[0]
 
 
-class PushService:
+class PushService(Gateway):
     """Answers at `/push/{token}`; each request is met by the next fault of the script, if there is one."""
+
+    lane = "webpush"
 
     def __init__(self, now_us: Callable[[], int], *, keeps: bool) -> None:
         """`keeps`: what was requested and shown; a long run is counted only."""
+        super().__init__()
+        self.sender = new_key()
         self.origin = ""
         self.tls = ssl.create_default_context()
         self.certificate = b""
         self.browsers: dict[str, Browser] = {}
         self.script: deque[Fault] = deque()
-        self.next_fault: Callable[[], Fault] = lambda: self.script.popleft() if self.script else None
         self.requests: list[Mapping[str, str]] = []
         self.taken = 0
         self._now_us = now_us
         self._keeps = keeps
         self._checked: dict[tuple[str, str], float] = {}  # until when a token is good: to check one is dear
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"egress_allow": "127.0.0.0/8"}
+
+    @property
+    def authority(self) -> bytes:
+        return self.certificate
+
+    @property
+    def credentials(self) -> dict[str, Any]:
+        return {"subject": "mailto:push@town.example", "private_key": pem_of(self.sender)}
+
+    def phone(self, name: str) -> dict[str, Any]:
+        browser = self.subscribe(self.sender)
+        return {
+            "platform": "web",
+            "push": {"lane": self.lane, "token": browser.endpoint, "keys": json.loads(browser.keys)},
+        }
+
     def subscribe(self, bound_to: ec.EllipticCurvePrivateKey, **options) -> Browser:
         token = text_of(urandom(24))
-        self.browsers[token] = Browser(f"{self.origin}/push/{token}", text_of(public_bytes(bound_to)), **options)
-        return self.browsers[token]
+        endpoint = f"{self.origin}/push/{token}"
+        made = Browser(endpoint, text_of(public_bytes(bound_to)), screen=self.screens[endpoint], **options)
+        self.browsers[token] = made
+        return made
 
     def arrive(self, browser: Browser) -> None:
         """The browser is back: what has not run out comes up."""
         browser.here = True
         now_us = self._now_us()
-        for until_us, body in browser.pending.values():
+        for until_us, note in browser.pending.values():
             if now_us < until_us:
-                browser.show(body)
+                self._show(browser, note)
         browser.pending.clear()
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         if self._keeps:
             self.requests.append(request.headers)
-        fault = self.next_fault()
+        browser = self.browsers.get(request.match_info["token"])
+        note = None if browser is None else browser.opened(body)
+        fault = self._fault(browser, note)
         if isinstance(fault, Answer):
             await asyncio.sleep(fault.after_s)
             return web.Response(status=fault.status, headers=fault.headers, body=fault.body)
         if isinstance(fault, Lost):
             if fault.taken:
-                self._taken(request, body)
+                self._taken(request, body, browser, note)
             request.transport.abort()
             raise web.HTTPInternalServerError
         if isinstance(fault, Dripping):
@@ -191,26 +229,41 @@ class PushService:
             while True:
                 await response.write(fault.chunk)
                 await asyncio.sleep(fault.every_s)
-        return self._taken(request, body)
+        answer = self._taken(request, body, browser, note)
+        if isinstance(fault, Late):
+            await asyncio.sleep(fault.seconds)
+        return answer
 
-    def _taken(self, request: web.Request, body: bytes) -> web.Response:
-        browser = self.browsers.get(request.match_info["token"])
+    def _fault(self, browser: Browser | None, note: dict | None) -> Fault:
+        address, offer = browser.endpoint if browser else "", note["offer"] if note else ""
+        self.came(address, offer)
+        return self.script.popleft() if self.script else self.trouble(address, offer)
+
+    def _taken(self, request: web.Request, body: bytes, browser: Browser | None, note: dict | None) -> web.Response:
         if browser is None:
             return _refusal(404, 102)
         if browser.gone is not None:
             return _refusal(browser.gone, 103 if browser.gone == 404 else 106)
         refused = self._sender_fault(request, browser) or _form_fault(request, body)
         if refused is not None:
+            self.faults.append(refused.text or "")
             return refused
         ttl_s = min(int(request.headers["ttl"]), LONGEST_TTL_S)
         self.taken += 1
-        if browser.here:
-            browser.show(body, keep=self._keeps)
+        if note is None:  # nobody else can tell: the browser drops it
+            self.faults.append("it cannot be opened")
+        elif browser.here:
+            self._show(browser, note)
         elif ttl_s:
             topic = request.headers.get("topic") or text_of(urandom(24))
-            browser.pending[topic] = self._now_us() + ttl_s * 1_000_000, body
+            browser.pending[topic] = self._now_us() + ttl_s * 1_000_000, note
         location = f"{self.origin}/m/{text_of(urandom(12))}"
         return web.Response(status=201, headers={"location": location, "ttl": str(ttl_s)})
+
+    def _show(self, browser: Browser, note: dict) -> None:
+        if self._keeps:
+            browser.shown.append(note)
+        self.put(browser.endpoint, note["tag"], Shown(note["offer"], note["title"], note["body"], note.get("data", {})))
 
     def _sender_fault(self, request: web.Request, browser: Browser) -> web.Response | None:
         given = re.fullmatch(r"vapid t=([\w.-]+), ?k=([\w-]+)", request.headers.get("authorization", ""))
@@ -267,11 +320,5 @@ async def push_service(now_us: Callable[[], int] = clock.now_us, *, keeps: bool 
     service.certificate = authority.cert_pem.bytes()
     app = web.Application(client_max_size=1 << 20)
     app.router.add_post("/push/{token}", service.take)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        service.origin = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    async with answering(app, context) as service.origin:
         yield service
-    finally:
-        await runner.cleanup()
