@@ -36,8 +36,8 @@ class Unauthenticated(GeoOffersError):
 class Forbidden(GeoOffersError):
     """The caller is known and may not do this."""
 
-    def __init__(self, detail: str, code: str = "forbidden") -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, code: str = "forbidden", faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail, faults)
         self.code = code
 
 

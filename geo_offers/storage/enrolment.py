@@ -5,7 +5,7 @@ The language, the zone and the age that a phone gives are its person's: decision
 
 import hmac
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5  # noqa: TID251 - an edge makes ids
@@ -44,9 +44,13 @@ class _Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What the enrolments of one call tell of one person, in their order: where two differ, the later one holds."""
+    """What the enrolments of one call tell of one person, in their order: where two differ, the later one holds.
+
+    trusted: whether they may say that the person is an adult; that they are none, or that it is not known, anybody may.
+    """
 
     enrolments: Sequence[wire.Enrolment]
+    trusted: bool = True
 
     @property
     def agreed(self) -> Iterable[tuple[Purpose, wire.Agreed]]:
@@ -58,7 +62,7 @@ class _Told:
 
     @property
     def age(self) -> str | None:
-        return _last(one.age for one in self.enrolments)
+        return _last(one.age for one in self.enrolments if self.trusted or one.age != "adult")
 
     @property
     def locale(self) -> str | None:
@@ -97,6 +101,7 @@ async def enrol(
     known = ({one.user for one in newcomers if one.repeated} | told.keys()) - added
     concerns(known)
     locked = await _lock_users(connection, known)
+    told |= {user: replace(told[user], trusted=False) for user in await _doubted(connection, newcomers)}
     await _follow(connection, {user: what for user, what in told.items() if user in known})
     held = {user: rows.consents(locked[user]["consents"]) if user in locked else NONE_GIVEN for user in told}
     ages = {user: what.age or (locked[user]["age"] if user in locked else vouched) for user, what in told.items()}
@@ -205,6 +210,14 @@ async def _lock_users(connection: Connection, users: Collection[UUID]) -> Mappin
     if len(found) != len(users):
         raise Unavailable("this person is being erased; send the same request again")
     return {row["id"]: row for row in found}
+
+
+async def _doubted(connection: Connection, newcomers: Sequence[_Newcomer]) -> set[UUID]:
+    """The persons whom somebody with proof has spoken for, where these here have none. Under their locks."""
+    unproven = {one.user for one in newcomers if not (one.proven or one.repeated)}
+    if not unproven:
+        return set()
+    return {row["user_id"] for row in await connection.fetch(sql("users_vouched"), list(unproven))}
 
 
 async def _follow(connection: Connection, told: Mapping[UUID, _Told]) -> None:

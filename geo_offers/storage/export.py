@@ -20,7 +20,7 @@ from geo_offers.instants import from_us
 from geo_offers.offers.packing import unpacked
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.people import Exported
-from geo_offers.storage import ledger, rows
+from geo_offers.storage import ledger, rows, scope
 from geo_offers.storage.decisions import decision_answer
 from geo_offers.storage.pool import NIL, Connection, Pool, transaction
 from geo_offers.storage.profiles import told
@@ -50,6 +50,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
     async with transaction(pool, [caller.workspace]) as connection:
         user = await _user(connection, caller)
         devices = await connection.fetch(sql("export_devices"), caller.user, caller.confined_to)
+        rhythm = await scope.rhythm_told(connection, caller, rows.wire_rhythm(user["rhythm"]))
     whole = wire.Export(
         user=user["id"],
         created_at=user["created_at"].astimezone(UTC),
@@ -58,7 +59,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         locale=user["locale"],
         time_zone=user["time_zone"],
         consents=rows.consent_states(rows.consents(user["consents"])),
-        rhythm=rows.wire_rhythm(user["rhythm"]),
+        rhythm=rhythm,
         age=user["age"],
         interactions=[] if caller.confined_to else _interactions(user),  # told of the person, not by this device
         profile=told(user) if caller.confined_to is None else None,

@@ -65,7 +65,8 @@ async def _move(connection: Connection, caller: Caller, ours: Any, theirs: Any, 
     age = ours["age"] if new or ours["age"] == "minor" else theirs["age"]
     said, changed = newest(rows.consents(theirs["consents"], after), rows.consents(ours["consents"], before))
     merged = age == "adult" and said.granted(Purpose.PROFILE)
-    rhythm = rows.rhythm_merged(theirs["rhythm"], ours["rhythm"], after)
+    trusted = proven or new
+    rhythm = rows.rhythm_merged(theirs["rhythm"], ours["rhythm"], after, trusted=trusted)
     await connection.execute(sql("log_in_person"), before, after, new, age, rhythm)
     await interactions.merge(connection, theirs, ours, whole=merged)
     epoch = await connection.fetchval(sql("log_in_device"), caller.device, after, proven)

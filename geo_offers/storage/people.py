@@ -15,7 +15,7 @@ from geo_offers.people.consent import Consent, Purpose
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.consents import of_change, refuse_unknown
 from geo_offers.pipeline.people import Concerns, Ended, Endings, Exported, Issued, Manner, News, Standing, Surface
-from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows
+from geo_offers.storage import consents, cursors, enrolment, export, ledger, profiles, rows, scope
 from geo_offers.storage.pool import Connection, Pool, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
@@ -83,15 +83,17 @@ class PostgresPeople:
 
     async def rhythm(self, caller: Caller) -> wire.Rhythm:
         async with transaction(self._pool, [caller.workspace]) as connection:
-            return rows.wire_rhythm((await _user(connection, caller, "user_read"))["rhythm"])
+            held = rows.wire_rhythm((await _user(connection, caller, "user_read"))["rhythm"])
+            return await scope.rhythm_told(connection, caller, held)
 
     async def standing(self, caller: Caller, decisions: int) -> Standing:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_read")
             found = await connection.fetch(sql("decisions_recent"), caller.user, decisions)
             recent = await export.decisions(connection, caller, found)
+            rhythm = await scope.rhythm_told(connection, caller, rows.wire_rhythm(user["rhythm"]))
         return Standing(
-            rhythm=rows.wire_rhythm(user["rhythm"]),
+            rhythm=rhythm,
             consents=rows.consent_states(rows.consents(user["consents"])),
             locale=user["locale"],
             time_zone=user["time_zone"],
@@ -101,8 +103,9 @@ class PostgresPeople:
     async def set_rhythm(self, caller: Caller, rhythm: wire.Rhythm) -> wire.Rhythm:
         async with transaction(self._pool, [caller.workspace]) as connection:
             user = await _user(connection, caller, "user_lock")
-            await connection.execute(sql("user_set_rhythm"), user["id"], msgspec.json.encode(rhythm))
-            return rhythm
+            kept = await scope.rhythm_taken(connection, caller, rows.wire_rhythm(user["rhythm"]), rhythm)
+            await connection.execute(sql("user_set_rhythm"), user["id"], msgspec.json.encode(kept))
+            return await scope.rhythm_told(connection, caller, kept)
 
     async def set_push(self, caller: Caller, push: wire.PushAddress | None) -> None:
         async with transaction(self._pool, [caller.workspace]) as connection:

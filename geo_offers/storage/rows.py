@@ -28,6 +28,7 @@ from geo_offers.people.mutes import Mutes
 from geo_offers.people.profile import Account
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Per, Rhythm, Rolling, Special
+from geo_offers.people.stricter import locates_more, looser
 from geo_offers.people.whereabouts import ANYWHERE, UNKNOWN, Locate, Whereabouts
 from geo_offers.pipeline import choice
 from geo_offers.places.fences import FenceId
@@ -54,6 +55,7 @@ REMEMBERED: Final = (
 MUTED_STORES: Final = 200  # as `wire.Mutes` has them
 MUTED_CATEGORIES: Final = 100
 MUTED_CAMPAIGNS: Final = 500
+MOST_PLACES: Final = 20
 NO_OFFERS: Final = wire.Rhythm(max=0, quiet=[_ALWAYS], special=wire.SpecialBudget(allow=False), locate="off")
 CLOSED: Final = wire.Workspace(paused=True, age="unknown", user_proof="required")
 
@@ -188,10 +190,11 @@ def rhythm_in_zone(column: bytes | None, zone: str | None, of: UUID) -> tuple[Rh
 
 @lru_cache(maxsize=REMEMBERED)
 def _rhythm(column: bytes) -> Rhythm:
-    return _as_decided(_RHYTHM.decode(column))
+    return as_decided(_RHYTHM.decode(column))
 
 
-def _as_decided(given: wire.Rhythm) -> Rhythm:
+def as_decided(given: wire.Rhythm) -> Rhythm:
+    """A rhythm as decisions read it."""
     special, mute = given.special, given.mute
     return Rhythm(
         max=given.max,
@@ -223,18 +226,35 @@ def rhythm_muting(column: bytes | None, campaign: UUID, of: UUID) -> bytes | Non
     return msgspec.json.encode(said | {"mute": mute})
 
 
-def rhythm_merged(own: bytes | None, brought: bytes | None, of: UUID) -> bytes | None:
-    """The rhythm of a person who takes on a phone with a life of its own: theirs if they set one, and both's mutes."""
-    if own is None or brought is None:
-        return brought if own is None else own
-    both = [wire_rhythm(column, of).mute for column in (own, brought)]
+def rhythm_merged(own: bytes | None, brought: bytes | None, of: UUID, *, trusted: bool) -> bytes | None:
+    """The rhythm of a person who takes on a phone with a life of its own: theirs if they set one, and both's mutes.
+
+    So are the places of both. A phone that is not trusted to speak for the person brings no rhythm that is looser than
+    the default.
+    """
+    if brought is None:
+        return own
+    ours, theirs = wire_rhythm(brought, of), wire_rhythm(own, of)
+    if own is None and (trusted or not made_looser(theirs, ours)):
+        return brought
     mute = wire.Mutes(
-        stores=_either(both[0].stores, both[1].stores)[:MUTED_STORES],
-        categories=_either(both[0].categories, both[1].categories)[:MUTED_CATEGORIES],
-        campaigns=_either(both[0].campaigns, both[1].campaigns)[:MUTED_CAMPAIGNS],
+        stores=_either(theirs.mute.stores, ours.mute.stores)[:MUTED_STORES],
+        categories=_either(theirs.mute.categories, ours.mute.categories)[:MUTED_CATEGORIES],
+        campaigns=_either(theirs.mute.campaigns, ours.mute.campaigns)[:MUTED_CAMPAIGNS],
     )
-    said = _read("rhythm", of, _said, own, msgspec.to_builtins(NO_OFFERS))
-    return msgspec.json.encode(said | {"mute": mute})
+    said = {} if own is None else _read("rhythm", of, _said, own, msgspec.to_builtins(NO_OFFERS))
+    return msgspec.json.encode(said | {"mute": mute, "not_at": both_places(theirs, ours)[:MOST_PLACES]})
+
+
+def both_places(held: wire.Rhythm, given: wire.Rhythm) -> list[wire.NotAt]:
+    """The places of two rhythms, each once."""
+    return _either(held.not_at or (), given.not_at or ())
+
+
+def made_looser(held: wire.Rhythm, given: wire.Rhythm) -> list[str]:
+    """Where a rhythm allows what the one in force forbids, as pointers into it; its places aside."""
+    found = [*looser(as_decided(held), as_decided(given))]
+    return [*found, "/locate"] if locates_more(held.locate, given.locate) else found
 
 
 def _either(one: Sequence[T], other: Sequence[T]) -> list[T]:
@@ -285,7 +305,7 @@ def legal_quiet(given: Sequence[wire.LegalQuiet]) -> tuple[QuietRule, ...]:
     )
 
 
-NO_RHYTHM: Final = _as_decided(NO_OFFERS)
+NO_RHYTHM: Final = as_decided(NO_OFFERS)
 _USUAL: Final = Rhythm()
 
 

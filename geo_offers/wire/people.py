@@ -160,4 +160,10 @@ class Rhythm(Request, frozen=True, kw_only=True):
         Literal["off", "foreground", "always", "coarse"],
         Meta(description="when pings are looked at: never, with `foreground` true, always; coarse: for no fence"),
     ] = "always"
-    not_at: Annotated[list[NotAt], Meta(max_length=20, description="pings from there are not looked at")] = []
+    not_at: (
+        Annotated[
+            list[NotAt],
+            Meta(max_length=20, description="pings from there are not looked at; told to who may speak for the person"),
+        ]
+        | msgspec.UnsetType
+    ) = []

@@ -13,6 +13,10 @@ ON CONFLICT DO NOTHING RETURNING id;
 -- $1 users, in the one order that everybody locks users in.
 SELECT id, consents, age FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
+-- name: users_vouched
+-- $1 users. Those of them for whom somebody with proof has spoken.
+SELECT DISTINCT user_id FROM device WHERE user_id = ANY ($1::uuid[]) AND proven;
+
 -- name: users_follow
 -- $1 users, $2 ages, $3 locales, $4 time zones; null leaves what is there.
 UPDATE app_user u SET age = COALESCE(q.age, u.age), locale = COALESCE(q.locale, u.locale),
@@ -112,6 +116,10 @@ FROM app_user WHERE id = $1 FOR NO KEY UPDATE;
 SELECT id, partition, external_id, consents, rhythm, interactions, age, locale, time_zone, created_at, profile, refused,
     age = 'adult' AS adult, external_id IS NOT NULL AS named, drawn_as
 FROM app_user WHERE id = $1;
+
+-- name: user_has_others
+-- $1 user, $2 device.
+SELECT EXISTS (SELECT FROM device WHERE user_id = $1 AND id <> $2);
 
 -- name: user_set_rhythm
 UPDATE app_user SET rhythm = $2 WHERE id = $1;

@@ -70,7 +70,7 @@ def filled(rhythm: wire.Rhythm) -> Form:
     for number, quiet in enumerate(rhythm.quiet):
         line = f"quiet-{number}"
         fields |= {f"{line}-days": list(quiet.days), f"{line}-start": [quiet.start], f"{line}-end": [quiet.end]}
-    for number, place in enumerate(rhythm.not_at):
+    for number, place in enumerate(rhythm.not_at or ()):
         fields |= {f"not_at-{number}-{part}": [f"{getattr(place, part):.10g}"] for part in PLACE}
     return Form(fields)
 

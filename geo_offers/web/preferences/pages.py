@@ -27,7 +27,7 @@ from geo_offers.web.calls import SMALL_BODY, Call, Given, Reply
 from geo_offers.web.edge import AUTH, SERVICES
 from geo_offers.web.preferences import form as forms
 from geo_offers.web.preferences.form import Form
-from geo_offers.web.preferences.words import LANGUAGES, sentence
+from geo_offers.web.preferences.words import LANGUAGES, Words, sentence
 
 ROOT: Final = "/me"
 MOST_FIELDS: Final = 2_000
@@ -145,6 +145,7 @@ async def _rendered(
         faults={fault.pointer: fault.detail for fault in faults},
         workspace=workspace.name,
         zone=zone.key,
+        places_kept=standing.rhythm.not_at is msgspec.UNSET,
         granted={said.purpose for said in standing.consents if said.granted},
         signalled=BY_SIGNAL if signals.refuses(request.headers) else (),
         named=lambda kind, muted: (stores if kind == "stores" else titles).get(muted, muted),
@@ -187,7 +188,7 @@ async def _change(request: web.Request, services: Services, caller: Caller) -> w
             case _:
                 await me.change_rhythm(services, caller, forms.rhythm_of(given))
     except (Invalid, Forbidden, TooManyRequests) as error:
-        faults = error.faults if isinstance(error, Invalid) else (Fault("", "refused", _refused(error, standing)),)
+        faults = _faults(error, LANGUAGES[_language(standing.locale).language])
         standing = await services.people.standing(caller, RECENT)  # what is taken back is, whatever came after
         form = given if given.one("do") == "rhythm" else forms.filled(standing.rhythm)
         status = _STATUS[type(error)]
@@ -195,11 +196,16 @@ async def _change(request: web.Request, services: Services, caller: Caller) -> w
     return web.Response(status=303, headers=_HEADERS | {"Location": f"{request.path}?saved#saved"})
 
 
-def _refused(error: GeoOffersError, standing: Standing) -> str:
-    """Why, in the person's language where it is about their browser."""
-    if isinstance(error, Forbidden) and error.code == signals.CODE:
-        return LANGUAGES[_language(standing.locale).language]["gpc"]
-    return str(error)
+def _faults(error: GeoOffersError, words: Words) -> Sequence[Fault]:
+    """Why, by field; in the person's language where it is about their browser or their phone."""
+    if isinstance(error, Invalid):
+        return error.faults
+    if error.faults:
+        fields = [fault.pointer.strip("/").replace("/", "-") for fault in error.faults]
+        here = [Fault(field, "looser", words["looser_here"]) for field in fields]
+        return (Fault("", "looser", words["looser"]), *here)
+    signalled = isinstance(error, Forbidden) and error.code == signals.CODE
+    return (Fault("", "refused", words["gpc"] if signalled else str(error)),)
 
 
 def _parsed(data: bytes) -> Form:

@@ -10,6 +10,10 @@ _EN: Final[Words] = {
     "lead": "You decide how often {workspace} may speak to you, when, and whether at all. Changes hold at once.",
     "saved": "Saved. It holds from now on.",
     "wrong": "Not saved: please look at the marked field.",
+    "looser": (
+        "The app has not proved that this phone is yours, and you have others: from here offers can only become fewer."
+    ),
+    "looser_here": "This would allow more than now.",
     "save": "Save",
     "consents": "What you agree to",
     "consents_hint": "Each is yours to give or take back, on its own. Saying no costs you nothing else.",
@@ -53,6 +57,7 @@ _EN: Final[Words] = {
     "locate_off": "Never",
     "not_at": "Places where we never look",
     "not_at_hint": "Such as your home: what your phone sends from there is thrown away. Empty a line to remove it.",
+    "not_at_kept": "Places from your other phones hold, and are not shown here. A new one is added to them.",
     "place_row": "Place {n}",
     "lat": "Latitude",
     "lon": "Longitude",
@@ -101,6 +106,11 @@ _DE: Final[Words] = {
     "lead": "Du bestimmst, wie oft {workspace} sich meldet, wann, und ob überhaupt. Änderungen gelten sofort.",
     "saved": "Gespeichert. Es gilt ab jetzt.",
     "wrong": "Nicht gespeichert: bitte das markierte Feld ansehen.",
+    "looser": (
+        "Die App hat nicht nachgewiesen, dass dieses Telefon deins ist, und du hast andere:"
+        " von hier aus können es nur weniger Angebote werden."
+    ),
+    "looser_here": "Das würde mehr erlauben als jetzt.",
     "save": "Speichern",
     "consents": "Worin du einwilligst",
     "consents_hint": "Jede Einwilligung gibst und nimmst du einzeln. Ein Nein kostet dich sonst nichts.",
@@ -144,6 +154,7 @@ _DE: Final[Words] = {
     "locate_off": "Nie",
     "not_at": "Orte, an denen wir nie nachsehen",
     "not_at_hint": "Etwa dein Zuhause: was dein Telefon von dort schickt, wird verworfen. Leere Zeilen entfallen.",
+    "not_at_kept": "Orte von deinen anderen Telefonen gelten und stehen nicht hier. Ein neuer kommt dazu.",
     "place_row": "Ort {n}",
     "lat": "Breite",
     "lon": "Länge",

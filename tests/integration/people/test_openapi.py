@@ -194,7 +194,7 @@ async def test_what_is_answered_on_the_way_from_a_key_to_an_offer_is_as_the_docu
 
     enrolment = {"platform": "ios", "user": "ann", "locale": "de-AT", "consents": {"locate": "v1", "offers": "v1"}}
     phone = api.as_phone(await spoken("POST", "/v1/devices", "app", enrolment))
-    await spoken("POST", "/v1/devices", "server", [enrolment, {"platform": "web"}])
+    await spoken("POST", "/v1/devices", "server", [enrolment | {"user": "eve"}, {"platform": "web"}])
     done = {"id": "basket-7", "user": "ann", "type": "basket_left", "at": now()}
     await spoken("POST", "/v1/interactions", "server", done)
     await spoken("POST", "/v1/devices/token", None, {"refresh_token": phone.refresh})

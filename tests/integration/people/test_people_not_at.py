@@ -84,7 +84,7 @@ async def test_in_the_foreground_a_person_is_located_who_allows_that_alone(api):
 
 async def test_what_a_person_says_holds_for_all_their_phones_and_from_its_answer_on(api):
     await api.shop()
-    phone = await api.buyer(user="ann")
+    phone = await api.buyer("server", user="ann")
     other = await api.phone(user="ann")
     for each in (phone, other):
         await each.at(AWAY, at=before(minutes=9))

@@ -57,7 +57,7 @@ async def test_a_withdrawal_of_what_is_withdrawn_is_no_way_around_the_rate(api):
 
 
 async def test_the_rate_is_the_devices_and_bounds_nothing_else(api):
-    phone, other = await api.phone(user="ann"), await api.phone(user="ann")
+    phone, other = await api.phone("server", user="ann"), await api.phone("server", user="ann")
     await spend(phone)
     assert (await phone.call("GET", "/v1/me/rhythm")).status == 200
     assert (await other.call("PUT", "/v1/me/rhythm", {"max": 1})).status == 200

@@ -53,7 +53,7 @@ async def test_the_default_is_in_force_until_the_person_changes_it(api):
     ],
 )
 async def test_what_is_put_is_what_is_got_on_every_phone(api, rhythm):
-    one, other = await api.phone(user="ann"), await api.phone(user="ann")
+    one, other = await api.phone("server", user="ann"), await api.phone("server", user="ann")
     whole = DEFAULT | rhythm
     assert await one.good("PUT", "/v1/me/rhythm", rhythm) == whole
     assert await one.good("GET", "/v1/me/rhythm") == whole
