@@ -143,6 +143,8 @@ class OfferRow(msgspec.Struct, frozen=True):
 
 
 class DecisionRow(msgspec.Struct, frozen=True):
+    """passed_over: other campaigns that were concerned, and why each was silent."""
+
     id: UUID
     workspace: UUID
     user: UUID
@@ -154,6 +156,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     snapshot: bytes
     offer: OfferRow | None
     ghost: Ghost | None = None
+    passed_over: Mapping[UUID, str] = {}
 
 
 class SeenRow(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ KEPT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "visits": "13 months",
         "decisions": "90 days",
+        "passed_over": "90 days",
         "reservations": "60 days",  # caps look back 31 days at most
         "budget_days": "60 days",
         "offers": "30 days",  # what is left of an outbox row that was sent

@@ -163,6 +163,7 @@ class PostgresTurn:
                 *_visits(writes),
                 *_decisions(writes.decisions),
                 *_places(writes.decisions),
+                *_passed_over(writes.decisions),
             )
         assert done is not None  # it counts
         offers = sum(decision.offer is not None for decision in writes.decisions)
@@ -269,6 +270,16 @@ def _places(decisions: Sequence[DecisionRow]) -> tuple[Any, ...]:
         _array([*(_day(offer.charged.campaign) for _, offer in offers), *none]),
         _array([*(_day(offer.charged.store) for _, offer in offers), *none]),
         _array([isinstance(place, Ghost) for _, place in both]),
+    )
+
+
+def _passed_over(decisions: Sequence[DecisionRow]) -> tuple[str, ...]:
+    told = [(decision, *other) for decision in decisions for other in decision.passed_over.items()]
+    return (
+        _array([decision.workspace for decision, _, _ in told]),
+        _array([campaign for _, campaign, _ in told]),
+        _array([decision.at_us for decision, _, _ in told]),
+        _array([reason for _, _, reason in told]),
     )
 
 

@@ -127,7 +127,10 @@ class OutcomesQuery(Request, frozen=True, kw_only=True):
 
 
 class Outcomes(Answer, omit_defaults=False, frozen=True, kw_only=True):
-    """What came of the arrivals that a campaign was decided at: so many offers, and so many silences by reason."""
+    """What came of the arrivals that concerned a campaign: so many offers of it, and so many silences by reason.
+
+    `outranked`: it could have spoken, and another did.
+    """
 
     campaign: UUID
     since: datetime

@@ -14,10 +14,13 @@ WHERE workspace = $1 AND user_id = ANY ($8::uuid[]) AND id < $2::uuid AND ($4::u
 ORDER BY (id::text) COLLATE "C" DESC LIMIT $3;
 
 -- name: decisions_counted
--- $1 workspace, $2 campaign, $3 since, $4 until. How many decisions about it were offers (reason null), and silences of which
--- reason.
-SELECT reason, count(*) FROM decision
-WHERE workspace = $1 AND campaign = $2 AND at >= $3 AND at < $4 GROUP BY reason ORDER BY count(*) DESC, reason;
+-- $1 workspace, $2 campaign, $3 since, $4 until. How many of the decisions that concerned it were offers of it (reason null),
+-- and for which reason it was silent at the others.
+SELECT reason, count(*) FROM (
+    SELECT reason FROM decision WHERE workspace = $1 AND campaign = $2 AND at >= $3 AND at < $4
+    UNION ALL
+    SELECT reason FROM passed_over WHERE workspace = $1 AND campaign = $2 AND at >= $3 AND at < $4) concerned
+GROUP BY reason ORDER BY count(*) DESC, reason;
 
 -- name: decision_get
 SELECT id, user_id, campaign, at, outcome, reason, offer, receipt FROM decision WHERE workspace = $1 AND id = $2;

@@ -49,6 +49,10 @@ DELETE FROM visit WHERE id = ANY (ARRAY(
 DELETE FROM decision WHERE id = ANY (ARRAY(
     SELECT id FROM decision WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
 
+-- name: retention_passed_over
+DELETE FROM passed_over WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM passed_over WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
+
 -- name: retention_reservations
 DELETE FROM reservation WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM reservation WHERE created_at < statement_timestamp() - $2::text::interval LIMIT $1));
@@ -119,6 +123,8 @@ oldest (kind, at) AS (
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'visits'))
     UNION ALL SELECT 'decisions', (SELECT min(created_at) FROM decision
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'decisions'))
+    UNION ALL SELECT 'passed_over', (SELECT min(created_at) FROM passed_over
+        WHERE created_at < (SELECT until FROM bound WHERE kind = 'passed_over'))
     UNION ALL SELECT 'reservations', (SELECT min(created_at) FROM reservation
         WHERE created_at < (SELECT until FROM bound WHERE kind = 'reservations'))
     UNION ALL SELECT 'budget_days', (SELECT min(day)::timestamptz FROM budget

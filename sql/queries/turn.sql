@@ -75,7 +75,7 @@ SELECT turn_write(
 -- A turn that has decided, in one statement: `turn_write` in a transaction that holds the locks already, and then decisions,
 -- reservations, offers with their outbox rows. Arrays and counts as above. $1 looked, $2 to $33 visits and devices, $34 to
 -- $43 decisions, $44 to $65 their offers, and of people held out the places of those that were not made: these are kept from
--- the first, since nothing can release them, and charge no budget.
+-- the first, since nothing can release them, and charge no budget. $66 to $69 the campaigns that they passed over.
 WITH visits AS MATERIALIZED (
     SELECT turn_write(
         NULL, '{}', '{}', NULL, '{}', '{}', '{}', $1,
@@ -94,6 +94,12 @@ decided AS (
                 $39::text::text[], $40::text::text[], $41::text::uuid[], $42::bytea[], $43::bytea[])
         q (id, workspace, user_id, campaign, at, outcome, reason, offer, receipt, snapshot)
     WHERE (SELECT written FROM visits) RETURNING 1),  -- asked once and first, here and below
+others AS (
+    INSERT INTO passed_over (workspace, campaign, at, reason)
+    SELECT workspace, campaign, 'epoch'::timestamptz + at * interval '1 us', reason
+    FROM unnest($66::text::uuid[], $67::text::uuid[], $68::text::bigint[], $69::text::text[])
+        q (workspace, campaign, at, reason)
+    WHERE (SELECT written FROM visits) RETURNING 1),
 made AS MATERIALIZED (
     SELECT user_id, 'epoch'::timestamptz + at * interval '1 us' AS at, offer, workspace, campaign, store, fence, tags, device,
            decision, visit, trigger, lane, message, 'epoch'::timestamptz + created * interval '1 us' AS created_at,
