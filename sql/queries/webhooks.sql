@@ -13,7 +13,7 @@ SELECT DISTINCT unnest(types) AS type FROM webhook_endpoint WHERE workspace = $1
 -- $1 endpoints that have less room than others, $2 how many each of them takes, $3 how many any other takes, $4 most of all,
 -- $5 lease in seconds. Every endpoint is asked by itself (the recursion steps from one to the next in the index), so that
 -- what one has waiting hides no other's; in any order, so that none comes last each time. A lease that ran out is claimed
--- again under a new token.
+-- again under a new token. By unnest: a join with the locked rows is planned for as many as wait, and reads them all.
 WITH RECURSIVE queue AS (
     (SELECT endpoint FROM webhook_delivery WHERE state IN ('due', 'leased') ORDER BY endpoint LIMIT 1)
     UNION ALL
@@ -28,10 +28,11 @@ next AS MATERIALIZED (
         WHERE w.endpoint = q.endpoint AND w.state IN ('due', 'leased') AND w.due <= statement_timestamp()
           AND (w.state = 'due' OR w.lease_until < clock_timestamp())
         ORDER BY w.due LIMIT coalesce(r.room, $3::int) FOR UPDATE SKIP LOCKED) d
-    LIMIT $4)
+    LIMIT $4),
+locked AS (SELECT array_agg(endpoint) AS endpoints, array_agg(event) AS events FROM next)
 UPDATE webhook_delivery d SET state = 'leased', token = d.token + 1, attempts = d.attempts + 1,
     lease_until = clock_timestamp() + make_interval(secs => $5)
-FROM next n WHERE d.endpoint = n.endpoint AND d.event = n.event
+FROM locked, unnest(locked.endpoints, locked.events) n (endpoint, event) WHERE d.endpoint = n.endpoint AND d.event = n.event
 RETURNING d.endpoint, d.event, d.workspace, d.token, d.attempts;
 
 -- name: webhooks_look
