@@ -17,8 +17,10 @@ CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock
 PUSH_PEER := tests/support/web-push-testing
 PUSH_PEER_STAMP = $(PUSH_PEER)/node_modules/.installed-$(shell cat $(PUSH_PEER)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, and each would compile the product anew
 
-.PHONY: help setup dev console push-peer demo test soak check unit plain format bench lock clean
+.PHONY: help setup dev console push-peer demo test soak check style types contracts unit property plain format bench \
+  lock clean
 
 help:
 	@echo 'make demo    the invented town with walking phones, on one page'
@@ -70,15 +72,26 @@ $(PUSH_PEER_STAMP): $(CONSOLE_STAMP)
 demo: $(STAMP) $(CONSOLE_STAMP)
 	@exec $(BIN)/geo-offers demo
 
+# Two parts at a time; each tells what it found when it ends, and one that fails stops no other.
 check: $(DEV_STAMP)
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) \
+	  unit style types contracts property
+
+style: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+
+types: $(DEV_STAMP)
 	@$(BIN)/mypy
+
+contracts: $(DEV_STAMP)
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pytest -q tests/unit tests/property
 
 unit: $(DEV_STAMP)
 	@$(BIN)/pytest -q tests/unit
+
+property: $(DEV_STAMP)
+	@$(BIN)/pytest -q tests/property
 
 test: check $(CONSOLE_STAMP) $(PUSH_PEER_STAMP)
 	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property
