@@ -72,10 +72,10 @@ $(PUSH_PEER_STAMP): $(CONSOLE_STAMP)
 demo: $(STAMP) $(CONSOLE_STAMP)
 	@exec $(BIN)/geo-offers demo
 
-# Two parts at a time; each tells what it found when it ends, and one that fails stops no other.
+# Two parts at a time, the longest early; each tells what it found when it ends, and one that fails stops no other.
 check: $(DEV_STAMP)
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) \
-	  unit style types contracts property
+	  style contracts property unit types
 
 style: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .

@@ -511,10 +511,9 @@ async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     browser = service.subscribe(SENDER)
     await lane.send(a_message(browser))
     sends = asyncio.gather(*(lane._prepared(a_message(browser), KEY) for _ in range(300)))
-    longest, before = 0.0, time.thread_time()
+    turns = 0
     while not sends.done():
         await asyncio.sleep(0)
-        now = time.thread_time()
-        longest, before = max(longest, now - before), now
+        turns += 1
     assert len(sends.result()) == 300
-    assert longest < 0.25
+    assert turns > 20  # on the loop itself they would be sealed within two
