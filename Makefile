@@ -12,13 +12,16 @@ STAMP = .venv/.installed-$(shell cat .ci/locks/runtime.txt $(KERNEL) | cksum | c
 DEV_STAMP = .venv/.dev-$(shell cat .ci/locks/dev.txt | cksum | cut -d' ' -f1)
 PLAIN_TESTS := tests/property/test_places_index.py tests/unit/test_engine_turns.py tests/unit/test_fence_memory.py \
   tests/integration tests/real
+PLACES := tests/property/test_places_*.py
 CONSOLE := geo_offers/web/console
 CONSOLE_STAMP = $(CONSOLE)/static/.installed-$(shell cat $(CONSOLE)/package-lock.json | cksum | cut -d' ' -f1)
 PUSH_PEER := tests/support/web-push-testing
 PUSH_PEER_STAMP = $(PUSH_PEER)/node_modules/.installed-$(shell cat $(PUSH_PEER)/package-lock.json | cksum | cut -d' ' -f1)
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes, and each would compile the product anew
 
-.PHONY: help setup dev console push-peer demo test soak check unit plain format bench lock clean
+.PHONY: help setup dev console push-peer demo test soak check style types contracts unit property places plain format bench \
+  lock clean
 
 help:
 	@echo 'make demo    the invented town with walking phones, on one page'
@@ -70,15 +73,30 @@ $(PUSH_PEER_STAMP): $(CONSOLE_STAMP)
 demo: $(STAMP) $(CONSOLE_STAMP)
 	@exec $(BIN)/geo-offers demo
 
+# Three parts at a time, as that keeps two cores busy; each tells what it found when it ends, and one that fails
+# stops no other.
 check: $(DEV_STAMP)
+	@$(MAKE) --no-print-directory --keep-going --jobs=3 $(if $(filter output-sync,$(.FEATURES)),--output-sync) \
+	  style contracts places property unit types
+
+style: $(DEV_STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+
+types: $(DEV_STAMP)
 	@$(BIN)/mypy
+
+contracts: $(DEV_STAMP)
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/pytest -q tests/unit tests/property
 
 unit: $(DEV_STAMP)
 	@$(BIN)/pytest -q tests/unit
+
+property: $(DEV_STAMP)
+	@$(BIN)/pytest -q tests/property --ignore-glob '$(PLACES)'
+
+places: $(DEV_STAMP)
+	@$(BIN)/pytest -q $(PLACES)
 
 test: check $(CONSOLE_STAMP) $(PUSH_PEER_STAMP)
 	@$(BIN)/pytest -q tests --ignore tests/unit --ignore tests/property

@@ -14,14 +14,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
 import structlog
 
+from geo_offers import clock
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline.lanes import Ambiguous, Lane, Outcome, Waiting, outcome_name
+from geo_offers.pipeline.lanes import Ambiguous, Lane, Outcome, TokenDead, Waiting, outcome_name
 from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked
 from geo_offers.pipeline.settlement import (
     Claim,
@@ -286,9 +287,12 @@ class LaneRunner:
             return hold_s
         self._observer.under_way(ready.claim.workspace, ready.claim.offer, self._lane.name, "sending")
         outcome: Outcome = Ambiguous("cut off at the stop")
+        began_us = clock.now_us()
         try:
             async with asyncio.timeout(self._lease_s * _SEND_SHARE):
                 outcome = await self._lane.send(ready.message)
+            if isinstance(outcome, TokenDead) and outcome.at_us is None:  # what is registered from here on is another
+                outcome = replace(outcome, at_us=began_us)
         except TimeoutError:
             outcome = Ambiguous("no answer within the lease")
         except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left

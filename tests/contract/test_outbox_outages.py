@@ -13,7 +13,7 @@ from math import inf
 import pytest
 
 from geo_offers.pipeline.dispatch import Dispatcher
-from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, TooLate, Transient
+from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, TokenDead, TooLate, Transient
 from geo_offers.pipeline.throttle import SPREAD_S
 
 ANSWERS_S = 0.02
@@ -171,7 +171,7 @@ def test_a_gateway_that_is_down_for_a_minute_is_not_stormed_when_it_returns(new_
 @pytest.mark.parametrize("refusal", [DOWN_FOR_A_WHILE, Later(20.0)], ids=["down", "busy for each"])
 def test_what_was_refused_together_does_not_come_back_together(new_memory_world, refusal):
     world = new_memory_world()
-    gateway = Gateway(world.outbox, down=lambda _workspace, now: now < 1.0, refusal=refusal, concurrency=500)
+    gateway = Gateway(world.outbox, down=lambda _workspace, now: now < 1.0, refusal=refusal, concurrency=1_000)
 
     async def work():
         first = await world.put(expires_s=600)
@@ -305,3 +305,25 @@ def test_what_is_over_the_rate_is_sent_at_the_rate_and_seldom_touched_before(new
     assert max(seen.values()) <= 60  # a second's, and what may leave at once
     assert over[0] <= 1000 / 50 * 1.1
     assert sum(record.token for record in world.outbox.records.values()) <= 3 * 1000
+
+
+def test_a_token_that_is_registered_anew_while_it_dies_is_another_one_and_stays(new_memory_world):
+    world, left = new_memory_world(), []
+
+    class Forgetful(Gateway):
+        async def send(self, message):
+            await asyncio.sleep(ANSWERS_S)
+            await world.register_token(case, message.push_token)
+            return TokenDead()
+
+    async def work():
+        nonlocal case
+        case = await world.put()
+        async with dispatching(world.outbox, Forgetful(world.outbox)):
+            while (await world.row(case)).lane == "webhook":
+                await asyncio.sleep(0.1)
+        left.append(await world.push_token(case))
+
+    case = None
+    simulate(world.outbox, work)
+    assert left == ["token-1"]

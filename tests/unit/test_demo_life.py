@@ -139,6 +139,11 @@ class Seen(Witness):
         self.forgotten.append(n)
 
 
+@pytest.fixture(autouse=True)
+def all_come_at_once(monkeypatch):
+    monkeypatch.setattr(crowd_module, "_SPREAD_S", 0.0)
+
+
 @pytest.fixture
 async def service():
     played = PlayedService()

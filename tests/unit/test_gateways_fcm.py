@@ -7,10 +7,11 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from uuid import UUID
 
 import pytest
+from jwt import algorithms
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
@@ -58,6 +59,14 @@ class FixedVault:
         if isinstance(self.credential, Exception):
             raise self.credential
         return self.credential
+
+
+@pytest.fixture(autouse=True, scope="module")
+def keys_are_read_once():
+    """A fresh lane reads its account's key at the first send, and to check an RSA key takes 66 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(algorithms, "load_pem_private_key", cache(algorithms.load_pem_private_key))
+        yield
 
 
 class Clock:

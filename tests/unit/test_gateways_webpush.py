@@ -551,10 +551,9 @@ async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     message = a_message(browser)
     plain = webpush._payload(message)
     sends = asyncio.gather(*(lane._prepared(message, plain, KEY) for _ in range(300)))
-    longest, before = 0.0, time.perf_counter()
+    turns = 0
     while not sends.done():
         await asyncio.sleep(0)
-        now = time.perf_counter()
-        longest, before = max(longest, now - before), now
+        turns += 1
     assert len(sends.result()) == 300
-    assert longest < 0.25
+    assert turns > 20  # on the loop itself they would be sealed within two

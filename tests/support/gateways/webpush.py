@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from os import urandom
 from typing import Any
 
@@ -163,8 +164,7 @@ class PushService(Gateway):
         super().__init__()
         self.sender = new_key()
         self.origin = ""
-        self.tls = ssl.create_default_context()
-        self.certificate = b""
+        self.tls, self.certificate = _trusting(), _authority()[0].cert_pem.bytes()
         self.browsers: dict[str, Browser] = {}
         self.script: deque[Fault] = deque()
         self.requests: list[Mapping[str, str]] = []
@@ -308,16 +308,26 @@ def _refusal(status: int, errno: int) -> web.Response:
     return web.json_response({"code": status, "errno": errno, "error": "refused", "more_info": ""}, status=status)
 
 
+@cache
+def _authority() -> tuple[trustme.CA, trustme.LeafCert]:
+    """One for all services of a process: making it, and what trusts it, is what takes time."""
+    authority = trustme.CA()
+    return authority, authority.issue_cert("127.0.0.1", "localhost", "push.example")
+
+
+@cache
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    _authority()[0].configure_trust(context)
+    return context
+
+
 @asynccontextmanager
 async def push_service(now_us: Callable[[], int] = clock.now_us, *, keeps: bool = True) -> AsyncIterator[PushService]:
     """Run one; `tls` is what a client trusts it by."""
     service = PushService(now_us, keeps=keeps)
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost", "push.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    authority.configure_trust(service.tls)
-    service.certificate = authority.cert_pem.bytes()
+    _authority()[1].configure_cert(context)
     app = web.Application(client_max_size=1 << 20)
     app.router.add_post("/push/{token}", service.take)
     async with answering(app, context) as service.origin:
