@@ -132,7 +132,7 @@ class PostgresOutbox:
         return "news" if row["news"] else "known"
 
     async def oldest_due_s(self, lane: str) -> float:
-        async with transaction(self._pool, ()) as connection:
+        async with borrowed(self._pool) as connection:
             return float(await connection.fetchval(sql("outbox_oldest"), lane))
 
 
