@@ -52,6 +52,7 @@ class Phone:
     user: str
     token: str
     address: str = ""  # what its push token is, where it has one
+    refresh: str = ""
 
     def ping(self, number: int | None, at: str | None = None, *, named: bool = False) -> dict[str, Any]:
         """A ping from inside fence `number`, or from where no fence is; `named` for a server key's request."""
@@ -76,7 +77,7 @@ class World:
         self.keys = keys
 
     async def call(self, method: str, path: str, key: str, body: Any = None) -> Answer:
-        headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"}
+        headers = {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
         async with self.session.request(method, self._url() + path, headers=headers, json=body) as response:
             known = "json" in response.content_type
             return Answer(response.status, response.headers, await (response.json() if known else response.text()))
@@ -130,7 +131,11 @@ class World:
         ]
         made = await self.good("POST", "/v1/devices", "server", enrolments)
         phones = [
-            Phone(one["device"], one["user"], one["access_token"], sent.get("push", {}).get("token", ""))
+            Phone(
+                *(one["device"], one["user"], one["access_token"]),
+                address=sent.get("push", {}).get("token", ""),
+                refresh=one["refresh_token"],
+            )
             for one, sent in zip(made, enrolments, strict=True)
         ]
         if loose:

@@ -353,6 +353,7 @@ class FakeApns(Gateway):
         call = Call(self, line, push)
         if line.last is not None and push.stream > line.last:
             return
+        self.came(push.device, push.ident)
         if (refusal := self.refused(line, push)) is not None:
             status, said = refusal
             call.answer(status, json.dumps(said).encode())
@@ -441,8 +442,6 @@ class _Line(asyncio.Protocol):
             self.apns.faults.append("a second request before the first answer")
         device = headers[":path"].rpartition("/")[2]
         push = Push(device, headers, bytes(body), self.apns.lines.index(self), number)
-        if self.last is None or number <= self.last:
-            self.apns.came(device, push.ident)
         task = asyncio.get_running_loop().create_task(self.apns.take(self, push))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
