@@ -24,6 +24,7 @@ from geo_offers.storage.workspaces import raise_catalog
 
 FRESH_S: Final = 5.0
 MOST_HELD: Final = 10_000
+OWNERS: Final = 500
 _NO_KEY: Final = (
     "this service has no key to keep secrets under; its operator sets GEO_OFFERS_CREDENTIALS_KEY and starts it anew"
 )
@@ -195,12 +196,12 @@ class Looked:
 
 async def looked(pool: Pool, seals: Callable[[], Seals]) -> Looked:
     found, plain, shut = 0, 0, []
-    for workspace in await _owners(pool):
-        async with transaction(pool, [workspace]) as connection:
-            rows = await connection.fetch(sql("secrets_all"), workspace)
+    for owners in await _owners(pool):
+        async with transaction(pool, owners) as connection:
+            rows = await connection.fetch(sql("secrets_all"), owners)
         found += len(rows)
         for row in rows:
-            name, kept = row["name"], row["kept"]
+            workspace, name, kept = row["workspace"], row["name"], row["kept"]
             if len(kept) == SECRET_BYTES:
                 plain += 1
                 continue
@@ -216,10 +217,10 @@ async def reseal(pool: Pool, seals: Seals) -> tuple[int, int]:
     if not seals:
         raise Keyless(_NO_KEY)
     done = shut = 0
-    for workspace in await _owners(pool):
-        async with transaction(pool, [workspace]) as connection:
-            for row in await connection.fetch(sql("secrets_all"), workspace):
-                name, kept = row["name"], row["kept"]
+    for owners in await _owners(pool):
+        async with transaction(pool, owners) as connection:
+            for row in await connection.fetch(sql("secrets_all"), owners):
+                workspace, name, kept = row["workspace"], row["name"], row["kept"]
                 plain = len(kept) == SECRET_BYTES
                 if not plain and sealed_by(kept) == seals.first:
                     continue
@@ -233,7 +234,8 @@ async def reseal(pool: Pool, seals: Seals) -> tuple[int, int]:
     return done, shut
 
 
-async def _owners(pool: Pool) -> Sequence[UUID]:
-    """The service itself, and the workspaces."""
+async def _owners(pool: Pool) -> Sequence[Sequence[UUID]]:
+    """The service itself and the workspaces, so many at a time."""
     async with transaction(pool, ()) as connection:
-        return [NIL, *(row["id"] for row in await connection.fetch(sql("workspaces_all")))]
+        owners = [NIL, *(row["id"] for row in await connection.fetch(sql("workspaces_all")))]
+    return [owners[start : start + OWNERS] for start in range(0, len(owners), OWNERS)]

@@ -18,13 +18,14 @@ RETURNING lane, facts, version, created_at, created_by, xmax = 0 AS new;
 DELETE FROM push_credential WHERE workspace = $1 AND lane = $2 RETURNING lane;
 
 -- name: secrets_all
--- $1 workspace, nil for the service itself. Every secret there is, by the name that it is sealed for.
-SELECT lane AS name, sealed AS kept FROM push_credential WHERE workspace = $1
-UNION ALL SELECT 'user_proof', user_proof FROM workspace_secret WHERE workspace = $1
-UNION ALL SELECT 'interactions', interactions FROM workspace_secret WHERE workspace = $1
-UNION ALL SELECT 'webhook ' || id, secret FROM webhook_endpoint WHERE workspace = $1
-UNION ALL SELECT 'webhook ' || id, former FROM webhook_endpoint WHERE workspace = $1 AND former IS NOT NULL
-UNION ALL SELECT 'service_key', secret FROM service_key WHERE workspace = $1;
+-- $1 workspaces, nil for the service itself. Every secret there is, by the name that it is sealed for.
+SELECT workspace, lane AS name, sealed AS kept FROM push_credential WHERE workspace = ANY ($1::uuid[])
+UNION ALL SELECT workspace, 'user_proof', user_proof FROM workspace_secret WHERE workspace = ANY ($1::uuid[])
+UNION ALL SELECT workspace, 'interactions', interactions FROM workspace_secret WHERE workspace = ANY ($1::uuid[])
+UNION ALL SELECT workspace, 'webhook ' || id, secret FROM webhook_endpoint WHERE workspace = ANY ($1::uuid[])
+UNION ALL SELECT workspace, 'webhook ' || id, former FROM webhook_endpoint
+    WHERE workspace = ANY ($1::uuid[]) AND former IS NOT NULL
+UNION ALL SELECT workspace, 'service_key', secret FROM service_key WHERE workspace = ANY ($1::uuid[]);
 
 -- name: secret_reseal
 -- $1 workspace, $2 name, $3 as it was, $4 as it is now; of how many. What was replaced meanwhile is under the first key.
