@@ -63,10 +63,10 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """The gateway answered that it could not take it now; it wants to be left alone for `least_s` at least."""
+    """The gateway answered that it could not take it now. Seconds between tries begin at `from_s`, and double."""
 
     detail: str = ""
-    least_s: float = 0.0
+    from_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

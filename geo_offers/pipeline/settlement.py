@@ -30,13 +30,14 @@ from geo_offers.pipeline.lanes import (
 )
 
 MOST_ATTEMPTS: Final = 10
-LONGEST_BACK_OFF_S: Final = 64.0
+MOST_DOUBLINGS: Final = 6
+LONGEST_BACK_OFF_S: Final = 3600.0
 LATER_S: Final = (1.0, 3600.0)
 BROKEN_S: Final = 5.0  # credentials are mended by a person; what was under way at their change soon finds the new ones
 PARKED_S: Final = 3600.0  # nobody is there: the offer's expiry, or the device's return, comes first
 FALLBACK_LANE: Final = "inapp"
 
-_ANSWERED_AT_MOST: Final = 7  # 2 ** 6 s is the longest back-off, and three crashes are left
+_ANSWERED_AT_MOST: Final = 1 + MOST_DOUBLINGS  # there back-off is longest, and three crashes are left
 _DETAIL: Final = 64
 _RECEIPT: Final = 256
 
@@ -97,9 +98,9 @@ class Move:
 Settlement = Close | Retry | Move
 
 
-def back_off_s(attempts: int, jitter: float) -> float:
-    """Give 1, 2, 4, 8 … 64 s, a quarter more or less by `jitter` (0 to 1)."""
-    return min(2.0 ** (attempts - 1), LONGEST_BACK_OFF_S) * (0.75 + jitter / 2)
+def back_off_s(attempts: int, jitter: float, from_s: float = 1.0) -> float:
+    """Give 1, 2, 4, 8 … 64 times `from_s`, an hour at most, a quarter more or less by `jitter` (0 to 1)."""
+    return min(from_s * 2.0 ** min(attempts - 1, MOST_DOUBLINGS), LONGEST_BACK_OFF_S) * (0.75 + jitter / 2)
 
 
 def settle(
@@ -126,8 +127,8 @@ def settle(
             return Close(claim, "ambiguous", keep=True, detail=printable(detail))
         case Ambiguous():
             return _again(claim, jitter, unanswered=True)
-        case Transient(least_s=least_s):
-            return _again(claim, jitter, least_s=least_s)
+        case Transient(from_s=from_s):
+            return _again(claim, jitter, from_s=from_s)
         case NotSent():
             return _again(claim, jitter)
         case Offered():
@@ -175,7 +176,6 @@ def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
             return PARKED_S
 
 
-def _again(claim: Claim, jitter: float, *, unanswered: bool = False, least_s: float = 0.0) -> Retry:
+def _again(claim: Claim, jitter: float, *, unanswered: bool = False, from_s: float = 1.0) -> Retry:
     attempts = min(claim.attempts, _ANSWERED_AT_MOST)
-    spread_s = least_s * (1.0 + jitter / 2)
-    return Retry(claim, max(back_off_s(attempts, jitter), spread_s), attempts, unanswered)
+    return Retry(claim, back_off_s(attempts, jitter, from_s), attempts, unanswered)

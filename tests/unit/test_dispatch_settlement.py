@@ -46,7 +46,7 @@ FIRST_SEND = [
     (TokenDead(), Move(FIRST, "inapp", DEAD)),
     (Refused("http 400"), Close(FIRST, "failed", keep=False, detail="http 400")),
     (Transient("http 500"), Retry(FIRST, 1.0, attempts=1)),
-    (Transient("http 500", least_s=10.0), Retry(FIRST, 12.5, attempts=1)),
+    (Transient("http 500", from_s=13.5), Retry(FIRST, 13.5, attempts=1)),
     (NotSent("refused"), Retry(FIRST, 1.0, attempts=1)),
     (Ambiguous("timeout"), Retry(FIRST, 1.0, attempts=1, unanswered=True)),
     (Later(30.0), Retry(FIRST, 30.0, attempts=0)),
@@ -105,6 +105,21 @@ def test_without_a_token_there_is_none_to_clear():
 def test_the_back_off_doubles_to_64_s_and_is_spread_by_a_quarter():
     assert [back_off_s(attempts, 0.5) for attempts in range(1, 9)] == [1, 2, 4, 8, 16, 32, 64, 64]
     assert (back_off_s(4, 0.0), back_off_s(4, 1.0)) == (6.0, 10.0)
+
+
+def waits(outcome, times, jitter=0.5):
+    """Seconds between tries that all came to this outcome."""
+    claim, given = FIRST, []
+    for _ in range(times):
+        settlement = settle(claim, MESSAGE, outcome, lane="fcm", repeats=False, lease_s=10.0, jitter=jitter)
+        given.append(settlement.after_s)
+        claim = replace(claim, attempts=settlement.attempts + 1)
+    return given
+
+
+def test_a_back_off_grows_from_where_the_gateway_wants_it_to_begin_to_an_hour_at_most():
+    assert waits(Transient("503", from_s=13.5), 8) == [13.5, 27, 54, 108, 216, 432, 864, 864]
+    assert waits(Transient("503", from_s=900), 4) == [900, 1800, 3600, 3600]
 
 
 def test_an_answered_row_never_runs_out_of_attempts():

@@ -14,7 +14,7 @@ import pytest
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
-from geo_offers.gateways.fcm import TOPIC, FcmLane
+from geo_offers.gateways.fcm import BACK_OFF_S, SOONEST_S, TOPIC, FcmLane
 from geo_offers.pipeline.credentials import FcmAccount, VapidKey
 from geo_offers.pipeline.lanes import (
     Accepted,
@@ -27,6 +27,7 @@ from geo_offers.pipeline.lanes import (
     TooLate,
     Transient,
 )
+from geo_offers.pipeline.settlement import back_off_s
 from tests.support import messages
 from tests.support.gateways.fcm import (
     Answer,
@@ -221,13 +222,13 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
         (Answer(429, retry_after="99999"), Later(3600.0, whole_lane=True)),
         (Answer(429, "QUOTA_EXCEEDED"), Later(60.0, whole_lane=True)),
         (Answer(429, raw=b""), Later(60.0, whole_lane=True)),
-        (Answer(500, "INTERNAL"), Transient("INTERNAL", 10.0)),
-        (Answer(503, "UNAVAILABLE"), Transient("UNAVAILABLE", 10.0)),
+        (Answer(500, "INTERNAL"), Transient("INTERNAL", from_s=BACK_OFF_S)),
+        (Answer(503, "UNAVAILABLE"), Transient("UNAVAILABLE", from_s=BACK_OFF_S)),
         (Answer(503, "UNAVAILABLE", retry_after="30"), Later(30.0)),
         (Answer(503, retry_after="1"), Later(10.0)),
-        (Answer(500, retry_after="nonsense"), Transient("INTERNAL", 10.0)),
-        (Answer(502, raw=b"<html>Bad Gateway"), Transient("http 502", 10.0)),
-        (Answer(500, raw=b""), Transient("http 500", 10.0)),
+        (Answer(500, retry_after="nonsense"), Transient("INTERNAL", from_s=BACK_OFF_S)),
+        (Answer(502, raw=b"<html>Bad Gateway"), Transient("http 502", from_s=BACK_OFF_S)),
+        (Answer(500, raw=b""), Transient("http 500", from_s=BACK_OFF_S)),
         (Answer(418, raw=b"\xff\xfe"), Refused("http 418")),
         (Answer(400, raw=b'"error"'), Refused("http 400")),
         (Answer(400, raw=b'{"error": {"status": 7}}'), Refused("http 400")),
@@ -237,7 +238,7 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
         (Answer(400, "a token is token-1", status_text="It is token-1"), Refused("http 400")),
         (Answer(400, fields=("message.token is token-1",)), Refused("INVALID_ARGUMENT")),
         (Answer(409, "SOMETHING_NEW", status_text="ABORTED"), Refused("SOMETHING_NEW")),
-        (Answer(503, "SOMETHING_NEW", status_text="ELSE"), Transient("SOMETHING_NEW", 10.0)),
+        (Answer(503, "SOMETHING_NEW", status_text="ELSE"), Transient("SOMETHING_NEW", from_s=BACK_OFF_S)),
         (Answer(301, location="/elsewhere", raw=b""), Refused("http 301")),
         (Answer(200, raw=b""), Accepted()),
         (Answer(200, raw=b'{"name": 7}'), Accepted()),
@@ -259,6 +260,10 @@ async def test_a_dead_token_is_dead_as_of_the_send(bench, state, detail):
     outcome = await bench.send()
     assert outcome == TokenDead(outcome.at_us, detail)
     assert before_us <= outcome.at_us <= clock.now_us()
+
+
+def test_the_first_back_off_is_no_sooner_than_google_wants():
+    assert back_off_s(1, 0.0, BACK_OFF_S) >= SOONEST_S
 
 
 async def test_a_retry_after_may_be_a_date(bench):
@@ -375,7 +380,7 @@ async def test_nothing_is_sent_where_nobody_listens():
     [
         (Trickle(b"x", 0.05), Accepted()),
         (Trickle(b"x" * 65_536, 0.0), Accepted()),
-        (Trickle(b"x", 0.05, status=500), Transient("http 500", 10.0)),
+        (Trickle(b"x", 0.05, status=500), Transient("http 500", from_s=BACK_OFF_S)),
         (Trickle(b"x" * 65_536, 0.0, status=404), Refused("http 404")),
     ],
 )
