@@ -39,7 +39,7 @@ PRODUCTION: Final = "https://api.push.apple.com"
 SANDBOX: Final = "https://api.sandbox.push.apple.com"
 TIMEOUT_S: Final = 5.0
 MOST_PAYLOAD: Final = 4096
-TROUBLE_S: Final = 900.0  # what Apple asks for after 500 and 503; an offer seldom lives that long
+TROUBLE_S: Final = 900.0  # what Apple asks for after 500 and 503, at least; an offer seldom lives that long
 CROWDED_S: Final = 60.0  # Apple names no time
 
 _TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")
@@ -184,7 +184,7 @@ def _outcome(answer: Answer, now_us: int) -> Outcome:
     if status == 429:
         return Later(CROWDED_S, whole_lane=reason == "TooManyProviderTokenUpdates")
     if status in {500, 503}:
-        return Later(TROUBLE_S)
+        return Transient(detail, TROUBLE_S, TROUBLE_S)
     if status > 500 or reason == "IdleTimeout":
         return Transient(detail)
     return Refused(detail)

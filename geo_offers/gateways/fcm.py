@@ -220,10 +220,8 @@ class FcmLane:
                 return AuthBroken(heard.detail)
             case "quota":
                 return Later(self._quotas.over(call.account.project, heard.retry_after_s), whole_lane=True)
-            case "down" if heard.retry_after_s is not None:
-                return Later(max(heard.retry_after_s, SOONEST_S))
             case "down":
-                return Transient(heard.detail, from_s=BACK_OFF_S)
+                return Transient(heard.detail, BACK_OFF_S, heard.retry_after_s or 0.0)
             case _:
                 return Refused(heard.detail)
 

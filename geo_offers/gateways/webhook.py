@@ -119,8 +119,6 @@ def _outcome(status: int, retry_after: str | None, now_us: int) -> Outcome:
         return TokenDead()
     if status == 429:
         return Later(SLOWED_S if after_s is None else after_s, whole_lane=True)
-    if status == 503 and after_s is not None:
-        return Later(after_s)
     if status >= 500:
-        return Transient(f"http {status}")
+        return Transient(f"http {status}", asked_s=(after_s or 0.0) if status == 503 else 0.0)
     return Refused(f"http {status}")

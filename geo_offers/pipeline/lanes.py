@@ -55,7 +55,10 @@ class TokenDead:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The gateway asks to come back after so many seconds; `whole_lane` when it meant all calls of this scope."""
+    """The gateway asks to come back after so many seconds, of this phone or, `whole_lane`, of all calls of this scope.
+
+    It says nothing of how the gateway is.
+    """
 
     after_s: float
     whole_lane: bool = False
@@ -63,10 +66,14 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """The gateway answered that it could not take it now. Seconds between tries begin at `from_s`, and double."""
+    """The gateway is not well: it answered that it could not take it now.
+
+    Seconds between tries begin at `from_s`, and double. `asked_s`: for how long it wants to be left alone at least.
+    """
 
     detail: str = ""
     from_s: float = 1.0
+    asked_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

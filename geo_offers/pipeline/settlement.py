@@ -3,7 +3,8 @@
 - The person's slot is given back only where it is known that nothing was shown: once a send has gone unanswered it is
   kept, however the offer ends.
 - An unanswered send is repeated exactly once, under the same id. A repeat that the gateway did not take (it answered
-  5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off, was not made.
+  5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off until
+  a time that the gateway named, was not made.
 - A lane that `repeats` has a receiver that shows an id once: there a send is repeated until it is answered.
 - Attempts count claims, so that a row which kills its process runs out. Whatever was answered is no such row: its count
   stays where the back-off is longest, and is given back where nothing was tried.
@@ -123,12 +124,12 @@ def settle(
             return Move(claim, FALLBACK_LANE, dead)
         case Refused(detail):
             return Close(claim, "failed", keep=claim.unanswered > 0, detail=printable(detail))
-        case Ambiguous(detail) | Transient(detail) if repeated:
+        case Ambiguous(detail) | Transient(detail, asked_s=0.0) if repeated:
             return Close(claim, "ambiguous", keep=True, detail=printable(detail))
         case Ambiguous():
             return _again(claim, jitter, unanswered=True)
-        case Transient(from_s=from_s):
-            return _again(claim, jitter, from_s=from_s)
+        case Transient(from_s=from_s, asked_s=asked_s):
+            return _again(claim, jitter, from_s=from_s, asked_s=asked_s)
         case NotSent():
             return _again(claim, jitter)
         case Offered():
@@ -169,13 +170,21 @@ def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
     """How long to leave alone what nobody tried to show."""
     match outcome:
         case Later(after_s):
-            return min(max(after_s, LATER_S[0]), LATER_S[1])
+            return _spread(min(max(after_s, LATER_S[0]), LATER_S[1]), jitter)
         case AuthBroken():
             return BROKEN_S * (0.75 + jitter / 2)
         case Waiting():
             return PARKED_S
 
 
-def _again(claim: Claim, jitter: float, *, unanswered: bool = False, from_s: float = 1.0) -> Retry:
+def _again(
+    claim: Claim, jitter: float, *, unanswered: bool = False, from_s: float = 1.0, asked_s: float = 0.0
+) -> Retry:
     attempts = min(claim.attempts, _ANSWERED_AT_MOST)
-    return Retry(claim, back_off_s(attempts, jitter, from_s), attempts, unanswered)
+    after_s = max(back_off_s(attempts, jitter, from_s), _spread(asked_s, jitter))
+    return Retry(claim, after_s, attempts, unanswered)
+
+
+def _spread(asked_s: float, jitter: float) -> float:
+    """Obey, and a quarter more at most: what was refused together does not come back together."""
+    return asked_s * (1.0 + jitter / 4)

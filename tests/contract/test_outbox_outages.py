@@ -10,12 +10,16 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from math import inf
 
+import pytest
+
 from geo_offers.pipeline.dispatch import Dispatcher
-from geo_offers.pipeline.lanes import Accepted, TooLate, Transient
+from geo_offers.pipeline.lanes import Accepted, Later, TooLate, Transient
 from geo_offers.pipeline.throttle import SPREAD_S
 
 ANSWERS_S = 0.02
 CONCURRENCY = 32
+DOWN = Transient("http 503")
+DOWN_FOR_A_WHILE = Transient("http 503", asked_s=20.0)  # with Retry-After
 
 
 class JumpingSelector(selectors.DefaultSelector):
@@ -49,13 +53,21 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 class Gateway:
-    """A lane whose scopes are the workspaces; `down` says which of them answer 503 just now."""
+    """A lane whose scopes are the workspaces; `down` says which of them answer with `refusal` just now."""
 
-    name, concurrency, repeats = "webhook", CONCURRENCY, False
+    name, repeats = "webhook", False
 
-    def __init__(self, outbox, *, rate_per_s=inf, down=lambda _workspace, _now: False):
-        self.rate_per_s = rate_per_s
-        self._outbox, self._down = outbox, down
+    def __init__(
+        self,
+        outbox,
+        *,
+        rate_per_s=inf,
+        down=lambda _workspace, _now: False,
+        refusal=DOWN,
+        concurrency=CONCURRENCY,
+    ):
+        self.rate_per_s, self.concurrency = rate_per_s, concurrency
+        self._outbox, self._down, self._refusal = outbox, down, refusal
         self.calls = []  # second, workspace, whether it was taken
         self.too_late = 0
 
@@ -70,7 +82,7 @@ class Gateway:
         down = self._down(message.workspace, now)
         self.calls.append((int(now), message.workspace, not down))
         await asyncio.sleep(ANSWERS_S)
-        return Transient("http 503") if down else Accepted()
+        return self._refusal if down else Accepted()
 
     async def close(self):
         pass
@@ -130,10 +142,11 @@ def states(outbox):
     return Counter(record.offer_state for record in outbox.records.values())
 
 
-def test_a_gateway_that_is_down_for_a_minute_is_not_stormed_when_it_returns(new_memory_world):
+@pytest.mark.parametrize("refusal", [DOWN, DOWN_FOR_A_WHILE], ids=["without a word", "asking for 20 s"])
+def test_a_gateway_that_is_down_for_a_minute_is_not_stormed_when_it_returns(new_memory_world, refusal):
     world = new_memory_world()
     down_s = (5.0, 65.0)
-    gateway = Gateway(world.outbox, down=lambda _workspace, now: down_s[0] <= now < down_s[1])
+    gateway = Gateway(world.outbox, down=lambda _workspace, now: down_s[0] <= now < down_s[1], refusal=refusal)
 
     async def work():
         first = await world.put(expires_s=600)
@@ -152,6 +165,25 @@ def test_a_gateway_that_is_down_for_a_minute_is_not_stormed_when_it_returns(new_
     assert sum(refused.values()) <= CONCURRENCY + 6
     waited = 10 * (down_s[1] - down_s[0])
     assert max(gateway.seconds(taken=True).values()) <= 2 * waited / SPREAD_S
+
+
+@pytest.mark.parametrize("refusal", [DOWN_FOR_A_WHILE, Later(20.0)], ids=["down", "busy for each"])
+def test_what_was_refused_together_does_not_come_back_together(new_memory_world, refusal):
+    world = new_memory_world()
+    gateway = Gateway(world.outbox, down=lambda _workspace, now: now < 1.0, refusal=refusal, concurrency=500)
+
+    async def work():
+        first = await world.put(expires_s=600)
+        for _ in range(499):
+            await world.put(expires_s=600, beside=first)
+        async with dispatching(world.outbox, gateway):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    refused, taken = gateway.seconds(taken=False), gateway.seconds(taken=True)
+    assert refused[0] >= 200  # a batch at least was under way at once
+    assert all(second >= 20 for second in taken)
+    assert max(taken.values()) <= 2 * 500 / SPREAD_S
 
 
 def test_what_a_gateway_refuses_for_ten_minutes_expires_as_rows_and_nothing_of_it_is_sent_late(new_memory_world):

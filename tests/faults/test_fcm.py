@@ -104,8 +104,9 @@ async def test_offers_reach_their_phones_and_keep_googles_name_for_them(house):
 
 
 # ---------------------------------------------------------------------------------------------- row 15
-async def test_in_an_outage_few_calls_are_made_offers_expire_as_rows_and_the_return_is_no_storm(house):
-    house.fcm.always = Answer(503, "UNAVAILABLE")
+@pytest.mark.parametrize("asked", [None, "10"])
+async def test_in_an_outage_few_calls_are_made_offers_expire_as_rows_and_the_return_is_no_storm(house, asked):
+    house.fcm.always = Answer(503, "UNAVAILABLE", retry_after=asked)
     brief = [await house.offer(number, expires_s=3.0) for number in range(20)]
     lasting = [await house.offer(number, expires_s=120.0) for number in range(20, 40)]
     async with house.running():

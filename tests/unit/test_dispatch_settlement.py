@@ -37,8 +37,8 @@ MESSAGE = a_message()
 DEAD = DeadToken(MESSAGE.workspace, "fcm", "token-1")
 
 
-def come_to(claim, outcome, *, repeats=False, message=MESSAGE):
-    return settle(claim, message, outcome, lane="fcm", repeats=repeats, lease_s=10.0, jitter=0.5)
+def come_to(claim, outcome, *, repeats=False, message=MESSAGE, jitter=0.5):
+    return settle(claim, message, outcome, lane="fcm", repeats=repeats, lease_s=10.0, jitter=jitter)
 
 
 FIRST_SEND = [
@@ -49,7 +49,8 @@ FIRST_SEND = [
     (Transient("http 500", from_s=13.5), Retry(FIRST, 13.5, attempts=1)),
     (NotSent("refused"), Retry(FIRST, 1.0, attempts=1)),
     (Ambiguous("timeout"), Retry(FIRST, 1.0, attempts=1, unanswered=True)),
-    (Later(30.0), Retry(FIRST, 30.0, attempts=0)),
+    (Transient("http 503", asked_s=40.0), Retry(FIRST, 45.0, attempts=1)),
+    (Later(40.0), Retry(FIRST, 45.0, attempts=0)),
     (AuthBroken("http 403"), Retry(FIRST, 5.0, attempts=0)),
     (TooLate(), Close(FIRST, "expired", keep=False, detail="expired")),
     (Accepted("projects/p/messages/1"), Close(FIRST, "accepted", keep=True, receipt="projects/p/messages/1")),
@@ -71,7 +72,8 @@ THE_REPEAT = [
     (NotSent("refused"), Retry(REPEAT, 2.0, attempts=2)),
     (AuthBroken("http 403"), Retry(REPEAT, 5.0, attempts=1)),
     (TooLate(), Close(REPEAT, "expired", keep=True, detail="expired")),
-    (Later(30.0), Retry(REPEAT, 30.0, attempts=1)),
+    (Transient("http 503", asked_s=40.0), Retry(REPEAT, 45.0, attempts=2)),
+    (Later(40.0), Retry(REPEAT, 45.0, attempts=1)),
 ]
 
 
@@ -95,7 +97,7 @@ def test_nobody_there_costs_no_attempt_and_does_not_mark_the_row_as_sent():
 
 @pytest.mark.parametrize(("asked", "given"), [(0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (1e9, 3600.0)])
 def test_later_is_between_a_second_and_an_hour(asked, given):
-    assert come_to(FIRST, Later(asked)).after_s == given
+    assert come_to(FIRST, Later(asked), jitter=0.0).after_s == given
 
 
 def test_without_a_token_there_is_none_to_clear():
@@ -107,11 +109,11 @@ def test_the_back_off_doubles_to_64_s_and_is_spread_by_a_quarter():
     assert (back_off_s(4, 0.0), back_off_s(4, 1.0)) == (6.0, 10.0)
 
 
-def waits(outcome, times, jitter=0.5):
+def waits(outcome, times):
     """Seconds between tries that all came to this outcome."""
     claim, given = FIRST, []
     for _ in range(times):
-        settlement = settle(claim, MESSAGE, outcome, lane="fcm", repeats=False, lease_s=10.0, jitter=jitter)
+        settlement = come_to(claim, outcome)
         given.append(settlement.after_s)
         claim = replace(claim, attempts=settlement.attempts + 1)
     return given
@@ -120,6 +122,15 @@ def waits(outcome, times, jitter=0.5):
 def test_a_back_off_grows_from_where_the_gateway_wants_it_to_begin_to_an_hour_at_most():
     assert waits(Transient("503", from_s=13.5), 8) == [13.5, 27, 54, 108, 216, 432, 864, 864]
     assert waits(Transient("503", from_s=900), 4) == [900, 1800, 3600, 3600]
+
+
+def test_a_back_off_is_never_shorter_than_what_was_asked_for():
+    assert waits(Transient("503", asked_s=7.2), 5) == pytest.approx([8.1, 8.1, 8.1, 8.1, 16])
+
+
+@pytest.mark.parametrize("outcome", [Later(20.0), Transient("503", asked_s=20.0)])
+def test_what_was_put_off_together_comes_back_over_a_quarter_of_its_wait(outcome):
+    assert [come_to(FIRST, outcome, jitter=jitter).after_s for jitter in (0.0, 0.4, 1.0)] == [20.0, 22.0, 25.0]
 
 
 def test_an_answered_row_never_runs_out_of_attempts():

@@ -179,9 +179,9 @@ ROWS = [
     (413, "PayloadTooLarge", Refused("413 PayloadTooLarge")),
     (429, "TooManyRequests", Later(60.0)),
     (429, "TooManyProviderTokenUpdates", Later(60.0, whole_lane=True)),
-    (500, "InternalServerError", Later(900.0)),
-    (503, "ServiceUnavailable", Later(900.0)),
-    (503, "Shutdown", Later(900.0)),
+    (500, "InternalServerError", Transient("500 InternalServerError", 900.0, 900.0)),
+    (503, "ServiceUnavailable", Transient("503 ServiceUnavailable", 900.0, 900.0)),
+    (503, "Shutdown", Transient("503 Shutdown", 900.0, 900.0)),
     (502, "SomethingNew", Transient("502 SomethingNew")),
     (302, "SomethingNew", Refused("302 SomethingNew")),
 ]
@@ -206,8 +206,8 @@ async def test_each_reason_has_its_outcome_however_its_answer_is_cut(apns, lane,
         (410, TokenDead(None, "410")),
         (413, Refused("413")),
         (429, Later(60.0)),
-        (500, Later(900.0)),
-        (503, Later(900.0)),
+        (500, Transient("500", 900.0, 900.0)),
+        (503, Transient("503", 900.0, 900.0)),
     ],
 )
 async def test_an_answer_without_a_body_and_without_an_id_is_read_by_its_status(apns, lane, status, outcome):

@@ -224,8 +224,8 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
         (Answer(429, raw=b""), Later(60.0, whole_lane=True)),
         (Answer(500, "INTERNAL"), Transient("INTERNAL", from_s=BACK_OFF_S)),
         (Answer(503, "UNAVAILABLE"), Transient("UNAVAILABLE", from_s=BACK_OFF_S)),
-        (Answer(503, "UNAVAILABLE", retry_after="30"), Later(30.0)),
-        (Answer(503, retry_after="1"), Later(10.0)),
+        (Answer(503, "UNAVAILABLE", retry_after="30"), Transient("UNAVAILABLE", BACK_OFF_S, 30.0)),
+        (Answer(503, retry_after="1"), Transient("UNAVAILABLE", BACK_OFF_S, 1.0)),
         (Answer(500, retry_after="nonsense"), Transient("INTERNAL", from_s=BACK_OFF_S)),
         (Answer(502, raw=b"<html>Bad Gateway"), Transient("http 502", from_s=BACK_OFF_S)),
         (Answer(500, raw=b""), Transient("http 500", from_s=BACK_OFF_S)),
@@ -268,7 +268,7 @@ def test_the_first_back_off_is_no_sooner_than_google_wants():
 
 async def test_a_retry_after_may_be_a_date(bench):
     outcome = await bench.met(Answer(503, "UNAVAILABLE", retry_after=45.0))
-    assert outcome == Later(pytest.approx(45.0, abs=2))
+    assert outcome == Transient("UNAVAILABLE", BACK_OFF_S, pytest.approx(45.0, abs=2))
     outcome = await bench.met(Answer(429, "QUOTA_EXCEEDED", retry_after=120.0))
     assert outcome == Later(pytest.approx(120.0, abs=2), whole_lane=True)
 

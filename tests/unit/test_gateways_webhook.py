@@ -151,7 +151,7 @@ async def test_the_time_to_live_is_counted_again_at_each_send(session):
         (500, {}, Transient("http 500")),
         (502, {"Retry-After": "9"}, Transient("http 502")),
         (503, {}, Transient("http 503")),
-        (503, {"Retry-After": "30"}, Later(30.0)),
+        (503, {"Retry-After": "30"}, Transient("http 503", asked_s=30.0)),
     ],
 )
 async def test_the_status_is_the_answer(session, status, headers, outcome):
