@@ -80,10 +80,10 @@ class ApnsLane:
     async def send(self, message: Message) -> Outcome:
         device = message.push_token
         if device is None or not _TOKEN.fullmatch(device):
-            return TokenDead(detail="BadDeviceToken")
+            return TokenDead(detail="BadDeviceToken", by_us=True)
         payload = _payload(message)
         if len(payload) > MOST_PAYLOAD:
-            return Refused("PayloadTooLarge")
+            return Refused("PayloadTooLarge", by_us=True)
         try:
             key = await self._vault.of(message.workspace, self.name)
             if not isinstance(key, ApnsKey):

@@ -170,9 +170,9 @@ class FcmLane:
         if not isinstance(account, FcmAccount):
             return AuthBroken("no credentials")
         if message.push_token is None:
-            return TokenDead(detail="no token")
+            return TokenDead(detail="no token", by_us=True)
         if _size(message) > MOST_BYTES:
-            return Refused("too large")
+            return Refused("too large", by_us=True)
         return await self._sent(_Call(account, ends_s), message, message.push_token)
 
     async def _sent(self, call: _Call, message: Message, token: str) -> Outcome:

@@ -102,7 +102,7 @@ class WebPushLane:
                     return AuthBroken("the workspace has no VAPID key")
                 raw, authorization = await self._prepared(message, key)
         except BadKeys:
-            return TokenDead(detail="keys")
+            return TokenDead(detail="keys", by_us=True)
         except BadVapidKey:
             return AuthBroken("the workspace's VAPID key cannot sign")
         except (Unavailable, TimeoutError) as error:
@@ -118,12 +118,12 @@ class WebPushLane:
             return TooLate()
         endpoint = message.push_token or ""
         if hosts.url_fault(endpoint, self._networks) is not None:
-            return Refused("the endpoint is no https address of a public host")
+            return Refused("the endpoint is no https address of a public host", by_us=True)
         host = URL(endpoint, encoded=True).host or ""
         if self._push_hosts and not any(host == one or host.endswith(f".{one}") for one in self._push_hosts):
-            return Refused("the endpoint's host is no push service that may be called")
+            return Refused("the endpoint's host is no push service that may be called", by_us=True)
         if len(_payload(message)) > MAX_PLAIN:
-            return Refused(f"longer than {MAX_PLAIN} bytes")
+            return Refused(f"longer than {MAX_PLAIN} bytes", by_us=True)
         return None
 
     def _left_s(self, message: Message) -> int:
@@ -165,7 +165,7 @@ class WebPushLane:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, hosts.ForbiddenAddress):
                 _log.warning("a push endpoint leads to an address that is not public", offer=str(message.offer))
-                return Refused("the endpoint's name leads to an address that is not public")
+                return Refused("the endpoint's name leads to an address that is not public", by_us=True)
             detail = type(error).__name__
             return Ambiguous(detail) if body.begun else NotSent(detail)
 

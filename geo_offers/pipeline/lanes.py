@@ -46,11 +46,13 @@ class Accepted:
 class TokenDead:
     """This token will never work again. Nothing was shown. at_us: since when; absent = it was not said.
 
-    A registration from after `at_us` is another one, though its letters are the same, and stays.
+    A registration from after `at_us` is another one, though its letters are the same, and stays. `by_us`: no call was
+    made to know it.
     """
 
     at_us: int | None = None
     detail: str = ""
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,10 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway will never take this message."""
+    """The gateway will never take this message; `by_us`: it was not asked."""
 
     detail: str
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,15 @@ _NAMES: Final[Mapping[type, str]] = MappingProxyType(
 def outcome_name(outcome: Outcome) -> str:
     """Name it as counters and the live feed do."""
     return _NAMES[type(outcome)]
+
+
+def unasked(outcome: Outcome) -> bool:
+    """Whether the outcome was found without the gateway, of which it says nothing then."""
+    match outcome:
+        case TooLate() | Refused(by_us=True) | TokenDead(by_us=True):
+            return True
+        case _:
+            return False
 
 
 class Lane(Protocol):

@@ -16,7 +16,7 @@ from collections import deque
 from math import inf
 from typing import Final
 
-from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, TokenDead, TooLate, Transient
+from geo_offers.pipeline.lanes import Ambiguous, AuthBroken, Later, NotSent, Outcome, TokenDead, Transient, unasked
 from geo_offers.pipeline.rates import Bucket
 
 TRIPS_AFTER: Final = 10
@@ -104,12 +104,15 @@ class Throttle:
 
     def believed(self, outcome: Outcome, now_s: float) -> Outcome:
         """The outcome, once for each send; of a death too many, that this gateway cannot be relied on."""
-        if self._deaths.doubtful(now_s, dead=isinstance(outcome, TokenDead)):
+        if not unasked(outcome) and self._deaths.doubtful(now_s, dead=isinstance(outcome, TokenDead)):
             return AuthBroken(DOUBTED)
         return outcome
 
     def heard(self, outcome: Outcome, now_s: float, jitter: float) -> None:
         """Learn from what a send came to. `jitter` is a random number from 0 to 1."""
+        if unasked(outcome):
+            self._trying = False
+            return
         match outcome:
             case Later(after_s, whole_lane):
                 self._trying = False
@@ -121,8 +124,6 @@ class Throttle:
                 self._failed += 1
                 if self._trying or self._failed >= TRIPS_AFTER:
                     self._open(now_s, jitter)
-            case TooLate():  # nobody was asked
-                self._trying = False
             case _:
                 self._failed = self._opened = 0
                 self._trying = False

@@ -28,6 +28,7 @@ from geo_offers.pipeline.throttle import (
 )
 
 FAILED = (Transient("http 500"), Ambiguous("timeout"), NotSent("refused"))
+UNASKED = (TooLate(), Refused("too large", by_us=True), TokenDead(detail="no token", by_us=True))
 
 
 @pytest.fixture
@@ -107,13 +108,14 @@ def test_an_answer_in_between_starts_the_count_anew(throttle, answer):
     assert not throttle.open
 
 
-def test_a_send_that_was_never_made_says_nothing_of_the_gateway(throttle):
+@pytest.mark.parametrize("outcome", UNASKED)
+def test_a_send_that_was_never_made_says_nothing_of_the_gateway(throttle, outcome):
     fail(throttle, TRIPS_AFTER - 1)
-    throttle.heard(TooLate(), 0.0, 0.5)
+    throttle.heard(outcome, 0.0, 0.5)
     fail(throttle, 1)
     assert throttle.open
     assert throttle.hold_s(2.0, 0.0) == 0.0
-    throttle.heard(TooLate(), 2.0, 0.5)
+    throttle.heard(outcome, 2.0, 0.5)
     assert throttle.open
     assert throttle.hold_s(2.0, 0.0) == 0.0  # the next one tries, and alone
     assert throttle.hold_s(2.0, 0.0) == TRIAL_S
@@ -178,6 +180,17 @@ def test_a_gateway_that_says_dead_of_all_tokens_is_not_believed_from_one_too_man
     assert doubts(throttle, [TokenDead()] * 30) == [False] * MOST_DEATHS + [True] * 10
     assert doubts(throttle, [Accepted(), Transient("http 500")]) == [False, False]
     assert doubts(throttle, [Accepted()] * 400 + [TokenDead()])[-1] is False  # by then they are few among many
+
+
+def test_a_death_that_the_gateway_has_not_said_is_no_reason_to_doubt_it(throttle):
+    assert not any(doubts(throttle, [TokenDead(detail="no token", by_us=True)] * 100))
+    assert doubts(throttle, [TokenDead()] * (MOST_DEATHS + 1)) == [False] * MOST_DEATHS + [True]
+
+
+@pytest.mark.parametrize("outcome", UNASKED)
+def test_what_was_not_sent_is_no_send_of_which_a_share_may_die(throttle, outcome):
+    doubts(throttle, [outcome] * 1000)
+    assert sum(doubts(throttle, [TokenDead()] * 30)) == 30 - MOST_DEATHS
 
 
 def test_of_many_sends_a_share_is_too_many(throttle):

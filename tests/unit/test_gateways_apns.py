@@ -148,13 +148,13 @@ def test_a_message_may_be_as_large_as_apple_takes_and_no_larger():
     (fitting, sizes), (too_large, none) = asyncio.run(both())
     assert isinstance(fitting, Accepted)
     assert sizes == [4096]
-    assert too_large == Refused("PayloadTooLarge")
+    assert too_large == Refused("PayloadTooLarge", by_us=True)
     assert none == []
 
 
 @pytest.mark.parametrize("token", [None, "", "token-1", "../../etc", "ab cd", "0" * 201, "\N{ARABIC-INDIC DIGIT ONE}"])
 async def test_a_token_that_cannot_be_one_is_dead_without_a_call(apns, lane, token):
-    assert await lane.send(a_message(push_token=token)) == TokenDead(detail="BadDeviceToken")
+    assert await lane.send(a_message(push_token=token)) == TokenDead(detail="BadDeviceToken", by_us=True)
     assert apns.lines == []
 
 

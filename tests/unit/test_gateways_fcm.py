@@ -180,7 +180,7 @@ async def test_a_message_beyond_four_weeks_is_said_to_live_for_four(bench):
 async def test_what_is_too_large_is_refused_before_the_call(bench):
     fits = 4096 - sum(len(text) for text in ("titleWarm bunsbody", "offer", "campaign", "code", "BUN")) - 72
     assert isinstance(await bench.send(body="ö" * (fits // 2)), Accepted)
-    assert await bench.send(body="ö" * (fits // 2 + 1)) == Refused("too large")
+    assert await bench.send(body="ö" * (fits // 2 + 1)) == Refused("too large", by_us=True)
     assert len(bench.fcm.calls) == 1
 
 
@@ -572,7 +572,7 @@ async def test_without_credentials_nothing_leaves(bench, credential, outcome):
 
 
 async def test_a_device_without_a_token_has_another_lane(bench):
-    assert await bench.send(push_token=None) == TokenDead(detail="no token")
+    assert await bench.send(push_token=None) == TokenDead(detail="no token", by_us=True)
     assert bench.fcm.calls == []
 
 

@@ -185,7 +185,9 @@ async def test_a_text_as_long_as_fits_is_sent_and_one_byte_more_is_refused(servi
     await lane.send(message)
     room = MAX_PLAIN - len(json.dumps(browser.shown[0], separators=(",", ":"), ensure_ascii=False).encode())
     assert isinstance(await lane.send(replace(message, body="x" * room)), Accepted)
-    assert await lane.send(replace(message, body="x" * (room + 1))) == Refused(f"longer than {MAX_PLAIN} bytes")
+    assert await lane.send(replace(message, body="x" * (room + 1))) == Refused(
+        f"longer than {MAX_PLAIN} bytes", by_us=True
+    )
     assert len(service.requests) == 2
 
 
@@ -418,7 +420,7 @@ async def test_an_endpoint_that_leads_inside_or_nowhere_is_refused_without_a_cal
     async with laned(service, vault, networks=()) as lane:
         message = a_message(service.subscribe(SENDER), push_token=endpoint)
         lane.scope(message)
-        assert await lane.send(message) == Refused("the endpoint is no https address of a public host")
+        assert await lane.send(message) == Refused("the endpoint is no https address of a public host", by_us=True)
     assert vault.asked == []
 
 
@@ -427,7 +429,9 @@ async def test_an_endpoint_whose_name_leads_inside_is_refused_without_a_byte(ser
     for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
         async with laned(service, networks=(), resolver=Stub([address])) as lane:
             message = a_message(service.subscribe(SENDER), push_token=f"https://push.example:{port}/push/x")
-            assert await lane.send(message) == Refused("the endpoint's name leads to an address that is not public")
+            assert await lane.send(message) == Refused(
+                "the endpoint's name leads to an address that is not public", by_us=True
+            )
     assert service.requests == []
 
 
@@ -451,7 +455,7 @@ async def test_where_push_hosts_are_named_only_they_are_called(service, host, ca
         outcome = await lane.send(
             a_message(service.subscribe(SENDER), push_token=f"https://{host}:{port}/push/unknown")
         )
-    assert (outcome == Refused("the endpoint's host is no push service that may be called")) is not called
+    assert (outcome == Refused("the endpoint's host is no push service that may be called", by_us=True)) is not called
 
 
 async def test_workspaces_and_origins_are_scopes_of_their_own(service, lane):
@@ -482,7 +486,7 @@ AUTH = "BTBZMqHH6r4Tts7J_aSIgg"
 )
 async def test_keys_that_are_none_make_the_subscription_dead(service, lane, keys):
     outcome = await lane.send(a_message(service.subscribe(SENDER), push_keys=keys))
-    assert outcome == TokenDead(detail="keys")
+    assert outcome == TokenDead(detail="keys", by_us=True)
     assert service.requests == []
 
 
