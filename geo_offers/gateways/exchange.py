@@ -1,6 +1,7 @@
 """What lanes over HTTP/1.1 share: whether a body has begun to leave, how much is read, and when to come back."""
 
 import email.utils
+from datetime import UTC
 from typing import Final
 
 import aiohttp
@@ -42,7 +43,10 @@ async def read(response: aiohttp.ClientResponse) -> bytes | None:
 
 
 def retry_after_s(value: str | None, now_us: int) -> float | None:
-    """Seconds of a Retry-After header, as a number or an HTTP date, 1 to 3600; None where it says nothing readable."""
+    """Seconds of a Retry-After header, as a number or an HTTP date, 1 to 3600; None where it says nothing readable.
+
+    A date without a zone, as C's asctime writes it, is of UTC.
+    """
     if value is None:
         return None
     text = value.strip()
@@ -51,9 +55,8 @@ def retry_after_s(value: str | None, now_us: int) -> float | None:
     else:
         try:
             at = email.utils.parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-        if at.tzinfo is None:
-            return None
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
         after_s = (instants.to_us(at) - now_us) / 1_000_000
     return min(max(after_s, 1.0), LONGEST_LATER_S)

@@ -468,6 +468,13 @@ async def test_an_endpoint_that_failed_is_left_alone_for_a_while(bench):
     assert isinstance(await bench.send(), Accepted)
 
 
+async def test_an_endpoint_that_asks_for_nonsense_is_left_alone_for_a_while(bench):
+    beyond_all_zones = "Sat, 01 Jan 2050 00:00:00 +99999999999999999"
+    bench.fcm.oauth_script.extend([Answer(503, raw=b"", retry_after=beyond_all_zones)] * 9)
+    assert [await bench.send() for _ in range(3)] == [NotSent("oauth http 503")] * 3
+    assert bench.fcm.grants == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [

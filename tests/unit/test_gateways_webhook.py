@@ -13,6 +13,8 @@ from time import monotonic
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from geo_offers import clock
@@ -171,6 +173,11 @@ async def test_a_redirect_is_not_followed(session):
 
 
 NOW_US = 1_795_000_000_000_000
+BEYOND_ALL_ZONES = "Sat, 01 Jan 2050 00:00:00 +99999999999999999"
+PARTS = [
+    *("Sun,", "Sunday,", "Nov", "06-Nov-94", "06", "31", "94", "1994", "0001", "9999", "99999", "08:49:37", "99:99:99"),
+    *("GMT", "-0000", "+9999", "-2400", "+99999999999999999", "EST", "(", ",", ":", "-", "é", "\u0663"),
+]
 
 
 @pytest.mark.parametrize(
@@ -189,11 +196,25 @@ NOW_US = 1_795_000_000_000_000
         (format_datetime(from_us(NOW_US - 45_000_000), usegmt=True), 1.0),
         ("Mon, 32 Foo 2026 00:00:00 GMT", None),
         ("Sat, 01 Jan 2050 00:00:00 GMT", 3600.0),
-        ("Sat, 01 Jan 2050 00:00:00 -0000", None),
+        ("Sat, 01 Jan 2050 00:00:00 -0000", 3600.0),
+        (from_us(NOW_US + 45_000_000).strftime("%A, %d-%b-%y %H:%M:%S GMT"), 45.0),  # as RFC 850 wrote it
+        (from_us(NOW_US + 45_000_000).ctime(), 45.0),  # as asctime of C does
+        (BEYOND_ALL_ZONES, None),
     ],
 )
 def test_retry_after_is_read_as_seconds_or_as_a_date_within_bounds(value, seconds):
     assert exchange.retry_after_s(value, NOW_US) == seconds
+
+
+@given(st.one_of(st.text(), st.lists(st.sampled_from(PARTS), max_size=8).map(" ".join)))
+def test_whatever_retry_after_says_it_is_some_seconds_or_nothing(value):
+    seconds = exchange.retry_after_s(value, NOW_US)
+    assert seconds is None or 1.0 <= seconds <= 3600.0
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(429, Later(5.0, whole_lane=True)), (503, Transient("http 503"))])
+async def test_an_answer_stands_whatever_its_retry_after_says(session, status, outcome):
+    assert await answered(session, status, {"Retry-After": BEYOND_ALL_ZONES}) == outcome
 
 
 async def test_a_connection_that_is_refused_means_that_nothing_was_sent(session):
