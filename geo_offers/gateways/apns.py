@@ -8,7 +8,7 @@ A request that Apple has not looked at goes again at once; one that it left unan
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -44,6 +44,16 @@ CROWDED_S: Final = 60.0  # Apple names no time
 
 _TOKEN: Final = re.compile(r"[0-9A-Fa-f]{1,200}")
 _DEAD: Final = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic"})
+_FAREWELLS: Final[Mapping[str, int]] = {
+    "ExpiredProviderToken": 403,
+    "InvalidProviderToken": 403,
+    "MissingProviderToken": 403,
+    "Forbidden": 403,
+    "BadCertificate": 403,
+    "BadCertificateEnvironment": 403,
+    "UnrelatedKeyIdInToken": 403,
+    "TooManyProviderTokenUpdates": 429,
+}
 _SPENT: Final = frozenset({"IdleTimeout", "Shutdown", "TooManyProviderTokenUpdates"})
 
 
@@ -136,7 +146,7 @@ class ApnsLane:
         pool = self._pools.get(identity)
         if pool is None:
             self._pools = {known: one for known, one in self._pools.items() if not one.empty}
-            pool = self._pools[identity] = Pool(url, self._context, _standing)
+            pool = self._pools[identity] = Pool(url, self._context, _standing, _farewell)
         return pool
 
 
@@ -195,6 +205,12 @@ def _standing(answer: Answer) -> Standing:
     if _reason(answer) in _SPENT:
         return Standing.SPENT
     return Standing.UNPROVEN if answer.status == 403 or answer.status >= 500 else Standing.GOOD
+
+
+def _farewell(said: bytes) -> Answer | None:
+    """Read a goodbye for what is wrong with us, which another connection would hear too."""
+    status = _FAREWELLS.get(_reason(Answer(0, {}, said)))
+    return None if status is None else Answer(status, {}, said)
 
 
 def _reason(answer: Answer) -> str:

@@ -74,6 +74,8 @@ class Standing(Enum):
 
 
 Judge = Callable[[Answer], Standing]
+Farewell = Callable[[bytes], Answer | None]
+"""What a GOAWAY's words answer to the requests that it has not looked at; None where these may go again."""
 
 
 @dataclass(eq=False, slots=True)
@@ -116,8 +118,11 @@ class _Encoder(Encoder):
 class Connection(asyncio.Protocol):
     """A protocol of one transport. Whoever sends by it has called `take`, and calls `release` when done."""
 
-    def __init__(self, judge: Judge, changed: Callable[[], None], *, ping_s: float, idle_s: float) -> None:
+    def __init__(
+        self, judge: Judge, farewell: Farewell, changed: Callable[[], None], *, ping_s: float, idle_s: float
+    ) -> None:
         self._judge = judge
+        self._farewell = farewell
         self._changed = changed
         self._ping_s = ping_s
         self._idle_s = idle_s
@@ -140,6 +145,8 @@ class Connection(asyncio.Protocol):
         self.greeted = asyncio.Event()
         """Set once the server has said what it allows, or the connection is lost."""
         self.lost = asyncio.Event()
+        self.goodbye = ""
+        """The server's last, if it has said one."""
 
     # ------------------------------------------------------------------------------------------ slots
     @property
@@ -274,8 +281,9 @@ class Connection(asyncio.Protocol):
         self.retired = True
         if self._tick is not None:
             self._tick.cancel()
+        why = "connection lost" if exc is None else f"connection lost: {type(exc).__name__}"
         for stream in self._streams.values():
-            stream.end("connection lost" if exc is None else f"connection lost: {type(exc).__name__}")
+            stream.end(f"{self.goodbye}, {why}" if self.goodbye else why)
         self._streams.clear()
         self.lost.set()
         self.greeted.set()
@@ -324,9 +332,14 @@ class Connection(asyncio.Protocol):
                 pass
 
     def _goaway(self, goaway: Goaway) -> None:
-        """Give back what the server has not looked at; the rest is still to be answered."""
+        """Give back what the server has not looked at, or answer it by the reason; the rest is still to be answered."""
+        self.goodbye = f"goaway: {_named(goaway.code)} {goaway.said.decode('ascii', 'replace')}".rstrip()
+        answer = self._farewell(goaway.said)
         for number in [number for number in self._streams if number > goaway.last]:
-            self._streams.pop(number).end(f"goaway: {_named(goaway.code)}", taken=False)
+            stream = self._streams.pop(number)
+            if answer is not None:
+                stream.status, stream.body = answer.status, bytearray(answer.body)
+            stream.end(self.goodbye, taken=False)
         self.retire()
 
     # ------------------------------------------------------------------------------------------ keeping it

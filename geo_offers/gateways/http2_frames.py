@@ -7,15 +7,17 @@ from h2.exceptions import ProtocolError
 
 _HEAD: Final = 9  # bytes before a frame's payload
 _MOST: Final = 16_384
+_MOST_SAID: Final = 1_024
 _GOAWAY: Final = 7
 _STREAM_BITS: Final = 0x7FFF_FFFF
 
 
 class Goaway(NamedTuple):
-    """The server will look at no stream above `last`."""
+    """The server will look at no stream above `last`; `said` is how its words for the reason begin."""
 
     last: int
     code: int
+    said: bytes
 
 
 class Frames:
@@ -42,4 +44,4 @@ def _goaway(frame: bytes) -> Goaway:
     if len(frame) < _HEAD + 8:
         raise ProtocolError("a GOAWAY that is too short")
     last, code = (int.from_bytes(frame[at : at + 4], "big") for at in (_HEAD, _HEAD + 4))
-    return Goaway(last & _STREAM_BITS, code)
+    return Goaway(last & _STREAM_BITS, code, frame[_HEAD + 8 : _HEAD + 8 + _MOST_SAID])

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
-from geo_offers.gateways.http2 import Answer, Connection, Headers, Judge, Unsent
+from geo_offers.gateways.http2 import Answer, Connection, Farewell, Headers, Judge, Unsent
 
 MOST_CONNECTIONS: Final = 4
 RESENDS: Final = 2
@@ -29,6 +29,7 @@ class Pool:
         url: str,
         context: ssl.SSLContext,
         judge: Judge,
+        farewell: Farewell,
         *,
         most: int = MOST_CONNECTIONS,
         ping_s: float = PING_S,
@@ -40,6 +41,7 @@ class Pool:
         self._port = address.port or 443
         self._context = context
         self._judge = judge
+        self._farewell = farewell
         self._most = most
         self._ping_s = ping_s
         self._idle_s = idle_s
@@ -149,7 +151,7 @@ class Pool:
 
     async def _connect(self) -> Connection:
         """Connect, and hear what the server allows. Raises Unsent."""
-        connection = Connection(self._judge, self._serve, ping_s=self._ping_s, idle_s=self._idle_s)
+        connection = Connection(self._judge, self._farewell, self._serve, ping_s=self._ping_s, idle_s=self._idle_s)
         try:
             async with asyncio.timeout(CONNECT_S):
                 await asyncio.get_running_loop().create_connection(
@@ -162,6 +164,6 @@ class Pool:
         except asyncio.CancelledError:
             connection.abort()
             raise
-        if connection.lost.is_set():
-            raise Unsent("no HTTP/2 spoken")
+        if connection.retired:
+            raise Unsent(connection.goodbye or "no HTTP/2 spoken")
         return connection

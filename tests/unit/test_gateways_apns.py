@@ -314,8 +314,8 @@ async def test_what_a_goaway_has_seen_is_still_answered_and_the_next_goes_elsewh
 
 
 async def test_what_a_goaway_has_seen_and_nobody_answers_may_be_shown(apns, lane):
-    apns.script.append(fakes.goaway(answered=False))
-    assert isinstance(await lane.send(a_message()), Ambiguous)
+    apns.script.append(fakes.goaway("Shutdown", answered=False))
+    assert await lane.send(a_message()) == Ambiguous('goaway: NO_ERROR {"reason": "Shutdown"}, connection lost')
     assert len(apns.posts) == 1
 
 
@@ -343,6 +343,49 @@ async def test_a_server_that_only_says_goodbye_ends_as_not_sent(apns, lane):
     apns.script += [fakes.goaway_unseen] * 20
     assert isinstance(await lane.send(a_message()), NotSent)
     assert len(apns.posts) == 1 + http2_pool.RESENDS
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [
+        ("InvalidProviderToken", AuthBroken("403 InvalidProviderToken")),
+        ("BadCertificate", AuthBroken("403 BadCertificate")),
+        ("TooManyProviderTokenUpdates", Later(60.0, whole_lane=True)),
+    ],
+)
+async def test_the_reason_of_a_goodbye_is_the_answer_to_what_it_has_not_seen(apns, lane, reason, outcome):
+    apns.script += [fakes.goaway_unseen_for(reason)] * 20
+    assert await lane.send(a_message()) == outcome
+    assert len(apns.posts) == 1
+    assert apns.visible() == []
+
+
+async def test_a_goodbye_for_an_old_token_brings_a_new_one():
+    async with in_time() as (now, apns, send):
+        await send()
+        now.go(21)
+        apns.script.append(fakes.goaway_unseen_for("ExpiredProviderToken"))
+        assert isinstance(await send(), Accepted)
+        assert len({issued_at(push) for push in apns.posts}) == 2
+
+
+async def test_a_goodbye_for_a_reason_of_the_servers_own_is_no_answer(apns, lane):
+    apns.script.append(fakes.goaway_unseen_for("Shutdown"))
+    assert isinstance(await lane.send(a_message()), Accepted)
+    apns.script += [fakes.goaway_unseen_for("Shutdown")] * 20
+    assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+    assert len(apns.posts) == 2 + 1 + http2_pool.RESENDS
+
+
+async def test_of_a_goodbyes_words_a_kilobyte_is_kept(apns, lane):
+    apns.script += [fakes.goaway_unseen_for("x" * 10_000)] * 20
+    assert len((await lane.send(a_message())).detail) < 1_100
+
+
+async def test_a_server_that_says_goodbye_at_once_is_not_called_again_and_again():
+    async with serving(unwelcome="Shutdown") as apns, a_lane(apns, timeout_s=1.0) as lane:
+        assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+        assert len(apns.lines) == 1
 
 
 async def test_a_refused_stream_was_not_looked_at_and_goes_again(apns, lane):
@@ -484,7 +527,7 @@ async def test_a_handshake_that_is_never_answered_ends_in_time(apns):
 @asynccontextmanager
 async def a_pool(apns, **options):
     """What the lane keeps for one team, with other times."""
-    pool = Pool(apns.url, apns.context(), lambda _answer: Standing.GOOD, **options)
+    pool = Pool(apns.url, apns.context(), lambda _answer: Standing.GOOD, lambda _said: None, **options)
     headers = ((":method", "POST"), (":scheme", "https"), (":authority", pool.authority), (":path", "/3/device/1"))
 
     async def request():

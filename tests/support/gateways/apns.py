@@ -164,6 +164,15 @@ async def goaway_unseen(call: Call) -> None:
     call.line.goaway(max(call.push.stream - 2, 0))
 
 
+def goaway_unseen_for(reason: str) -> Fault:
+    """The same, with words."""
+
+    async def fault(call: Call) -> None:
+        call.line.goaway(max(call.push.stream - 2, 0), reason)
+
+    return fault
+
+
 async def lost(call: Call) -> None:
     """Processed, and the connection ends before the answer."""
     call.show()
@@ -243,6 +252,8 @@ class FakeApns:
     faults: list[str] = field(default_factory=list)
     lines: list["_Line"] = field(default_factory=list)
     poured: int = 0
+    unwelcome: str | None = None
+    """For what reason new connections are said goodbye to at once, if they are."""
     url: str = ""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -382,6 +393,8 @@ class _Line(asyncio.Protocol):
         self.apns.lines.append(self)
         self.h2.initiate_connection()
         self.flush()
+        if self.apns.unwelcome is not None:
+            self.goaway(0, self.apns.unwelcome)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
