@@ -17,7 +17,7 @@ from hpack import NeverIndexedHeaderTuple as Changing
 
 from geo_offers import clock
 from geo_offers.errors import Unavailable
-from geo_offers.gateways.apns_tokens import BadKey, ProviderTokens
+from geo_offers.gateways.apns_tokens import BadKey, Identity, ProviderTokens, identity
 from geo_offers.gateways.http2 import Answer, Headers, Standing, Unanswered, Unsent
 from geo_offers.gateways.http2_pool import Pool
 from geo_offers.pipeline.credentials import ApnsKey, Vault
@@ -81,7 +81,7 @@ class ApnsLane:
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._tokens = ProviderTokens(now_us)
-        self._pools: dict[tuple[str, str, str], Pool] = {}
+        self._pools: dict[tuple[str, Identity], Pool] = {}
 
     def scope(self, message: Message) -> str:
         """A workspace has one team."""
@@ -140,13 +140,13 @@ class ApnsLane:
                 return False
 
     def _pool(self, key: ApnsKey) -> Pool:
-        """Find the connections of a team's key: two teams share none, and a new key starts on new ones."""
+        """Find the connections of a key: no other key shares them, whatever names it goes by."""
         url = self._url or (SANDBOX if key.sandbox else PRODUCTION)
-        identity = url, key.team, key.key_id
-        pool = self._pools.get(identity)
+        whose = url, identity(key)
+        pool = self._pools.get(whose)
         if pool is None:
             self._pools = {known: one for known, one in self._pools.items() if not one.empty}
-            pool = self._pools[identity] = Pool(url, self._context, _standing, _farewell)
+            pool = self._pools[whose] = Pool(url, self._context, _standing, _farewell)
         return pool
 
 

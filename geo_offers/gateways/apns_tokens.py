@@ -17,6 +17,9 @@ EARLIEST_S: Final = 20 * 60
 _BACK_S: Final = 60  # a clock that was put back by more has made the token one of the future
 
 
+Identity = tuple[str, str, bytes]
+
+
 class BadKey(Exception):
     """The credentials hold no key that could sign."""
 
@@ -32,23 +35,23 @@ class ProviderTokens:
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
-        self._minted: dict[tuple[str, str, bytes], _Minted] = {}
+        self._minted: dict[Identity, _Minted] = {}
 
     def of(self, key: ApnsKey) -> str:
         """Give the token in force. Raises BadKey."""
         now_s = self._now_us() // 1_000_000
-        minted = self._minted.get(_identity(key))
+        minted = self._minted.get(identity(key))
         if minted is None or not -_BACK_S <= now_s - minted.at_s < RENEW_S:
             return self._mint(key, now_s)
         return minted.token
 
     def renew(self, key: ApnsKey, refused: str) -> bool:
         """Forget a token that was refused as too old; False where a newer one may not be made yet."""
-        minted = self._minted.get(_identity(key))
+        minted = self._minted.get(identity(key))
         if minted is not None and minted.token == refused:
             if self._now_us() // 1_000_000 - minted.at_s < EARLIEST_S:
                 return False
-            del self._minted[_identity(key)]
+            del self._minted[identity(key)]
         return True
 
     def _mint(self, key: ApnsKey, now_s: int) -> str:
@@ -56,10 +59,11 @@ class ProviderTokens:
             token = jwt.encode({"iss": key.team, "iat": now_s}, key.key, "ES256", {"kid": key.key_id})
         except (ValueError, TypeError, jwt.PyJWTError) as error:
             raise BadKey from error
-        fresh = {identity: minted for identity, minted in self._minted.items() if now_s - minted.at_s < RENEW_S}
-        self._minted = fresh | {_identity(key): _Minted(token, now_s)}
+        fresh = {known: minted for known, minted in self._minted.items() if now_s - minted.at_s < RENEW_S}
+        self._minted = fresh | {identity(key): _Minted(token, now_s)}
         return token
 
 
-def _identity(key: ApnsKey) -> tuple[str, str, bytes]:
+def identity(key: ApnsKey) -> Identity:
+    """Tell one key from another, whatever names they go by."""
     return key.team, key.key_id, sha256(key.key.encode()).digest()

@@ -712,6 +712,18 @@ async def test_two_teams_share_no_connection_and_a_new_key_starts_on_a_new_one(a
         assert lane.scope(a_message(workspace=UUID(int=1))) != lane.scope(a_message(workspace=UUID(int=2)))
 
 
+async def test_who_names_anothers_team_and_key_without_its_secret_sends_nothing_by_its_connections(apns):
+    vault = Keys(w1=apns.key, w2=replace(apns.key, key=new_key().key), w3=apns.key)
+    async with a_lane(apns, vault=vault) as lane:
+        outcomes = [await lane.send(a_message(workspace=UUID(int=number))) for number in (1, 2, 3, 2)]
+    broken = AuthBroken("403 InvalidProviderToken")
+    assert [outcome if outcome == broken else type(outcome) for outcome in outcomes] == [
+        *(Accepted, broken),
+        *(Accepted, broken),
+    ]
+    assert [push.line for push in apns.posts] == [0, 1, 0, 1]
+
+
 async def test_a_key_corrected_under_its_old_name_signs_anew(apns):
     vault = Keys(w2=replace(apns.key, key=new_key().key))
     async with a_lane(apns, vault=vault) as lane:
