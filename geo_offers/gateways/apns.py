@@ -88,6 +88,7 @@ class ApnsLane:
         return str(message.workspace)
 
     async def send(self, message: Message) -> Outcome:
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
         device = message.push_token
         if device is None or not _TOKEN.fullmatch(device):
             return TokenDead(detail="BadDeviceToken", by_us=True)
@@ -95,12 +96,14 @@ class ApnsLane:
         if len(payload) > MOST_PAYLOAD:
             return Refused("PayloadTooLarge", by_us=True)
         try:
-            key = await self._vault.of(message.workspace, self.name)
-            if not isinstance(key, ApnsKey):
-                return AuthBroken("no credentials")
-            return await self._deliver(message, key, payload)
-        except Unavailable:
+            async with asyncio.timeout_at(deadline):
+                key = await self._vault.of(message.workspace, self.name)
+        except (Unavailable, TimeoutError):
             return NotSent("credentials cannot be read now")
+        if not isinstance(key, ApnsKey):
+            return AuthBroken("no credentials")
+        try:
+            return await self._deliver(message, key, payload, deadline)
         except BadKey:
             return AuthBroken("the key cannot sign")
         except Unsent as error:
@@ -112,10 +115,9 @@ class ApnsLane:
         """Close all connections; what is under way goes unanswered."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    async def _deliver(self, message: Message, key: ApnsKey, payload: bytes) -> Outcome:
+    async def _deliver(self, message: Message, key: ApnsKey, payload: bytes, deadline: float) -> Outcome:
         """Send; once more where Apple wants a newer token, or had given the connection up."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout_s
         pool = self._pool(key)
         for resends in (1, 0):
             token = self._tokens.of(key)

@@ -747,6 +747,30 @@ async def test_without_a_key_that_signs_nothing_is_called(apns, kept, outcome):
     assert apns.lines == []
 
 
+async def test_a_look_at_the_key_that_never_ends_is_over_with_the_deadline_and_nothing_was_sent(apns):
+    class Hanging:
+        async def of(self, workspace, lane):
+            await asyncio.Event().wait()
+
+    async with a_lane(apns, vault=Hanging(), timeout_s=0.2) as lane:
+        async with asyncio.timeout(5):
+            assert await lane.send(a_message()) == NotSent("credentials cannot be read now")
+    assert apns.lines == []
+
+
+async def test_what_the_look_at_the_key_took_is_not_there_for_the_send(apns):
+    class Slow:
+        async def of(self, workspace, lane):
+            await asyncio.sleep(0.6)
+            return apns.key
+
+    apns.script.append(fakes.silent)
+    async with a_lane(apns, vault=Slow(), timeout_s=1.0) as lane:
+        began = time.monotonic()
+        assert isinstance(await lane.send(a_message()), Ambiguous)
+        assert time.monotonic() - began < 1.5
+
+
 # ---------------------------------------------------------------------------------------------- any of it
 async def assert_true_of_the_screen(seed):
     async with serving(script=fakes.random_script(seed, 120)) as apns, a_lane(apns) as lane:
