@@ -1,7 +1,8 @@
 """What a send comes to: the rules that turn an outcome into a change of the outbox row, as one pure function.
 
 - The person's slot is given back only where it is known that nothing was shown: once a send has gone unanswered it is
-  kept, however the offer ends.
+  kept, however the offer ends. So it is in the app, whose phone had the offer in the answer to its ping: there the
+  outbox keeps it.
 - An unanswered send is repeated exactly once, under the same id. A repeat that the gateway did not take (it answered
   5xx, or nothing again) ends the offer as ambiguous; one of which no byte left, or that was put off until
   a time that the gateway named, was not made.

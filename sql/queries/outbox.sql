@@ -88,14 +88,14 @@ ON CONFLICT (workspace, lane, token) DO UPDATE SET died_at = greatest(push_tombs
 
 -- name: outbox_close
 -- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released), $6 the
--- push service's names for them. Releasing needs no lock on the person: a decision that still counts the slot is only stricter.
+-- push service's names for them. In the app the phone had the offer in the answer to its ping: there it is always kept. Releasing needs no lock on the person: a decision that still counts the slot is only stricter.
 -- A token that a push service takes is alive: noted once an hour at most, and not where the device is locked just now.
 WITH gone AS (
     DELETE FROM outbox b
     USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[],
                 $6::text[]) q (offer, token, state, detail, slot, receipt)
     WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
-    RETURNING q.offer, q.state, q.detail, q.slot, q.receipt),
+    RETURNING q.offer, q.state, q.detail, CASE WHEN b.lane = 'inapp' THEN 1 ELSE q.slot END AS slot, q.receipt),
 closed AS (
     UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp(),
         accepted_at = CASE WHEN g.state = 'accepted' THEN clock_timestamp() END

@@ -126,7 +126,8 @@ UPDATE app_user SET rhythm = $2 WHERE id = $1;
 
 -- name: sends_cancel
 -- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state
--- 'sending' has bytes under way and is waited for. Returns what was ended.
+-- 'sending' has bytes under way and is waited for. Slots are kept: whoever agrees anew would find their caps reset. Returns
+-- what was ended.
 WITH gone AS (
     DELETE FROM outbox o USING offer f
     WHERE f.user_id = $1 AND ($3::uuid IS NULL OR f.device = $3) AND o.offer = f.id AND o.state IN ('due', 'leased')
@@ -135,9 +136,8 @@ marked AS (
     UPDATE offer f SET state = CASE WHEN g.ambiguous THEN 'ambiguous' ELSE 'cancelled' END, detail = $2,
         finished_at = clock_timestamp()
     FROM gone g WHERE f.id = g.offer RETURNING f.id, f.user_id, f.lane, f.state, f.detail),
-settled AS (
-    UPDATE reservation r SET state = CASE WHEN m.state = 'cancelled' THEN 2 ELSE 1 END
-    FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id RETURNING 1)
+kept AS (
+    UPDATE reservation r SET state = 1 FROM marked m WHERE r.user_id = m.user_id AND r.offer = m.id RETURNING 1)
 SELECT id AS offer, lane, state, detail FROM marked;
 
 -- name: sends_under_way

@@ -208,7 +208,8 @@ class MemoryOutbox:
         hour_ago_us = self.now_us - 3600 * SECOND_US
         if close.state == "accepted" and target.push_token and self.alive.get(target.case.device, 0) < hour_ago_us:
             self.alive[target.case.device] = self.now_us
-        record.offer_state, record.detail, record.slot = close.state, close.detail, 1 if close.keep else 2
+        kept = close.keep or record.lane == "inapp"
+        record.offer_state, record.detail, record.slot = close.state, close.detail, 1 if kept else 2
 
     def _bury(self, settlement: Settlement) -> None:
         dead = None if isinstance(settlement, Retry) else settlement.dead

@@ -246,6 +246,26 @@ async def test_the_slot_of_what_may_have_been_shown_is_kept(world):
     assert await world.ending(case) == ("cancelled", "no_consent", 1)
 
 
+@pytest.mark.parametrize(("change", "state"), [(paused_campaign, "cancelled"), (run_out, "expired")])
+async def test_in_the_app_a_slot_is_kept_as_the_phone_had_the_offer_in_its_answer(world, change, state):
+    case, moved = await world.put(lane="inapp"), await world.put()
+    await dead(world)  # to the app, for want of another phone
+    claims = await claimed(world, "inapp")
+    for each in (case, moved):
+        await change(world, each)
+    assert len((await world.outbox.recheck(claims, LEASE_S)).ended) == 2
+    for each in (case, moved):
+        ending = await world.ending(each)
+        assert (ending[0], ending[2]) == (state, 1)
+
+
+async def test_in_the_app_what_expires_at_its_send_keeps_its_slot(world):
+    case = await world.put(lane="inapp")
+    (ready,) = await sending(world, "inapp")
+    await world.outbox.finish([Close(ready.claim, "expired", keep=False)])
+    assert await world.ending(case) == ("expired", None, 1)
+
+
 async def test_somebody_who_has_just_stepped_out_still_gets_it(world):
     case = await world.put(trigger="dwell")
     claims = await claimed(world)
@@ -284,7 +304,7 @@ async def test_a_fence_that_is_gone_or_off_is_so_for_a_replayed_phone_too(world,
     claims = await claimed(world, "inapp")
     await world.set_fence(case, active=active)
     assert [r.claim.offer for r in (await world.outbox.recheck(claims, LEASE_S)).ready] == [other.offer]
-    assert await world.ending(case) == ("cancelled", "not_live", 2)
+    assert await world.ending(case) == ("cancelled", "not_live", 1)
 
 
 async def test_a_fence_that_is_put_again_before_the_send_is_live(world):

@@ -85,7 +85,7 @@ async def test_a_send_that_is_never_answered_is_waited_for_no_longer_than_its_bo
         never.set()
 
 
-async def test_what_waits_to_be_sent_again_is_cancelled_and_gives_its_slot_back(database):
+async def test_what_waits_to_be_sent_again_is_cancelled_and_keeps_its_slot(database):
     async with a_house(database) as house:
         phone = (await house.made.phones(["one"], push=True))[0]
         house.push.answer_with = lambda: web.Response(status=503, headers={"Retry-After": "1"})
@@ -94,7 +94,7 @@ async def test_what_waits_to_be_sent_again_is_cancelled_and_gives_its_slot_back(
         assert (await house.made.withdraw(phone, "offers")).status == 200
         attempts = sum(len(times) for times in house.push.attempts.values())
         await asyncio.sleep(1.5)  # past the time that the gateway asked for: where its answer was not recorded yet
-        assert await house.offer_of(phone) == ("cancelled", "released")
+        assert await house.offer_of(phone) == ("cancelled", "kept")
         assert sum(len(times) for times in house.push.attempts.values()) == attempts
 
 

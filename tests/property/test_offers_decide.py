@@ -278,7 +278,7 @@ def test_special_offers_keep_to_a_budget_of_their_own_and_leave_the_ordinary_one
         assert not any(quiet_by_the_wall(rule, shown(at_us, person.zone)) for rule in person.rhythm.quiet)
     for number, use in enumerate(uses):
         near = [abs(use.at_us - before.at_us) for before in uses[:number]]
-        assert use.special or min(near, default=10**18) >= person.rhythm.min_gap_us
+        assert min(near, default=10**18) >= person.rhythm.min_gap_us
 
 
 def campaign_of(caps: tuple[CapRule, ...]) -> Campaign:

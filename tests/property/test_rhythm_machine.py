@@ -132,12 +132,12 @@ class Weeks(RuleBasedStateMachine):
         budget = self.rhythm.special
         beside = special and budget.allow
         beside &= sum(together(at_us, one, budget.per, self.zone) for one in past) < budget.max
-        if (room and apart) or beside:
+        if apart and (room or beside):
             assert found.offer is not None
-            assert found.offer.special == (not (room and apart))
+            assert found.offer.special == (not room)
             self.uses.append(Use(at_us, found.campaign, "s", FENCES[3].id, special=found.offer.special))
         else:
-            assert found.reason is (Reason.RHYTHM_GAP if room else Reason.RHYTHM_MAX)
+            assert found.reason is (Reason.RHYTHM_GAP if room or beside else Reason.RHYTHM_MAX)
         (gap,) = [gate.detail for gate in found.gates if gate.gate == "rhythm_gap"]
         assert gap["step"] == step
 

@@ -14,6 +14,7 @@ from geo_offers.offers.campaigns import Campaign, CampaignState, FenceSelector
 from geo_offers.offers.caps import CapRule, Scope, Use
 from geo_offers.offers.decide import Arrival, Decision, DeviceView, Person, Reason, Snapshot, WorkspacePolicy, decide
 from geo_offers.offers.rendering import Text
+from geo_offers.people.backoff import Became
 from geo_offers.people.consent import NONE_GIVEN, Consent, Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import quiet_rule
@@ -76,8 +77,8 @@ def test_a_special_offer_is_an_ordinary_one_while_that_budget_has_room() -> None
     assert special_of(decided(use(9 * DAY_US))) is False  # last week's counts no more
 
 
-@pytest.mark.parametrize("spent", [use(2 * DAY_US), use(HOUR_US)])
-def test_past_max_or_gap_it_comes_out_of_its_own_budget(spent: Use) -> None:
+def test_past_max_it_comes_out_of_its_own_budget() -> None:
+    spent = use(2 * DAY_US)
     assert special_of(decided(spent)) is True
     assert special_of(decided(spent, campaigns=(ORDINARY,))) is None
 
@@ -95,10 +96,18 @@ def test_its_own_budget_is_as_strict_as_the_person_says() -> None:
     assert decided(spent, use(2 * DAY_US - 1, special=True), rhythm=two_days).reason is Reason.RHYTHM_MAX
 
 
-def test_where_the_gap_alone_stands_against_it_the_gap_is_the_reason() -> None:
-    rhythm = replace(RHYTHM, max=9)
-    assert special_of(decided(use(HOUR_US), rhythm=rhythm)) is True
-    assert decided(use(HOUR_US), use(2 * DAY_US, special=True), rhythm=rhythm).reason is Reason.RHYTHM_GAP
+@pytest.mark.parametrize("most", [1, 9])
+def test_it_keeps_the_persons_gap_from_every_offer(most: int) -> None:
+    rhythm = replace(RHYTHM, max=most)
+    for special in (False, True):
+        assert decided(use(DAY_US - 1, special=special), rhythm=rhythm).reason is Reason.RHYTHM_GAP
+        assert decided(use(DAY_US, special=special), rhythm=replace(rhythm, special=Special(max=2))).offer is not None
+
+
+def test_a_gap_that_back_off_has_grown_holds_for_it_too() -> None:
+    disliked = msgspec.structs.replace(use(2 * DAY_US), became=Became.UNWANTED)  # four times the gap
+    assert decided(disliked).reason is Reason.RHYTHM_GAP
+    assert special_of(decided(msgspec.structs.replace(use(4 * DAY_US), became=Became.UNWANTED))) is False  # last week's
 
 
 def test_a_special_offer_takes_no_ordinary_place_but_keeps_ordinary_ones_apart() -> None:
@@ -120,10 +129,11 @@ def test_a_special_one_wins_where_the_ordinary_ones_are_used_up() -> None:
         (Reason.MUTED, {"rhythm": replace(RHYTHM, mute=Mutes(campaigns=frozenset({SPECIAL.id})))}),
         (Reason.MUTED, {"rhythm": replace(RHYTHM, channels=())}),
         (Reason.NO_CONSENT, {"person": Person(UUID(int=3), NONE_GIVEN, RHYTHM, BERLIN, "en")}),
+        (Reason.RHYTHM_GAP, {"rhythm": replace(RHYTHM, min_gap_h=49)}),
         (Reason.CAP, {"campaigns": (replace(SPECIAL, caps=(CapRule(1, scope=Scope.USER),)),)}),
     ],
 )
-def test_nothing_but_max_and_gap_gives_way_to_a_special_offer(reason: Reason, changed: dict[str, Any]) -> None:
+def test_nothing_but_max_gives_way_to_a_special_offer(reason: Reason, changed: dict[str, Any]) -> None:
     assert decided(use(2 * DAY_US), **changed).reason is reason
 
 

@@ -30,7 +30,7 @@ GATES: Final = (
     GateRule("muted", Reason.MUTED, rhythm.muted, here=rhythm.muted_here),
     GateRule("quiet_hours", Reason.QUIET_HOURS, rhythm.quiet_hours, of="person"),
     GateRule("rhythm_max", Reason.RHYTHM_MAX, rhythm.rhythm_max, of="person", excuse=rhythm.special),
-    GateRule("rhythm_gap", Reason.RHYTHM_GAP, rhythm.rhythm_gap, of="person", excuse=rhythm.special),
+    GateRule("rhythm_gap", Reason.RHYTHM_GAP, rhythm.rhythm_gap, of="person"),
     GateRule("place_gap", Reason.PLACE_GAP, gaps.place_gap, of="arrival"),
     GateRule("store_gap", Reason.STORE_GAP, gaps.store_gap, of="arrival"),
     GateRule("cap", Reason.CAP, caps.cap, tell=caps.told_cap, here=caps.cap_here),

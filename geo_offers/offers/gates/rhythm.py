@@ -1,8 +1,7 @@
 """What the person allows: mutes, channels, quiet hours, how many and how far apart; the gap grows by back-off.
 
-A special campaign draws on the person's ordinary budget as long as that has room, then on the special one: that is
-counted by itself, and asks for no gap. What was drawn from it does not count against `max`; the gap of ordinary
-offers is kept from every offer, the special ones too.
+A special campaign draws on the person's ordinary budget as long as that has room, then on the special one, which is
+counted by itself: what was drawn from it does not count against `max`. The gap is kept by every offer from every other.
 """
 
 from bisect import bisect_left
@@ -86,7 +85,7 @@ def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
         return False
     rhythm = snapshot.person.rhythm
     room, _ = _room(snapshot, rhythm.max, rhythm.per, past_of(snapshot.uses).ordinary)
-    return not room or _gap(snapshot)[1] is not None
+    return not room
 
 
 def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Sequence[int]) -> Verdict:

@@ -61,11 +61,13 @@ async def test_the_visits_of_others_stay(api):
     assert await ended(api, other) == [False]
 
 
-async def test_who_opts_out_and_in_again_finds_the_caps_as_they_were(api):
+@pytest.mark.parametrize("told", [True, False])
+async def test_who_opts_out_and_in_again_finds_the_caps_as_they_were(api, told):
     await api.shop(caps=[{"limit": 1, "window": {"n": 31, "unit": "day"}, "mode": "rolling", "scope": "user"}])
     phone = await api.buyer()
     (offer,) = (await phone.at(SHOP)).body["offers"]
-    await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "shown"})
+    if told:
+        await phone.call("POST", f"/v1/me/offers/{offer['id']}/events", {"type": "shown"})
     await phone.at(AWAY)
     for purpose in ("offers", "locate"):
         await phone.consent(purpose, granted=False)

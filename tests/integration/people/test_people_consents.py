@@ -119,7 +119,7 @@ async def test_who_takes_back_the_consent_to_be_located_is_forgotten_before_the_
     assert await visits(api, phone) == []
 
 
-async def test_what_waited_to_be_sent_is_cancelled_and_its_place_in_the_caps_given_back(api):
+async def test_what_waited_to_be_sent_is_cancelled_and_keeps_its_place_in_the_caps(api):
     await api.shop()
     phone = await api.buyer()
     (offer,) = (await phone.at(SHOP)).body["offers"]
@@ -127,7 +127,7 @@ async def test_what_waited_to_be_sent_is_cancelled_and_its_place_in_the_caps_giv
     await phone.consent("offers", granted=False)
     assert await api.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = $1", uuid.UUID(offer["id"])) == 0
     assert await api.rows.fetchval("SELECT state FROM offer WHERE id = $1", uuid.UUID(offer["id"])) == "cancelled"
-    assert await api.rows.fetchval("SELECT state FROM reservation WHERE offer = $1", uuid.UUID(offer["id"])) == 2
+    assert await api.rows.fetchval("SELECT state FROM reservation WHERE offer = $1", uuid.UUID(offer["id"])) == 1
     assert (await phone.good("GET", "/v1/me/offers"))["items"] == []
 
 

@@ -59,7 +59,7 @@ async def test_a_send_that_would_be_repeated_after_its_answer_is_cancelled_befor
     await api.rows.execute(moved, uuid.UUID(offer["id"]), "due")  # the gateway answered: not now
     assert (await withdrawal).status == 200
     state = "SELECT f.state, r.state FROM offer f JOIN reservation r ON r.offer = f.id WHERE f.id = $1"
-    assert tuple(await api.rows.fetchrow(state, uuid.UUID(offer["id"]))) == ("cancelled", 2)
+    assert tuple(await api.rows.fetchrow(state, uuid.UUID(offer["id"]))) == ("cancelled", 1)
     assert await api.rows.fetchval("SELECT count(*) FROM outbox WHERE workspace = $1", api.workspace) == 0
 
 

@@ -100,6 +100,18 @@ async def test_what_waits_of_a_campaign_or_workspace_that_is_switched_off_is_can
     assert (await waiting.good("GET", "/v1/me/offers"))["items"] == []
 
 
+async def test_an_offer_that_a_phone_had_in_its_answer_counts_though_its_campaign_was_paused_meanwhile(api):
+    campaign = await api.shop(
+        caps=[{"limit": 1, "window": {"n": 1, "unit": "day"}, "mode": "rolling", "scope": "user"}]
+    )
+    phone = await api.buyer()
+    offer = await queued(api, phone)
+    await api.good("POST", f"/v1/campaigns/{campaign}/pause", "owner")
+    assert await ended(api, offer) == ("cancelled", "not_live")
+    await api.good("POST", f"/v1/campaigns/{campaign}/resume", "owner")
+    assert (await silence(api, phone))[0] == "cap"
+
+
 async def test_a_switch_lets_what_others_have_to_say_wait_for_its_phone(api):
     first, second = await api.shop(), await api.shop(priority=1)
     offer = await queued(api, await api.buyer())  # of the second, which comes first
