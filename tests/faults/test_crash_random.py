@@ -362,9 +362,8 @@ def _assert_sent_no_more_than_twice_and_not_late(trouble, offers):
     """What the gateway refused was not sent."""
     fake = trouble.fake
     assert fake.faults == []
-    assert {offer: times for offer, times in fake.attempts.items() if len(times) - trouble.refused[offer] > 2} == {}, (
-        fake.lane
-    )
+    thrice = {offer: times for offer, times in fake.attempts.items() if len(times) - trouble.refused[offer] > 2}
+    assert thrice == {}, fake.lane
     assert [offer for offer, times in fake.visible().items() if times > 1] == []
     assert [offer for offer, times in fake.attempts.items() if max(times) >= offers[offer]["expires_at"]] == []
 
