@@ -62,7 +62,7 @@ async def export(pool: Pool, caller: Caller) -> Exported:
         rhythm=rhythm,
         age=user["age"],
         interactions=[] if caller.confined_to else _interactions(user),  # told of the person, not by this device
-        profile=told(user) if caller.confined_to is None else None,
+        profile=told(user, whole=True) if caller.confined_to is None else None,
         devices=[wire.ExportedDevice(**dict(row)) for row in devices],
         visits=[],
         offers=[],

@@ -81,20 +81,23 @@ async def _move(connection: Connection, caller: Caller, ours: Any, theirs: Any, 
     ]
     held = {after: rows.consents(theirs["consents"], after)}
     ended += (await consents.say(connection, caller.workspace, held, told, "no consent at the log-in"))[1]
-    await _profile(connection, caller.workspace, ours, after, merged=merged)
+    await _profile(connection, caller.workspace, ours, theirs, merged=merged)
     await connection.execute(sql("log_in_end"), before, after, caller.workspace)
     await connection.execute(sql("consent_salt_destroy"), before)
     return Moved(after, epoch, merged, bool(refused), ended)
 
 
-async def _profile(connection: Connection, workspace: UUID, ours: Any, user: UUID, *, merged: bool) -> None:
-    """The named person's own values hold; those of before fill what they have not said."""
+async def _profile(connection: Connection, workspace: UUID, ours: Any, theirs: Any, *, merged: bool) -> None:
+    """The named person's own values hold; those of before fill what they have not said. What either refused goes."""
+    user = theirs["id"]
     row = await connection.fetchrow(sql("profile_lock"), user)
     assert row is not None  # locked
     journey = await profiles.read_journey(connection, workspace)
     held = rows.account(row, rows.consents(row["consents"], user)).attributes
     brought = rows.profile(ours["profile"], ours["id"]) if merged else None
-    values = None if held is None else {**(brought.attributes if brought else {}), **held}
-    if values is not None:
-        values = {name: value for name, value in values.items() if name not in row["refused"]}
+    given = brought.attributes if brought else {}
+    filling = {name: value for name, value in given.items() if name not in theirs["refused"]}
+    dropped = set(ours["refused"]) - given.keys()
+    own = {name: value for name, value in (held or {}).items() if name not in dropped}
+    values = None if held is None else {**filling, **own}
     await profiles.put(connection, row, journey, values, list(row["refused"]))

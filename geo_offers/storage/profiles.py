@@ -45,8 +45,7 @@ class PostgresProfiles:
             held = rows.account(row, rows.consents(row["consents"], user)).attributes
             if patch.attributes and held is None:
                 raise Forbidden("a profile is kept only of an adult who consents to `profile`", "consent_required")
-            gone = {name for name, value in patch.attributes.items() if value is not None}
-            refused = sorted({*row["refused"], *patch.refused} - gone)
+            refused = sorted({*row["refused"], *patch.refused})  # for good: it is not asked for again
             dropped = dict.fromkeys(patch.refused)  # what is refused is not kept either
             values = None if held is None else profile.changed(held, {**patch.attributes, **dropped})
             await put(connection, row, journey, values, refused)
@@ -99,12 +98,14 @@ async def restage(connection: Connection, workspace: UUID, users: Collection[UUI
     await connection.execute(sql("profiles_put"), *columns(staged, 2))
 
 
-def told(row: Any) -> wire.Profile:
-    """As the person may see it."""
+def told(row: Any, *, whole: bool = False) -> wire.Profile:
+    """As the person may see it; a refusal of what was given since then only as part of the whole that is kept."""
     allowed = rows.account(row, rows.consents(row["consents"], row["id"])).attributes is not None
     held = rows.profile(row["profile"], row["id"]) if allowed else None
     known = {} if held is None else msgspec.structs.asdict(held)
-    return wire.Profile(refused=list(row["refused"]), locale=row["locale"], time_zone=row["time_zone"], **known)
+    given = () if held is None or whole else held.attributes
+    refused = [name for name in row["refused"] if name not in given]
+    return wire.Profile(refused=refused, locale=row["locale"], time_zone=row["time_zone"], **known)
 
 
 def _id(text: str) -> UUID | None:

@@ -2,7 +2,7 @@
 
 -- name: log_in_lock
 -- $1 both, in the one order that everybody locks users in.
-SELECT id, external_id, consents, age, profile, rhythm, interactions FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+SELECT id, external_id, consents, age, profile, refused, rhythm, interactions FROM app_user WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- name: log_in_prove
 -- $1 device, $2 whether this log-in proves whose it is.

@@ -144,6 +144,7 @@ async def _rendered(
         saved=saved,
         faults={fault.pointer: fault.detail for fault in faults},
         workspace=workspace.name,
+        categories=workspace.categories,
         zone=zone.key,
         places_kept=standing.rhythm.not_at is msgspec.UNSET,
         granted={said.purpose for said in standing.consents if said.granted},

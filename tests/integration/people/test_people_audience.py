@@ -110,7 +110,7 @@ async def test_withdrawal_wipes_the_profile_and_a_refusal_outlives_it(api):
     assert (told["stage"], told["refused"]) == ("anonymous", ["shoe_size"])
 
 
-async def test_a_refused_attribute_is_forgotten_and_one_given_is_refused_no_more(api):
+async def test_a_refused_attribute_is_forgotten_and_one_given_is_told_and_its_refusal_kept(api):
     await declare(api)
     phone = await api.phone(consents=ALL)
     await phone.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
@@ -118,6 +118,9 @@ async def test_a_refused_attribute_is_forgotten_and_one_given_is_refused_no_more
     assert (told.get("attributes", {}), told["refused"]) == ({}, ["city"])
     told = await phone.good("PATCH", "/v1/me/profile", {"attributes": {"city": "Emden"}})
     assert (told["attributes"], told.get("refused", [])) == ({"city": "Emden"}, [])
+    assert (await phone.good("GET", "/v1/me/export"))["profile"]["refused"] == ["city"]
+    told = await phone.good("PATCH", "/v1/me/profile", {"attributes": {"city": None}})
+    assert (told.get("attributes", {}), told["refused"]) == ({}, ["city"])
 
 
 async def test_who_agrees_as_they_enrol_has_a_stage_from_then_on_and_nobody_else_has(api):
@@ -367,6 +370,9 @@ async def test_an_offer_asks_for_one_attribute_until_it_is_given_or_refused(api)
     await phone.good("PATCH", "/v1/me/profile", {"attributes": {"shoe_size": 42}})
     (offer,) = await arrive(phone)
     assert offer["data"] == {"sku": "7"}
+    await phone.good("PATCH", "/v1/me/profile", {"attributes": {"shoe_size": None}})
+    (offer,) = await arrive(phone)
+    assert offer["data"] == {"sku": "7"}  # a refusal is for good, whatever was given since
     nobody = await api.buyer()
     (offer,) = await arrive(nobody)
     assert offer["data"] == {"sku": "7"}

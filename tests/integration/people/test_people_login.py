@@ -188,6 +188,20 @@ async def test_the_named_persons_own_words_hold_and_the_phones_add_to_them(api):
     assert profile["stage"] == "lead"
 
 
+async def test_a_log_in_drops_what_one_of_both_refused_and_not_what_was_given_after_a_refusal(api):
+    await declare(api)
+    known = await api.phone("server", user="kim", consents=ALL)
+    for said in ({"refused": ["shoe_size"]}, {"attributes": {"shoe_size": 42, "city": "Emden"}}):
+        await known.good("PATCH", "/v1/me/profile", said)
+    phone = await api.phone(consents=ALL)
+    for said in ({"refused": ["likes", "city"]}, {"attributes": {"likes": ["tea"], "shoe_size": 39}}):
+        await phone.good("PATCH", "/v1/me/profile", said)
+    await log_in(phone, "kim")
+    profile, refused = await kept(api, known)
+    assert profile["attributes"] == {"shoe_size": 42, "likes": ["tea"]}
+    assert refused == ["city", "likes", "shoe_size"]
+
+
 async def test_old_tokens_end_with_the_log_in_and_the_refresh_token_goes_on(api):
     phone = await api.phone()
     old = phone.token

@@ -177,6 +177,24 @@ async def test_what_was_agreed_to_after_the_signal_is_shown_as_agreed_and_may_be
     assert (await phone.consents())["profile"] is False
 
 
+async def test_every_category_of_the_workspace_can_be_muted_and_heard_of_again(api):
+    await api.good("PATCH", "/v1/workspace", "owner", {"categories": ["food", "toys & games"]})
+    phone = await api.phone()
+    await phone.good("PUT", "/v1/me/rhythm", {"mute": {"categories": ["given up"]}})
+    path = await link(phone)
+    boxes = re.compile(r'name="mute-categories" value="([^"]*)"( checked)?')
+    shown = boxes.findall(await page(phone, path))
+    assert shown == [("given up", " checked"), ("food", ""), ("toys &amp; games", "")]
+    for ticked in (["food", "toys & games"], ["food"], []):
+        assert (await send(phone, path, await fields(phone) | {"mute-categories": ticked}))[0] == 303
+        assert (await phone.good("GET", "/v1/me/rhythm"))["mute"]["categories"] == ticked
+        checked = [name for name, mark in boxes.findall(await page(phone, path)) if mark]
+        assert checked == [name.replace("&", "&amp;") for name in ticked]
+    status, _, text = await send(phone, path, await fields(phone) | {"mute-categories": ["food"], "max": ["x"]})
+    assert status == 422
+    assert boxes.findall(text) == [("food", " checked"), ("toys &amp; games", "")]  # what was ticked is still there
+
+
 async def test_a_decision_is_told_in_plain_words_and_its_store_is_muted_from_there(api):
     campaign = await api.shop()
     phone = await api.buyer()
