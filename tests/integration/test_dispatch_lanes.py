@@ -380,6 +380,12 @@ async def test_an_offer_on_a_stream_that_nobody_answers_expires_with_its_slot_ke
 
 
 # ---------------------------------------------------------------------------------------------- plans
+def _read(plan):
+    """How many rows each step of a plan that was run has read."""
+    text = "\n".join(row[0] for row in plan)
+    return [float(rows) * int(loops) for rows, loops in re.findall(r"rows=([\d.]+) loops=(\d+)", text)]
+
+
 async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
     await house.admin.execute(
         "INSERT INTO outbox (offer, workspace, partition, lane, due) SELECT gen_random_uuid(), gen_random_uuid(), 0, "
@@ -405,10 +411,23 @@ async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(house):
     await house.admin.execute("SET plan_cache_mode = force_generic_plan")
     await house.admin.execute(f"PREPARE claim_some (text, int, float8) AS {sql('outbox_claim')}")
     plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim_some ('webhook', 20, 10)")
-    text = "\n".join(row[0] for row in plan)
-    read = [float(rows) * int(loops) for rows, loops in re.findall(r"rows=([\d.]+) loops=(\d+)", text)]
-    assert read, text
-    assert max(read) == 20
+    assert max(_read(plan)) == 20
+
+
+@pytest.mark.parametrize("lane", ["webhook", "inapp"])
+async def test_the_age_of_the_oldest_is_read_at_the_head_of_an_index(house, lane):
+    await house.admin.execute(
+        "INSERT INTO outbox (offer, workspace, partition, lane, due, since) "
+        "SELECT gen_random_uuid(), gen_random_uuid(), 0, $1, "
+        "clock_timestamp() + make_interval(secs => n - 2500), clock_timestamp() - make_interval(secs => n) "
+        "FROM generate_series(1, 5000) n",
+        lane,
+    )
+    await house.admin.execute("ANALYZE outbox")
+    await house.admin.execute("SET plan_cache_mode = force_generic_plan")
+    await house.admin.execute(f"PREPARE oldest_{lane} (text) AS {sql('outbox_oldest')}")
+    plan = await house.admin.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE oldest_{lane} ('{lane}')")
+    assert max(_read(plan)) == 1
 
 
 async def test_the_re_check_reads_each_phone_by_its_key(house):
