@@ -124,16 +124,23 @@ def selecting(fence: Geofence) -> Iterator[tuple[str, str]]:
     yield from (("tag", tag) for tag in fence.tags)
 
 
-class Standing(msgspec.Struct, frozen=True, eq=False):
-    """A campaign at one place: what of a candidate the catalog alone tells.
+class Kind(msgspec.Struct, frozen=True, eq=False):
+    """What many campaigns have in common, so that gates need answer but once for them.
 
     asks: names of the gates at which the campaign itself asks for something; no other may fail by it. rules: its caps.
     """
 
-    campaign: Campaign
-    wanted: Wanted
+    special: bool
     asks: frozenset[str]
     rules: Rules
+
+
+class Standing(msgspec.Struct, frozen=True, eq=False):
+    """A campaign at one place: what of a candidate the catalog alone tells."""
+
+    campaign: Campaign
+    wanted: Wanted
+    kind: Kind
 
     @classmethod
     def at(cls, fence: Geofence, campaign: Campaign, category: str | None) -> Self:
@@ -141,7 +148,13 @@ class Standing(msgspec.Struct, frozen=True, eq=False):
         tags = frozenset(fence.tags)
         categories = tags | {named for named in (campaign.category, category) if named is not None}
         wanted = Wanted(campaign.id, store_key(fence), tags, categories)
-        return cls(campaign, wanted, _asks(campaign), caps.rules_of(campaign.caps))
+        return cls(campaign, wanted, _kind(campaign.special, _asks(campaign), caps.rules_of(campaign.caps)))
+
+
+@lru_cache(maxsize=4096)
+def _kind(special: bool, asks: frozenset[str], rules: Rules) -> Kind:
+    """The same of equal ones, so that it can be told by what it is."""
+    return Kind(special, asks, rules)
 
 
 def _asks(campaign: Campaign) -> frozenset[str]:
@@ -154,13 +167,7 @@ def _asks(campaign: Campaign) -> frozenset[str]:
         "cap": bool(campaign.caps),
         "budget": campaign.budget is not None,
     }
-    return _one(frozenset(gate for gate, asked in asks.items() if asked))
-
-
-@lru_cache(maxsize=128)  # as many as there can be
-def _one(asks: frozenset[str]) -> frozenset[str]:
-    """The first of equal sets."""
-    return asks
+    return frozenset(gate for gate, asked in asks.items() if asked)
 
 
 class Campaigns(tuple[Campaign, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple

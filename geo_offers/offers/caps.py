@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -110,11 +111,15 @@ class Wanted(msgspec.Struct, frozen=True):
     categories: AbstractSet[str] = frozenset()
 
 
+_instant: Final = attrgetter("at_us")
+
+
 class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside the tuple
     """A person's uses, and their instants, ascending, by what is counted: found once for all rules and candidates.
 
     in_order: the uses, the oldest first. ordinary: instants of those that went past no budget. of_campaigns: by the
     campaign's number, since a UUID is hashed and compared several times slower; so are the visits that were answered.
+    told: what became of those of which something was told, the oldest first.
     """
 
     in_order: Sequence[Use]
@@ -123,15 +128,18 @@ class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside th
     of_stores: Mapping[str, Sequence[int]]
     of_campaigns: Mapping[int, Sequence[int]]
     visits: AbstractSet[int]
+    told: Sequence[Became]
 
     def __init__(self, _uses: Iterable[Use] = ()) -> None:
         self._room: Room | None = None
+        self._of_tags: dict[str, Sequence[int]] = {}
         self.in_order = sorted(self, key=_instant)
         self.instants = [use.at_us for use in self.in_order]
         self.ordinary = [use.at_us for use in self.in_order if not use.special]
         self.of_stores = _grouped([(use.store, use.at_us) for use in self.in_order])
         self.of_campaigns = _grouped([(use.campaign.int, use.at_us) for use in self.in_order])
         self.visits = {use.visit.int for use in self if use.visit is not None}
+        self.told = [use.became for use in self.in_order if use.became]
 
     def heard(self, campaign: int, store: str) -> float:
         """How often the person was told: each of the campaign's as one, each other of the store as a half."""
@@ -147,15 +155,19 @@ class Past(tuple[Use, ...]):  # noqa: SLOT001 - what was found is kept beside th
         """How many there are, by the campaign's number and the store."""
         return Counter([(use.campaign.int, use.store) for use in self])
 
-    @cached_property
-    def of_tags(self) -> Mapping[str, Sequence[int]]:
-        return _grouped([(tag, use.at_us) for use in self.in_order for tag in use.tags])
+    def of_tag(self, tag: str) -> Sequence[int]:
+        """Instants of those at places that have the tag."""
+        known = self._of_tags.get(tag)
+        if known is None:
+            known = self._of_tags[tag] = [use.at_us for use in self.in_order if tag in use.tags]
+        return known
 
     def room(self, now_us: int, zone: ZoneInfo) -> "Room":
         """What of the rules is full at an instant for a person of this zone."""
-        if self._room is None or self._room.now_us != now_us or self._room.zone is not zone:
-            self._room = Room(self, now_us, zone)
-        return self._room
+        room = self._room
+        if room is None or room.now_us != now_us or room.zone is not zone:
+            room = self._room = Room(self, now_us, zone)
+        return room
 
 
 def past_of(uses: Sequence[Use]) -> Past:
@@ -172,10 +184,6 @@ def _grouped(pairs: Iterable[tuple[K, int]]) -> Mapping[K, Sequence[int]]:
     return groups
 
 
-def _instant(use: Use) -> int:
-    return use.at_us
-
-
 def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:
     """Find what is wrong with a rule; pointers begin with `pointer`."""
     found: list[Fault] = []
@@ -190,12 +198,10 @@ def faults(rule: CapRule, pointer: str) -> tuple[Fault, ...]:
 
 def over(rule: CapRule, uses: Sequence[Use], wanted: Wanted, *, now_us: int, zone: ZoneInfo) -> dict[str, Any] | None:
     """Judge one more offer: None when the rule has room for it, else what it counted and until when it is full."""
-    if rule.scope is Scope.USER_TAG and rule.tag not in wanted.tags:
-        return None
-    instants = _matching(rule, past_of(uses), wanted) if len(uses) >= rule.limit else ()
-    if len(instants) < rule.limit:  # nearly always: no calendar is asked
-        return None
-    window = cap_window(rule, now_us, zone)
+    return Room(past_of(uses), now_us, zone).over(rule, wanted)
+
+
+def _over(rule: CapRule, instants: Sequence[int], window: Window, now_us: int) -> dict[str, Any] | None:
     counted = instants[bisect_left(instants, window.start_us) : bisect_left(instants, window.end_us)]
     if len(counted) < rule.limit:
         return None
@@ -212,17 +218,22 @@ class Room:
     def __init__(self, past: Past, now_us: int, zone: ZoneInfo) -> None:
         self._past, self.now_us, self.zone = past, now_us, zone
         self._known: dict[tuple[str, AbstractSet[str], Rules], Full | None] = {}
+        self._windows: dict[tuple[WindowMode, WindowUnit, int], Window] = {}
 
     def first_full(self, rules: Rules, wanted: Wanted) -> Full | None:
         """Find the first rule that is full."""
-        full = None if len(self._past) < rules.alike_least else self._full_for_all(rules, wanted)
-        if rules.own and len(self._past.of_campaigns.get(wanted.campaign.int, ())) >= rules.own_least:
-            own = self._first(rules.own, wanted)
-            if own is not None and (full is None or own[0] < full[0]):
-                return own
-        return full
+        full, own = self.full_for_all(rules, wanted), self.own_full(rules, wanted)
+        return own if own is not None and (full is None or own[0] < full[0]) else full
 
-    def _full_for_all(self, rules: Rules, wanted: Wanted) -> Full | None:
+    def own_full(self, rules: Rules, wanted: Wanted) -> Full | None:
+        """Find the first that is full of those by campaign."""
+        told = self._past.of_campaigns.get(wanted.campaign.int)
+        return None if told is None or len(told) < rules.own_least else self._first(rules.own, wanted)
+
+    def full_for_all(self, rules: Rules, wanted: Wanted) -> Full | None:
+        """Find the first that is full of those that hold alike for all candidates of the place."""
+        if len(self._past) < rules.alike_least:
+            return None
         asked = wanted.store, wanted.tags, rules
         if asked in self._known:
             return self._known[asked]
@@ -231,10 +242,24 @@ class Room:
 
     def _first(self, rules: Sequence[tuple[int, CapRule]], wanted: Wanted) -> Full | None:
         for number, rule in rules:
-            full = over(rule, self._past, wanted, now_us=self.now_us, zone=self.zone)
+            full = self.over(rule, wanted)
             if full is not None:
                 return number, full
         return None
+
+    def over(self, rule: CapRule, wanted: Wanted) -> dict[str, Any] | None:
+        """Judge one rule, as the function of this name."""
+        instants = _matching(rule, self._past, wanted)
+        if len(instants) < rule.limit:  # nearly always: no calendar is asked
+            return None
+        window = self._windows.get((rule.mode, rule.unit, rule.n)) or self._window(rule)
+        if instants[-rule.limit] < window.start_us:  # too few are as new as that, whatever comes later
+            return None
+        return _over(rule, instants, window, self.now_us)
+
+    def _window(self, rule: CapRule) -> Window:
+        window = self._windows[rule.mode, rule.unit, rule.n] = cap_window(rule, self.now_us, self.zone)
+        return window
 
 
 def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, *, rolling: bool) -> int:
@@ -246,18 +271,13 @@ def free_at_us(counted: Sequence[int], limit: int, window: Window, now_us: int, 
 
 def cap_window(rule: CapRule, now_us: int, zone: ZoneInfo) -> Window:
     """Find the window that an offer made now would count in."""
-    return _window(rule.mode, rule.unit, rule.n, now_us, zone)
-
-
-@lru_cache(maxsize=256)  # the rules of one decision's candidates ask for the same few
-def _window(mode: WindowMode, unit: WindowUnit, n: int, now_us: int, zone: ZoneInfo) -> Window:
-    if mode == "rolling":
-        return rolling_window(n * _UNIT_US[unit], now_us)
-    if unit == "hour":
+    if rule.mode == "rolling":
+        return rolling_window(rule.n * _UNIT_US[rule.unit], now_us)
+    if rule.unit == "hour":
         shown = wall(now_us, zone)
         start_us = now_us - (shown.minute * 60 + shown.second) * 1_000_000 - shown.microsecond
-        return Window(start_us - (n - 1) * HOUR_US, start_us + n * HOUR_US)
-    return calendar_window(unit, n, now_us, zone)
+        return Window(start_us - (rule.n - 1) * HOUR_US, start_us + rule.n * HOUR_US)
+    return calendar_window(rule.unit, rule.n, now_us, zone)
 
 
 def _matching(rule: CapRule, past: Past, wanted: Wanted) -> Sequence[int]:
@@ -270,4 +290,4 @@ def _matching(rule: CapRule, past: Past, wanted: Wanted) -> Sequence[int]:
         case Scope.USER_CAMPAIGN:
             return past.of_campaigns.get(wanted.campaign.int, ())
         case Scope.USER_TAG:
-            return past.of_tags.get(rule.tag or "", ())
+            return past.of_tag(rule.tag) if rule.tag is not None and rule.tag in wanted.tags else ()

@@ -7,11 +7,15 @@ candidate that the decision is about is asked all gates, so that the receipt sho
 failed consent nothing more is asked. Last of all, of who would get the offer, the experiment is asked: who is held out
 leaves the offer's place in their time taken all the same.
 
+`judge` says who speaks, or why nobody does; `decide` puts that into words: the offer's, and the receipt's.
+
 No clock, no randomness: the same snapshot makes the same decision.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from geo_offers.offers.answers import Answers
 from geo_offers.offers.asking import asked
@@ -25,6 +29,7 @@ from geo_offers.offers.lasting import lasts_until_us
 from geo_offers.offers.ranking import Candidate, Placed, found, ranked
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import render
+from geo_offers.offers.rounding import rounded
 from geo_offers.offers.scoring import told_terms
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 from geo_offers.offers.texts import Text
@@ -35,6 +40,7 @@ __all__ = [
     "Decision",
     "DeviceView",
     "Gate",
+    "Judgement",
     "OfferDraft",
     "Person",
     "Reason",
@@ -42,7 +48,9 @@ __all__ = [
     "WorkspacePolicy",
     "decide",
     "decision_id",
+    "judge",
     "offer_id",
+    "place_of",
     "receipt",
 ]
 
@@ -50,53 +58,87 @@ OFFER_LIFE_US: Final = 30 * 60 * 1_000_000
 _REPLAY_LANES: Final = frozenset({"inapp", "log"})
 
 
-def decide(snapshot: Snapshot) -> Decision | None:
-    """Decide a turn; None when no campaign is concerned, which leaves no receipt."""
+class Judgement(msgspec.Struct, frozen=True):
+    """What a turn comes to.
+
+    about: the candidate that speaks, or the first of the silent. reason: why it is silent; None: it speaks.
+    placed: the candidates as they were ranked, `about` at `chosen`, and why each is silent of itself: none of them of a
+    person who has not agreed. counted: how many there were. arm: what was drawn for who would get the offer.
+    """
+
+    candidates: Sequence[Candidate]
+    counted: int
+    answers: Answers
+    about: Candidate
+    reason: Reason | None
+    placed: Sequence[Placed] = ()
+    reasons: Sequence[Reason | None] = ()
+    chosen: int = 0
+    arm: Arm | None = None
+
+
+def judge(snapshot: Snapshot) -> Judgement | None:
+    """Judge a turn; None when no campaign is concerned."""
     candidates, counted = found(snapshot)
     if not candidates:
         return None
     answers = Answers(snapshot)
     if not answers.agreed(candidates[0]):
-        return _decision(snapshot, candidates, candidates[0], answers.personal(), answers.refusal())
+        return Judgement(candidates, counted, answers, candidates[0], answers.refusal())
     placed = ranked(snapshot, candidates)
     reasons = [answers.first_failure(one.candidate) for one in placed]
     chosen = reasons.index(None) if None in reasons else 0
-    winner = placed[chosen].candidate
-    reason = reasons[chosen]
-    gates = answers.gates(winner, passing=reason is None)
-    gates.append(_ranking(placed, counted, reasons, chosen))
-    if reason is not None:
-        return _decision(snapshot, candidates, winner, gates, reason)
-    arm = _arm(snapshot, winner)
-    gates.append(_experiment(winner, arm))
+    about, reason, arm = placed[chosen].candidate, reasons[chosen], None
+    if reason is None:
+        arm = _arm(snapshot, about)
+        if arm.by is not None:
+            reason = Reason.HOLDOUT
+    return Judgement(candidates, counted, answers, about, reason, placed, reasons, chosen, arm)
+
+
+def decide(snapshot: Snapshot) -> Decision | None:
+    """Decide a turn; None when no campaign is concerned, which leaves no receipt."""
+    judged = judge(snapshot)
+    if judged is None:
+        return None
+    about, arm = judged.about, judged.arm
+    if not judged.placed:
+        return _decision(snapshot, judged, judged.answers.personal())
+    gates = judged.answers.gates(about, passing=arm is not None)
+    gates.append(_ranking(judged))
+    if arm is None:
+        return _decision(snapshot, judged, gates)
+    gates.append(_experiment(about, arm))
     if arm.by is not None:
-        return _decision(snapshot, candidates, winner, gates, Reason.HOLDOUT, ghost=_ghost(snapshot, winner))
-    offer, rendered = _offer(snapshot, winner, winner.campaign.texts if arm.texts is None else arm.texts)
+        return _decision(snapshot, judged, gates, ghost=place_of(snapshot, about))
+    offer, rendered = _offer(snapshot, about, about.campaign.texts if arm.texts is None else arm.texts)
     gates.append(rendered)
-    return _decision(snapshot, candidates, winner, gates, offer=offer)
+    return _decision(snapshot, judged, gates, offer=offer)
 
 
-def _ranking(placed: Sequence[Placed], counted: int, reasons: Sequence[Reason | None], chosen: int) -> Gate:
+def _ranking(judged: Judgement) -> Gate:
     """Note who was in the running, and by what score; a loser without a fault of its own was outranked."""
-    about = placed[chosen]
-    others = [
-        {
-            "campaign": other.candidate.campaign.id,
-            "fence": other.candidate.arrival.fence.id,
-            "reason": reason or Reason.OUTRANKED,
-            "score": round(other.score, 3),
-        }
-        for other, reason in zip(placed, reasons, strict=True)
-        if other is not about
-    ]
+    about = judged.placed[judged.chosen]
+    others: list[dict[str, Any]] = []
+    for other, reason in zip(judged.placed, judged.reasons, strict=True):
+        if other is not about:
+            candidate = other.candidate
+            others.append(
+                {
+                    "campaign": candidate.campaign.id,
+                    "fence": candidate.arrival.fence.id,
+                    "reason": reason or Reason.OUTRANKED,
+                    "score": rounded(other.score, 3),
+                }
+            )
     detail = {
-        "candidates": counted,
+        "candidates": judged.counted,
         "priority": about.candidate.campaign.priority,
-        "score": round(about.score, 3),
+        "score": rounded(about.score, 3),
         "terms": told_terms(about.terms),
         "others": others,
     }
-    return Gate("ranking", reasons[chosen] is None, detail)
+    return Gate("ranking", judged.arm is not None, detail)
 
 
 def _arm(snapshot: Snapshot, candidate: Candidate) -> Arm:
@@ -110,7 +152,8 @@ def _experiment(candidate: Candidate, arm: Arm) -> Gate:
     return Gate("experiment", arm.by is None, detail | {"test": candidate.campaign.experiment.version})
 
 
-def _ghost(snapshot: Snapshot, candidate: Candidate) -> Ghost:
+def place_of(snapshot: Snapshot, candidate: Candidate) -> Ghost:
+    """The place in a person's time that an offer of this candidate takes, or its ghost."""
     fence, visit = candidate.arrival.fence, candidate.arrival.transition.visit
     assert visit is not None  # a transition without a visit has no candidates
     return Ghost(
@@ -171,24 +214,23 @@ def _concerned(snapshot: Snapshot, candidates: Sequence[Candidate]) -> tuple[Tra
 
 def _decision(
     snapshot: Snapshot,
-    candidates: Sequence[Candidate],
-    about: Candidate,
+    judged: Judgement,
     gates: Sequence[Gate],
-    reason: Reason | None = None,
     *,
     offer: OfferDraft | None = None,
     ghost: Ghost | None = None,
 ) -> Decision:
+    about = judged.about
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
     return Decision(
         id=decision_id(primary.visit, primary.type, primary.at_us),
         at_us=snapshot.now_us,
         outcome="suppressed" if offer is None else "offer",
-        reason=reason,
+        reason=judged.reason,
         campaign=about.campaign.id,
         primary=primary,
-        transitions=_concerned(snapshot, candidates),
+        transitions=_concerned(snapshot, judged.candidates),
         gates=tuple(gates),
         offer=offer,
         ghost=ghost,

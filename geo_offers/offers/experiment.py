@@ -16,6 +16,8 @@ from math import isclose
 from typing import Final, Literal
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.errors import Fault
 from geo_offers.offers.texts import Text
 from geo_offers.places.fences import FenceId
@@ -55,8 +57,7 @@ class Experiment:
 NO_EXPERIMENT: Final = Experiment()
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(msgspec.Struct, frozen=True):
     """What was drawn for a person. probabilities: of every arm that could have been; by: whose holdout it is.
 
     texts: the arm's own words; None: the campaign's.
@@ -100,7 +101,9 @@ def assign(experiment: Experiment, campaign: UUID, person: UUID, *, workspace: s
 def probabilities(experiment: Experiment, holdout: float) -> dict[str, float]:
     """How likely each arm is for somebody of whom nothing is known."""
     told = (1 - holdout) * (1 - experiment.holdout)
-    arms = {variant.id: variant.share * told for variant in experiment.variants} or {MAIN: told}
+    arms = (
+        {variant.id: variant.share * told for variant in experiment.variants} if experiment.variants else {MAIN: told}
+    )
     return arms if told == 1 else {HELD_OUT: 1 - told} | arms
 
 

@@ -15,15 +15,14 @@ def lasts_until_us(campaign: Campaign, arrival: Arrival, now_us: int, most_us: i
     For a candidate that passes the gates now.
     """
     moment, when = arrival.moment, campaign.when
-    ends = [
-        campaign.until_us,
-        moment.embargo.until_us,
-        None if moment.opening is None else moment.opening.until_us,
-        weekly_until(campaign.hours, now_us, arrival.zone) if campaign.hours else None,
-    ]
+    ends = [most_us, campaign.until_us, moment.embargo.until_us]
+    if moment.opening is not None:
+        ends.append(moment.opening.until_us)
+    if campaign.hours:
+        ends.append(weekly_until(campaign.hours, now_us, arrival.zone))
     if when.events or when.unless:
         ends += [moment.events[name].until_us for name in (*when.events, *when.unless) if name in moment.events]
-    return min([most_us, *[end for end in ends if end is not None]])
+    return min([end for end in ends if end is not None])
 
 
 def holds(campaign: Campaign, moment: Moment, interactions: Iterable[Interaction], zone: ZoneInfo, now_us: int) -> bool:

@@ -20,7 +20,7 @@ from geo_offers.offers.experiment import assign
 from geo_offers.offers.gates import GATES
 from geo_offers.offers.gates.words import facts
 from geo_offers.offers.lasting import lasts_until_us
-from geo_offers.offers.ranking import Candidate, candidate_at, ranked
+from geo_offers.offers.ranking import Candidate, ranked
 from geo_offers.offers.rendering import Said, render
 from geo_offers.offers.snapshot import Arrival, Snapshot
 from geo_offers.presence.states import TransitionType
@@ -55,11 +55,9 @@ def candidates(campaigns: Sequence[Campaign], arrivals: Iterable[Arrival], now_u
     for arrival in arrivals:
         if len(found) >= LOOKED:
             break
-        found += [
-            candidate_at(arrival, Standing.at(arrival.fence, campaign, arrival.category))
-            for campaign in held.at(arrival.fence, TRIGGERS)
-            if campaign.running(now_us)
-        ]
+        running = [campaign for campaign in held.at(arrival.fence, TRIGGERS) if campaign.running(now_us)]
+        standings = [Standing.at(arrival.fence, campaign, arrival.category) for campaign in running]
+        found += [Candidate(one.campaign, arrival, one.wanted, one.kind) for one in standings]
     return found[:LOOKED]
 
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from geo_offers.offers.campaigns import Campaign, Standing, standings
-from geo_offers.offers.caps import Rules, Wanted, past_of
+from geo_offers.offers.campaigns import Campaign, Kind, standings
+from geo_offers.offers.caps import Wanted, past_of
 from geo_offers.offers.scoring import Terms, score, terms
 from geo_offers.offers.snapshot import Arrival, Snapshot
 
@@ -24,13 +24,12 @@ SCORED: Final = 30
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One campaign for one arrival. asks, rules: as of a `Standing`."""
+    """One campaign for one arrival. wanted, kind: as of a `Standing`."""
 
     campaign: Campaign
     arrival: Arrival
     wanted: Wanted
-    asks: frozenset[str]
-    rules: Rules
+    kind: Kind
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -48,9 +47,9 @@ def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
     Nothing that the person did is looked at: whether they agreed to that is asked of these first.
     """
     drawn = [
-        candidate_at(arrival, standing)
+        Candidate(one.campaign, arrival, one.wanted, one.kind)
         for arrival in snapshot.arrivals
-        for standing in standings(snapshot.campaigns, arrival.transition, arrival.fence, arrival.category)
+        for one in standings(snapshot.campaigns, arrival.transition, arrival.fence, arrival.category)
     ]
     if len(snapshot.arrivals) > 1:
         drawn.sort(key=_order)
@@ -62,22 +61,18 @@ def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
     return drawn, counted
 
 
-def candidate_at(arrival: Arrival, standing: Standing) -> Candidate:
-    return Candidate(standing.campaign, arrival, standing.wanted, standing.asks, standing.rules)
-
-
 def ranked(snapshot: Snapshot, candidates: Sequence[Candidate]) -> list[Placed]:
     """Put candidates that are in the order of `found` into that of their scores, best first."""
     now_us, weights, past = snapshot.now_us, snapshot.policy.weights, past_of(snapshot.uses)
     placed: list[Placed] = []
     for candidate in candidates:
-        campaign, transition, wanted = candidate.campaign, candidate.arrival.transition, candidate.wanted
+        campaign, transition, until_us = candidate.campaign, candidate.arrival.transition, candidate.campaign.until_us
         of = terms(
             campaign.worth,
             transition.confidence,
             transition.distance_m,
-            None if campaign.until_us is None else campaign.until_us - now_us,
-            past.heard(campaign.id.int, wanted.store) if past else 0.0,
+            None if until_us is None else until_us - now_us,
+            past.heard(campaign.id.int, candidate.wanted.store) if past else 0.0,
         )
         placed.append(Placed(candidate, campaign.priority, score(weights, of), of))
     if len(placed) > 1:  # both sorts are stable: ties stay as they are

@@ -1,4 +1,4 @@
-"""A rehearsal: what a campaign would do, told from visits that were, by the very function that decides.
+"""A rehearsal: what a campaign would do, told from visits that were, by the very function that judges.
 
 Each person's visits are decided in the order of time, twice: among the campaigns that run, and with the rehearsed one
 among them. What is offered in it, and what is held out, takes its place in the person's time and counts
@@ -24,10 +24,10 @@ from msgspec import structs
 from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
 from geo_offers.offers.caps import USES_SPAN_US, Past, Use
-from geo_offers.offers.charging import Purse, asked, charges
-from geo_offers.offers.decide import decide
-from geo_offers.offers.decisions import Decision, OfferDraft, Reason
-from geo_offers.offers.experiment import Ghost
+from geo_offers.offers.charging import Purse, asked, charged, charges
+from geo_offers.offers.decide import Judgement, judge, place_of
+from geo_offers.offers.decisions import Reason
+from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 
 FEW: Final = 10
@@ -92,15 +92,16 @@ class _Purses:
     def spent(self, snapshot: Snapshot) -> dict[str, Spent]:
         return {purse.owner: Spent(self.totals[purse.owner], self.days[purse]) for purse in asked(snapshot)}
 
-    def take(self, offer: OfferDraft) -> None:
-        for purse in charges(offer.charged, offer.campaign, offer.store):
+    def take(self, snapshot: Snapshot, offered: Candidate) -> None:
+        charge = charged(snapshot, offered.campaign, offered.arrival)
+        for purse in charges(charge, offered.campaign.id, offered.wanted.store):
             self.totals[purse.owner] += 1
             self.days[purse] += 1
 
 
 @dataclass(slots=True)
 class _Life:
-    """A person's time among some campaigns. uses: oldest first. met: campaigns that decisions named, won: offers."""
+    """A person's time among some campaigns. uses: oldest first. met: campaigns that were asked, won: offers."""
 
     campaigns: Campaigns
     purses: _Purses
@@ -118,16 +119,19 @@ class _Life:
             self.known = Past(self.uses)
         return self.known
 
-    def take(self, decision: Decision | None) -> None:
-        if decision is None:
+    def take(self, snapshot: Snapshot, judged: Judgement | None) -> None:
+        if judged is None:
             return
-        self.met |= {decision.campaign, *(_others(decision) or ())}
-        for use in _place(decision):
-            self.uses.append(use)
+        about = judged.about
+        self.met.add(about.campaign.id)
+        for other in judged.placed:
+            self.met.add(other.candidate.campaign.id)
+        if judged.arm is not None:
+            self.uses.append(_use(snapshot, judged))
             self.known = None
-        if decision.offer is not None:
-            self.won[decision.campaign] += 1
-            self.purses.take(decision.offer)
+        if judged.reason is None:
+            self.won[about.campaign.id] += 1
+            self.purses.take(snapshot, about)
 
 
 class Rehearsal:
@@ -168,12 +172,18 @@ class Rehearsal:
         alike, outcomes = not self._budgeted, Counter[str]()
         for at_us, arriving in groupby(walker.arrivals, key=_arrived):
             arrivals = tuple(arriving)
-            decision = self._decide(walker, arrivals, at_us, after)
-            alike = alike and (decision is None or decision.campaign != self._campaign.id or not _takes(decision))
-            after.take(decision)
-            before.take(decision if alike else self._decide(walker, arrivals, at_us, before))
-            if decision is not None:
-                outcomes.update(self._outcome(decision, arrivals))
+            snapshot = self._snapshot(walker, arrivals, at_us, after)
+            judged = judge(snapshot)
+            if judged is not None and judged.arm is not None and judged.about.campaign.id == self._campaign.id:
+                alike = False
+            after.take(snapshot, judged)
+            if alike:
+                before.take(snapshot, judged)
+            else:
+                snapshot = self._snapshot(walker, arrivals, at_us, before)
+                before.take(snapshot, judge(snapshot))
+            if judged is not None:
+                outcomes.update(self._outcome(judged, arrivals))
             yield
         if outcomes:
             self._note(outcomes, before, after)
@@ -206,20 +216,26 @@ class Rehearsal:
             hidden = 2
         return {outcome: self._entries[outcome] for outcome in rising[hidden:]}
 
-    def _decide(self, walker: Walker, arrivals: tuple[Arrival, ...], at_us: int, life: _Life) -> Decision | None:
+    def _snapshot(self, walker: Walker, arrivals: tuple[Arrival, ...], at_us: int, life: _Life) -> Snapshot:
         past = life.past(at_us)
         snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
-        return decide(structs.replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot)
+        return structs.replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot
 
-    def _outcome(self, decision: Decision, arrivals: Iterable[Arrival]) -> Iterator[str]:
-        """What became of the campaign, where it was a candidate."""
-        own, others = self._campaign, _others(decision)
-        if decision.campaign == own.id:
-            yield decision.reason or OFFER
-        elif others is not None and own.id in others:
-            yield others[own.id]
-        elif any(candidates(self._alone, arrival.transition, arrival.fence) for arrival in arrivals):
-            yield Reason.OUTRANKED if others is not None else decision.reason or OFFER
+    def _outcome(self, judged: Judgement, arrivals: Iterable[Arrival]) -> Iterator[str]:
+        """What became of the campaign, where it was a candidate; of one that was twice there, the first time.
+
+        Where nobody was ranked, what silenced one silenced all.
+        """
+        own = self._campaign.id
+        if judged.about.campaign.id == own:
+            yield judged.reason or OFFER
+            return
+        for other, reason in zip(judged.placed, judged.reasons, strict=True):
+            if other.candidate.campaign.id == own:
+                yield reason or Reason.OUTRANKED
+                return
+        if any(candidates(self._alone, arrival.transition, arrival.fence) for arrival in arrivals):
+            yield Reason.OUTRANKED if judged.placed else judged.reason or OFFER
 
     def _note(self, outcomes: Counter[str], before: _Life, after: _Life) -> None:
         self.people += 1
@@ -247,35 +263,19 @@ class Rehearsal:
         return Spread(at(0.5), at(0.9), at(1))
 
 
-def _others(decision: Decision) -> dict[UUID, str] | None:
-    """The candidates that a decision is not about, and why each was silent; of a campaign twice there, the first.
-
-    None where nobody was ranked: what silenced one silenced all.
-    """
-    for gate in decision.gates:
-        if gate.gate == "ranking":
-            return {one["campaign"]: one["reason"] for one in reversed(gate.detail["others"])}
-    return None
-
-
-def _takes(decision: Decision) -> OfferDraft | Ghost | None:
-    return decision.offer or decision.ghost
-
-
-def _place(decision: Decision) -> Iterator[Use]:
-    """What a decision takes of the person's time, if anything; nothing is told of it any more."""
-    taken = _takes(decision)
-    if taken is not None:
-        yield Use(
-            decision.at_us,
-            taken.campaign,
-            taken.store,
-            taken.fence,
-            frozenset(taken.tags),
-            taken.visit,
-            taken.special,
-            ghost=decision.ghost is not None,
-        )
+def _use(snapshot: Snapshot, judged: Judgement) -> Use:
+    """What an offer or its ghost takes of the person's time; nothing is told of it any more."""
+    taken = place_of(snapshot, judged.about)
+    return Use(
+        snapshot.now_us,
+        taken.campaign,
+        taken.store,
+        taken.fence,
+        taken.tags,
+        taken.visit,
+        taken.special,
+        ghost=judged.reason is not None,
+    )
 
 
 def _instant(use: Use) -> int:

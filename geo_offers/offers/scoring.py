@@ -18,6 +18,7 @@ Scores are kept to six decimals: what differs less is a tie.
 from dataclasses import dataclass
 from typing import Final
 
+from geo_offers.offers.rounding import rounded
 from geo_offers.people.wall import DAY_US
 
 HALF_VALUE: Final = 10.0
@@ -50,7 +51,6 @@ EVEN: Final = Weights()
 
 Terms = tuple[float, float, float, float, float]
 """Value, margin, fit, expiry and fatigue: plain, since every candidate has some and few are looked at again."""
-NAMES: Final = ("value", "margin", "fit", "expiry", "fatigue")
 
 
 def terms(worth: Worth, confidence: float, distance_m: float | None, left_us: int | None, told: float) -> Terms:
@@ -70,12 +70,16 @@ def terms(worth: Worth, confidence: float, distance_m: float | None, left_us: in
 
 def score(by: Weights, of: Terms) -> float:
     value, margin, fit, expiry, fatigue = of
-    return round(
-        by.value * value + by.margin * margin + by.fit * fit + by.expiry * expiry - by.fatigue * fatigue,
-        6,
-    )
+    return rounded(by.value * value + by.margin * margin + by.fit * fit + by.expiry * expiry - by.fatigue * fatigue, 6)
 
 
 def told_terms(of: Terms) -> dict[str, float]:
     """As a receipt tells them."""
-    return {name: round(term, 3) for name, term in zip(NAMES, of, strict=True)}
+    value, margin, fit, expiry, fatigue = of
+    return {
+        "value": rounded(value, 3),
+        "margin": rounded(margin, 3),
+        "fit": rounded(fit, 3),
+        "expiry": rounded(expiry, 3),
+        "fatigue": rounded(fatigue, 3),
+    }

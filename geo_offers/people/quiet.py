@@ -76,7 +76,8 @@ def quiet_until(rules: Sequence[QuietRule], now_us: int, zone: ZoneInfo) -> int 
     """When the quiet that holds now ends, or None when it is not quiet. At most 8 days ahead."""
     if not rules:
         return None
-    if not _quiet(rules, *shown_at(now_us // 1_000_000, zone)):
+    day, minute = shown_at(now_us // 1_000_000, zone)
+    if not _quiet(rules, day, minute):
         return None
     at_us, shown = now_us, wall(now_us, zone)
     while at_us < now_us + HORIZON_US:
@@ -88,7 +89,10 @@ def quiet_until(rules: Sequence[QuietRule], now_us: int, zone: ZoneInfo) -> int 
 
 
 def _quiet(rules: Sequence[QuietRule], day: date, minute: int) -> bool:
-    return any(rule.covers(day, minute) for rule in rules)
+    for rule in rules:  # noqa: SIM110 - asked at every decision: a generator costs as much as the answer
+        if rule.covers(day, minute):
+            return True
+    return False
 
 
 def _next_change_us(rules: Sequence[QuietRule], at_us: int, shown: datetime, zone: ZoneInfo) -> int:

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Final, Literal, assert_never
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from geo_offers.people.mutes import NOTHING_MUTED, Mutes
 from geo_offers.people.quiet import QuietRule
 from geo_offers.people.wall import HOUR_US, first_instant_us, shown_at
@@ -64,8 +66,7 @@ class Rhythm:
         return round(self.min_gap_h * HOUR_US)
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """Instants that count together: start_us <= at < end_us."""
 
     start_us: int

@@ -10,10 +10,6 @@ from uuid import UUID, SafeUUID
 
 from geo_offers.places.fences import FenceId
 
-# `UUID(int=...)` without its checks, which cannot fail here: a third of the time.
-_NEW: Final = UUID.__new__
-_SET: Final = object.__setattr__
-_UNKNOWN: Final = SafeUUID.unknown
 _SHORT: Final = 64
 _LENGTHS: Final = [size.to_bytes(4, "big") for size in range(_SHORT)]
 
@@ -23,16 +19,18 @@ def time_first_id(at_us: int, *parts: bytes) -> UUID:
 
     The parts are hashed with their lengths, so that moving a byte from one to the next gives another id.
     """
-    named = b"".join([_LENGTHS[len(part)] + part if len(part) < _SHORT else _long(part) for part in parts])
-    hashed = int.from_bytes(sha256(named).digest()[:10], "big")
-    made = _NEW(UUID)
-    _SET(made, "int", (at_us // 1000) << 80 | hashed)
-    _SET(made, "is_safe", _UNKNOWN)
+    named = b""
+    for part in parts:
+        named += (_LENGTHS[len(part)] if len(part) < _SHORT else len(part).to_bytes(4, "big")) + part
+    return _uuid((at_us // 1000) << 80 | int.from_bytes(sha256(named).digest()[:10], "big"))
+
+
+def _uuid(number: int) -> UUID:
+    """`UUID(int=number)` of a number that is one, without the way through all that a UUID may be made of."""
+    made = object.__new__(UUID)
+    object.__setattr__(made, "int", number)
+    object.__setattr__(made, "is_safe", SafeUUID.unknown)
     return made
-
-
-def _long(part: bytes) -> bytes:
-    return len(part).to_bytes(4, "big") + part
 
 
 def visit_id(workspace: UUID, device: UUID, fence: FenceId, entered_us: int) -> UUID:

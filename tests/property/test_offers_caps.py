@@ -64,7 +64,7 @@ def test_a_rule_is_full_where_as_many_uses_of_its_kind_stand_in_its_window(
 @given(USES, st.integers(0, 50 * 24).map(lambda hours: hours * HOUR_US))
 def test_a_gap_holds_from_the_newest_use_that_is_nearer_than_it(uses: Sequence[Use], gap_us: int) -> None:
     near = [use.at_us for use in uses if abs(NOW_US - use.at_us) < gap_us]
-    assert gap_until_us(uses, NOW_US, gap_us) == (max(near) + gap_us if near else None)
+    assert gap_until_us(Past(uses).instants, NOW_US, gap_us) == (max(near) + gap_us if near else None)
 
 
 @given(USES, st.lists(rules(), max_size=6), st.lists(WANTED, min_size=1, max_size=5))

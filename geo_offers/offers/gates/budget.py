@@ -3,13 +3,13 @@
 from typing import Any
 
 from geo_offers.offers import budgets
-from geo_offers.offers.gates.rule import Verdict
+from geo_offers.offers.gates.rule import Judge, Verdict
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Arrival, Snapshot
+from geo_offers.offers.snapshot import Snapshot
 
 
-def budget_here(_snapshot: Snapshot, arrival: Arrival) -> bool:
-    return arrival.rules.budget is not None
+def budget_alike(_snapshot: Snapshot, candidate: Candidate) -> bool | Judge:
+    return budget if "budget" in candidate.kind.asks or candidate.arrival.rules.budget is not None else True
 
 
 def budget(snapshot: Snapshot, candidate: Candidate) -> Verdict:

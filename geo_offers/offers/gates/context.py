@@ -1,16 +1,20 @@
 """What goes on around an arrival: the store is open, the campaign's events are on, and no embargo is."""
 
+from typing import Final
+
 from geo_offers.offers.context import UNKNOWN, State, purchase_until_us
-from geo_offers.offers.gates.rule import Verdict, said_at
+from geo_offers.offers.gates.rule import PASSED, Judge, Verdict, said_at
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Arrival, Snapshot
+from geo_offers.offers.snapshot import Snapshot
+
+_HOURS_UNTOLD: Final[Verdict] = True, {"open": None}
 
 
 def opening_hours(_snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Pass where the store is open, or has told no hours."""
     opening = candidate.arrival.moment.opening
     if opening is None:
-        return True, {"open": None}
+        return _HOURS_UNTOLD
     return opening.open, {"open": opening.open, "until": said_at(opening.until_us)}
 
 
@@ -32,8 +36,8 @@ def context(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     return True, {"events": len(campaign.when.events)}
 
 
-def context_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
-    return bool(snapshot.person.interactions)
+def context_alike(snapshot: Snapshot, candidate: Candidate) -> bool | Judge:
+    return context if "context" in candidate.kind.asks or snapshot.person.interactions else True
 
 
 def _not(name: str, state: State, why: str | None) -> Verdict:
@@ -42,4 +46,4 @@ def _not(name: str, state: State, why: str | None) -> Verdict:
 
 def embargo(_snapshot: Snapshot, candidate: Candidate) -> Verdict:
     state = candidate.arrival.moment.embargo
-    return not state.on, {"on": state.why, "until": said_at(state.until_us)} if state.on else {}
+    return (False, {"on": state.why, "until": said_at(state.until_us)}) if state.on else PASSED

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from geo_offers.offers.gates.rule import NO_DETAIL, Verdict, said_at
+from geo_offers.offers.gates.rule import FAILED, PASSED, Verdict, said_at
 from geo_offers.offers.hours import weekly_until
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Snapshot
@@ -12,8 +12,8 @@ def schedule(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Pass between the campaign's first and last instant, and there within its hours, if it has any."""
     campaign = candidate.campaign
     if not campaign.scheduled(snapshot.now_us):
-        return False, NO_DETAIL
-    return not campaign.hours or _hours_until(snapshot, candidate) is not None, NO_DETAIL
+        return FAILED
+    return PASSED if not campaign.hours or _hours_until(snapshot, candidate) is not None else FAILED
 
 
 def told_schedule(snapshot: Snapshot, candidate: Candidate, *, passed: bool) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.caps import WINDOW_DAYS, free_at_us, past_of
-from geo_offers.offers.gates.rule import Verdict, gap_until_us, said_at
+from geo_offers.offers.gates.rule import Judge, Verdict, gap_until_us, said_at
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Arrival, Snapshot
+from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.backoff import step
 from geo_offers.people.mutes import NOTHING_MUTED
 from geo_offers.people.public_days import VERSION
@@ -30,8 +30,11 @@ def muted(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     return by is None, {"by": by}
 
 
-def muted_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
-    return snapshot.person.rhythm.mute != NOTHING_MUTED or _channel(snapshot) is not None
+def muted_alike(snapshot: Snapshot, _candidate: Candidate) -> bool | Judge:
+    if _channel(snapshot) is not None:
+        return False
+    mute = snapshot.person.rhythm.mute
+    return True if mute is NOTHING_MUTED or mute == NOTHING_MUTED else muted
 
 
 def _channel(snapshot: Snapshot) -> str | None:
@@ -47,8 +50,9 @@ def quiet_hours(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     rules = snapshot.person.rhythm.quiet + snapshot.policy.quiet
     until_us = quiet_until(rules, snapshot.now_us, zone)
     detail: dict[str, Any] = {"zone": zone.key, "until": said_at(until_us)}
-    regions = [rule.holidays for rule in rules if rule.holidays is not None]
-    return until_us is None, detail | {"holidays": regions, "holidays_version": VERSION} if regions else detail
+    if regions := [rule.holidays for rule in rules if rule.holidays is not None]:
+        detail |= {"holidays": regions, "holidays_version": VERSION}
+    return until_us is None, detail
 
 
 def rhythm_max(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -64,9 +68,10 @@ def rhythm_gap(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 
 def _gap(snapshot: Snapshot) -> tuple[int, int | None]:
     """The person's step of back-off, and when the gap that it makes is over; None when it is."""
-    on = step([told for use in past_of(snapshot.uses).in_order if (told := use.became)], snapshot.policy.back_off)
+    past = past_of(snapshot.uses)
+    on = step(past.told, snapshot.policy.back_off)
     gap_us = min(snapshot.person.rhythm.min_gap_us << on, LONGEST_GAP_US)
-    return on, gap_until_us(snapshot.uses, snapshot.now_us, gap_us)
+    return on, gap_until_us(past.instants, snapshot.now_us, gap_us)
 
 
 def special(snapshot: Snapshot, candidate: Candidate) -> Verdict | None:
@@ -90,9 +95,12 @@ def draws_special(snapshot: Snapshot, campaign: Campaign) -> bool:
 
 def _room(snapshot: Snapshot, most: int, per: Per, instants_us: Sequence[int]) -> Verdict:
     """Whether fewer than `most` of these instants, ascending, stand in the window of an offer made now."""
-    now_us, rolling = snapshot.now_us, isinstance(per, Rolling)
-    counting = window(per, now_us, snapshot.person.zone)
-    counted = instants_us[bisect_left(instants_us, counting.start_us) : bisect_left(instants_us, counting.end_us)]
-    until_us = free_at_us(counted, most, counting, now_us, rolling=rolling) if 0 < most <= len(counted) else None
+    rolling, used, until_us = isinstance(per, Rolling), 0, None
+    if instants_us:
+        counting = window(per, snapshot.now_us, snapshot.person.zone)
+        first, after = bisect_left(instants_us, counting.start_us), bisect_left(instants_us, counting.end_us)
+        used = after - first
+        if 0 < most <= used:
+            until_us = free_at_us(instants_us[first:after], most, counting, snapshot.now_us, rolling=rolling)
     said: Any = {"hours": per.hours} if isinstance(per, Rolling) else per
-    return len(counted) < most, {"max": most, "per": said, "used": len(counted), "until": said_at(until_us)}
+    return used < most, {"max": most, "per": said, "used": used, "until": said_at(until_us)}

@@ -1,15 +1,14 @@
 """Whether anything may be said at all: kill switches, consent, a live campaign, a fresh arrival."""
 
-from typing import Any, Final
+from typing import Any
 
 from geo_offers.offers.breakers import NONE_TRIPPED
-from geo_offers.offers.gates.rule import NO_DETAIL, Verdict
+from geo_offers.offers.gates.rule import FAILED, PASSED, Judge, Verdict
 from geo_offers.offers.ranking import Candidate
-from geo_offers.offers.snapshot import Arrival, Snapshot
+from geo_offers.offers.rounding import rounded
+from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.consent import Purpose
 from geo_offers.presence.states import TransitionType
-
-_ASKED: Final = [(purpose, f"{purpose}_text", f"{purpose}_seq") for purpose in (Purpose.LOCATE, Purpose.OFFERS)]
 
 
 def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -22,24 +21,29 @@ def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     """Name the ledger's rows that allow it, or do not."""
     said = snapshot.person.consents.said
-    detail: dict[str, Any] = {}
-    for purpose, text, seq in _ASKED:
-        word = said.get(purpose)
-        detail[purpose] = word is not None and word.granted
-        detail[text] = None if word is None else word.text_version
-        detail[seq] = None if word is None else word.seq
-    return detail[Purpose.LOCATE] and detail[Purpose.OFFERS], detail
+    locate, offers = said.get(Purpose.LOCATE), said.get(Purpose.OFFERS)
+    located, offered = locate is not None and locate.granted, offers is not None and offers.granted
+    return located and offered, {
+        "locate": located,
+        "locate_text": None if locate is None else locate.text_version,
+        "locate_seq": None if locate is None else locate.seq,
+        "offers": offered,
+        "offers_text": None if offers is None else offers.text_version,
+        "offers_seq": None if offers is None else offers.seq,
+    }
 
 
 def live(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     """Live is what is approved, at a store that is not paused, with no breaker of its own, its store or fence open."""
-    return candidate.campaign.live and not _paused(snapshot, candidate) and _breaker(
-        snapshot, candidate
-    ) is None, NO_DETAIL
+    if not candidate.campaign.live or _paused(snapshot, candidate) or _breaker(snapshot, candidate) is not None:
+        return FAILED
+    return PASSED
 
 
-def live_here(snapshot: Snapshot, _arrival: Arrival) -> bool:
-    return bool(snapshot.policy.paused_stores) or snapshot.policy.tripped is not NONE_TRIPPED
+def live_alike(snapshot: Snapshot, candidate: Candidate) -> bool | Judge:
+    if _paused(snapshot, candidate):
+        return False
+    return live if "live" in candidate.kind.asks or snapshot.policy.tripped is not NONE_TRIPPED else True
 
 
 def told_live(snapshot: Snapshot, candidate: Candidate, *, passed: bool) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def stale(snapshot: Snapshot, candidate: Candidate) -> Verdict:
     if snapshot.device.replay:
         return True, {"replay": True}
     age_s = (snapshot.now_us - candidate.arrival.transition.at_us) / 1_000_000
-    return age_s <= snapshot.stale_after_s, {"age_s": round(age_s, 1), "limit_s": snapshot.stale_after_s}
+    return age_s <= snapshot.stale_after_s, {"age_s": rounded(age_s, 1), "limit_s": snapshot.stale_after_s}
 
 
 def user_inside(snapshot: Snapshot, candidate: Candidate) -> Verdict:
