@@ -278,15 +278,18 @@ async def test_installing_lets_others_in_between_and_computes_no_cover_on_the_lo
 
 async def test_what_many_fences_left_free_is_given_back_once_when_no_more_come(world, monkeypatch):
     monkeypatch.setattr(fences, "MANY", 2)
-    monkeypatch.setattr(fences, "SETTLE_S", 0.05)
+    monkeypatch.setattr(fences, "SETTLE_S", 0.1)
     settled = []
     monkeypatch.setattr(fences, "give_back", lambda: settled.append(len(world.held())))
     await world.change(fence("town/alone"))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)
     assert settled == []
     await world.change(fence("town/a"), fence("town/b"))
     await world.change(fence("town/c"), fence("town/d"))
-    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        while not settled:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
     assert settled == [5]
 
 
