@@ -14,6 +14,7 @@ No clock, no randomness: the same snapshot makes the same decision.
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -26,7 +27,7 @@ from geo_offers.offers.fitting import carry
 from geo_offers.offers.gates.rhythm import draws_special
 from geo_offers.offers.gates.words import facts
 from geo_offers.offers.lasting import lasts_until_us
-from geo_offers.offers.ranking import Candidate, Placed, found, ranked
+from geo_offers.offers.ranking import Candidate, Placed, found, ranked, shortlisted
 from geo_offers.offers.receipts import receipt
 from geo_offers.offers.rendering import render
 from geo_offers.offers.rounding import rounded
@@ -52,6 +53,7 @@ __all__ = [
     "offer_id",
     "place_of",
     "receipt",
+    "silences",
 ]
 
 OFFER_LIFE_US: Final = 30 * 60 * 1_000_000
@@ -61,13 +63,12 @@ _REPLAY_LANES: Final = frozenset({"inapp", "log"})
 class Judgement(msgspec.Struct, frozen=True):
     """What a turn comes to.
 
-    about: the candidate that speaks, or the first of the silent. reason: why it is silent; None: it speaks.
-    placed: the candidates as they were ranked, `about` at `chosen`, and why each is silent of itself: none of them of a
-    person who has not agreed. counted: how many there were. arm: what was drawn for who would get the offer.
+    candidates: all that were concerned. about: the one that speaks, or the first of the silent. reason: why it is
+    silent; None: it speaks. placed: those that were asked as they were ranked, `about` at `chosen`, and why each is
+    silent of itself: none of a person who has not agreed. arm: what was drawn for who would get the offer.
     """
 
     candidates: Sequence[Candidate]
-    counted: int
     answers: Answers
     about: Candidate
     reason: Reason | None
@@ -79,13 +80,13 @@ class Judgement(msgspec.Struct, frozen=True):
 
 def judge(snapshot: Snapshot) -> Judgement | None:
     """Judge a turn; None when no campaign is concerned."""
-    candidates, counted = found(snapshot)
+    candidates = found(snapshot)
     if not candidates:
         return None
     answers = Answers(snapshot)
     if not answers.agreed(candidates[0]):
-        return Judgement(candidates, counted, answers, candidates[0], answers.refusal())
-    placed = ranked(snapshot, candidates)
+        return Judgement(candidates, answers, candidates[0], answers.refusal())
+    placed = ranked(snapshot, shortlisted(snapshot, candidates))
     reasons = [answers.first_failure(one.candidate) for one in placed]
     chosen = reasons.index(None) if None in reasons else 0
     about, reason, arm = placed[chosen].candidate, reasons[chosen], None
@@ -93,7 +94,23 @@ def judge(snapshot: Snapshot) -> Judgement | None:
         arm = _arm(snapshot, about)
         if arm.by is not None:
             reason = Reason.HOLDOUT
-    return Judgement(candidates, counted, answers, about, reason, placed, reasons, chosen, arm)
+    return Judgement(candidates, answers, about, reason, placed, reasons, chosen, arm)
+
+
+def silences(judged: Judgement) -> dict[UUID, Reason | None]:
+    """Of every campaign that was concerned, why it is silent; None of the one that speaks.
+
+    Of one at several geofences the place that came first counts. What was not asked was outranked; where nobody was
+    asked, what silenced one silenced all.
+    """
+    told = {judged.about.campaign.id: judged.reason}
+    for one, reason in zip(judged.placed, judged.reasons, strict=True):
+        told.setdefault(one.candidate.campaign.id, reason or Reason.OUTRANKED)
+    if len(judged.candidates) > len(judged.placed):
+        rest = Reason.OUTRANKED if judged.placed else judged.reason
+        for candidate in judged.candidates:
+            told.setdefault(candidate.campaign.id, rest)
+    return told
 
 
 def decide(snapshot: Snapshot) -> Decision | None:
@@ -132,7 +149,7 @@ def _ranking(judged: Judgement) -> Gate:
                 }
             )
     detail = {
-        "candidates": judged.counted,
+        "candidates": len(judged.candidates),
         "priority": about.candidate.campaign.priority,
         "score": rounded(about.score, 3),
         "terms": told_terms(about.terms),
@@ -223,6 +240,7 @@ def _decision(
     about = judged.about
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
+    silent = silences(judged) if len(judged.candidates) > 1 else {}
     return Decision(
         id=decision_id(primary.visit, primary.type, primary.at_us),
         at_us=snapshot.now_us,
@@ -234,6 +252,7 @@ def _decision(
         gates=tuple(gates),
         offer=offer,
         ghost=ghost,
+        passed_over={one: why for one, why in silent.items() if why is not None and one != about.campaign.id},
         versions={
             "catalog": snapshot.catalog_version,
             "campaign": about.campaign.version,

@@ -77,6 +77,7 @@ class Decision(msgspec.Struct, frozen=True):
     primary: the transition it answers; transitions: all of the turn that any campaign concerned.
     campaign: the one that spoke, or that came first among the silent.
     ghost: the place taken by an offer that was not made for the sake of a holdout.
+    passed_over: the other campaigns that were concerned, and why each is silent.
     """
 
     id: UUID
@@ -90,6 +91,7 @@ class Decision(msgspec.Struct, frozen=True):
     offer: OfferDraft | None
     versions: Mapping[str, int | str]
     ghost: Ghost | None = None
+    passed_over: Mapping[UUID, Reason] = {}
 
 
 def decision_id(visit: UUID, transition: TransitionType, at_us: int) -> UUID:

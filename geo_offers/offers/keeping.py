@@ -18,7 +18,7 @@ from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
 from geo_offers.offers.caps import Past, Use
 from geo_offers.offers.context import ORDINARY, Moment
 from geo_offers.offers.packing import packed, unpacked
-from geo_offers.offers.ranking import SCORED, found
+from geo_offers.offers.ranking import SCORED, found, shortlisted
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 from geo_offers.offers.stores import NO_RULES, StoreRules
 from geo_offers.people.segments import NOTHING_KNOWN
@@ -138,7 +138,7 @@ def _asked(snapshot: Snapshot) -> Mapping[int, Campaign]:
         for campaign in candidates(snapshot.campaigns, arrival.transition, arrival.fence)
     ]
     if len(drawn) > SCORED:
-        drawn = [candidate.campaign for candidate in found(snapshot)[0]]
+        drawn = [candidate.campaign for candidate in shortlisted(snapshot, found(snapshot))]
     return {campaign.id.int: campaign for campaign in drawn}
 
 

@@ -5,7 +5,8 @@ of any two campaigns one comes first, or neither. Within a tier the highest scor
 since somebody at a shop's door inside a mall came to the shop; then the campaign's id and the fence's, so that the
 order never depends on how the candidates were found.
 
-At most `SCORED` candidates are scored and asked: of more, those that are running now, by priority and nearest border.
+At most `SCORED` candidates are asked: of more, those that come first by all of this but the person's own past, which
+takes longest to look at; those that are not running come after all that are.
 """
 
 from collections.abc import Sequence
@@ -41,8 +42,8 @@ class Placed(msgspec.Struct, frozen=True):
     terms: Terms
 
 
-def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
-    """Find the candidates of all arrivals, by priority and nearest border; at most `SCORED`, and how many there are.
+def found(snapshot: Snapshot) -> list[Candidate]:
+    """Find the candidates of all arrivals, by priority and nearest border.
 
     Nothing that the person did is looked at: whether they agreed to that is asked of these first.
     """
@@ -53,28 +54,45 @@ def found(snapshot: Snapshot) -> tuple[list[Candidate], int]:
     ]
     if len(snapshot.arrivals) > 1:
         drawn.sort(key=_order)
-    counted = len(drawn)
-    if counted > SCORED:
-        running = [candidate for candidate in drawn if candidate.campaign.running(snapshot.now_us)]
-        others = [candidate for candidate in drawn if not candidate.campaign.running(snapshot.now_us)]
-        drawn = sorted([*running, *others][:SCORED], key=_order)
-    return drawn, counted
+    return drawn
+
+
+def shortlisted(snapshot: Snapshot, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Take the `SCORED` of many that come first whatever the person heard before, in the order of `found`."""
+    if len(candidates) <= SCORED:
+        return candidates
+    placed = _in_order([_placed(snapshot, candidate, 0.0) for candidate in candidates])
+    placed.sort(key=lambda one: not one.candidate.campaign.running(snapshot.now_us))
+    taken = {id(one.candidate) for one in placed[:SCORED]}
+    return [candidate for candidate in candidates if id(candidate) in taken]
 
 
 def ranked(snapshot: Snapshot, candidates: Sequence[Candidate]) -> list[Placed]:
     """Put candidates that are in the order of `found` into that of their scores, best first."""
-    now_us, weights, past = snapshot.now_us, snapshot.policy.weights, past_of(snapshot.uses)
-    placed: list[Placed] = []
-    for candidate in candidates:
-        campaign, transition, until_us = candidate.campaign, candidate.arrival.transition, candidate.campaign.until_us
-        of = terms(
-            campaign.worth,
-            transition.confidence,
-            transition.distance_m,
-            None if until_us is None else until_us - now_us,
-            past.heard(campaign.id.int, candidate.wanted.store) if past else 0.0,
-        )
-        placed.append(Placed(candidate, campaign.priority, score(weights, of), of))
+    past = past_of(snapshot.uses)
+    if not past:
+        return _in_order([_placed(snapshot, candidate, 0.0) for candidate in candidates])
+    return _in_order(
+        [
+            _placed(snapshot, candidate, past.heard(candidate.campaign.id.int, candidate.wanted.store))
+            for candidate in candidates
+        ]
+    )
+
+
+def _placed(snapshot: Snapshot, candidate: Candidate, heard: float) -> Placed:
+    campaign, transition, until_us = candidate.campaign, candidate.arrival.transition, candidate.campaign.until_us
+    of = terms(
+        campaign.worth,
+        transition.confidence,
+        transition.distance_m,
+        None if until_us is None else until_us - snapshot.now_us,
+        heard,
+    )
+    return Placed(candidate, campaign.priority, score(snapshot.policy.weights, of), of)
+
+
+def _in_order(placed: list[Placed]) -> list[Placed]:
     if len(placed) > 1:  # both sorts are stable: ties stay as they are
         placed.sort(key=_score, reverse=True)
         placed.sort(key=_priority, reverse=True)

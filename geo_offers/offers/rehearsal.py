@@ -12,7 +12,7 @@ The answer is of people together. A number made of fewer than `FEW` of them is n
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil
@@ -22,11 +22,10 @@ from uuid import UUID
 from msgspec import structs
 
 from geo_offers.offers.budgets import Spent
-from geo_offers.offers.campaigns import Campaign, Campaigns, candidates
+from geo_offers.offers.campaigns import Campaign, Campaigns
 from geo_offers.offers.caps import USES_SPAN_US, Past, Use
 from geo_offers.offers.charging import Purse, asked, charged, charges
-from geo_offers.offers.decide import Judgement, judge, place_of
-from geo_offers.offers.decisions import Reason
+from geo_offers.offers.decide import Judgement, judge, place_of, silences
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 
@@ -149,7 +148,6 @@ class Rehearsal:
         self._campaign, self._policy, self._weeks = campaign, policy, days / WEEK_DAYS
         self._without = Campaigns(others)
         self._with = Campaigns((*others, campaign))
-        self._alone = Campaigns((campaign,))
         self._budgets = (_Purses(), _Purses())
         self._budgeted = stores_budgeted or any(one.budget is not None for one in self._with)
         self._entries: Counter[str] = Counter()
@@ -183,7 +181,9 @@ class Rehearsal:
                 snapshot = self._snapshot(walker, arrivals, at_us, before)
                 before.take(snapshot, judge(snapshot))
             if judged is not None:
-                outcomes.update(self._outcome(judged, arrivals))
+                told = silences(judged)
+                if self._campaign.id in told:
+                    outcomes[told[self._campaign.id] or OFFER] += 1
             yield
         if outcomes:
             self._note(outcomes, before, after)
@@ -220,22 +220,6 @@ class Rehearsal:
         past = life.past(at_us)
         snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
         return structs.replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot
-
-    def _outcome(self, judged: Judgement, arrivals: Iterable[Arrival]) -> Iterator[str]:
-        """What became of the campaign, where it was a candidate; of one that was twice there, the first time.
-
-        Where nobody was ranked, what silenced one silenced all.
-        """
-        own = self._campaign.id
-        if judged.about.campaign.id == own:
-            yield judged.reason or OFFER
-            return
-        for other, reason in zip(judged.placed, judged.reasons, strict=True):
-            if other.candidate.campaign.id == own:
-                yield reason or Reason.OUTRANKED
-                return
-        if any(candidates(self._alone, arrival.transition, arrival.fence) for arrival in arrivals):
-            yield Reason.OUTRANKED if judged.placed else judged.reason or OFFER
 
     def _note(self, outcomes: Counter[str], before: _Life, after: _Life) -> None:
         self.people += 1

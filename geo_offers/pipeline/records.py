@@ -96,6 +96,7 @@ def decision_row(
         snapshot=kept(snapshot),
         offer=None if draft is None else _offer_row(decision.id, draft, snapshot, part, user),
         ghost=decision.ghost,
+        passed_over=decision.passed_over,
     )
 
 

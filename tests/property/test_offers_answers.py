@@ -67,7 +67,7 @@ def mixed(draw: st.DrawFn) -> Snapshot:
 @given(snapshots() | mixed())
 @settings(max_examples=150, deadline=None)
 def test_each_candidate_fails_first_where_all_gates_asked_of_it_alone_tell(snapshot: Snapshot) -> None:
-    answers, (candidates, _) = Answers(snapshot), ranking.found(snapshot)
+    answers, candidates = Answers(snapshot), ranking.shortlisted(snapshot, ranking.found(snapshot))
     if not candidates or not answers.agreed(candidates[0]):
         return
     for candidate in candidates:

@@ -359,7 +359,7 @@ def test_each_candidate_is_told_the_reason_of_its_own_first_failing_gate_whoever
             for number in sorted(near)
         )
         snapshot = Snapshot(now_us, person, policy, DeviceView(DEVICE), arrivals, drawn, uses)
-        answers, (candidates, _) = Answers(snapshot), ranking.found(snapshot)
+        answers, candidates = Answers(snapshot), ranking.shortlisted(snapshot, ranking.found(snapshot))
         assert answers.agreed(candidates[0])
         for candidate in candidates:
             alone = Answers(snapshot)

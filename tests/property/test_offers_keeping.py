@@ -19,7 +19,7 @@ from geo_offers.offers.experiment import Experiment, Variant
 from geo_offers.offers.hours import Opening
 from geo_offers.offers.keeping import again, kept
 from geo_offers.offers.packing import WORDS, packed, unpacked
-from geo_offers.offers.ranking import SCORED, found
+from geo_offers.offers.ranking import SCORED, found, shortlisted
 from geo_offers.offers.scoring import Worth
 from geo_offers.offers.stores import StoreRules
 from geo_offers.offers.texts import Field, Form, Plural, Text
@@ -270,7 +270,7 @@ def test_of_too_many_candidates_those_that_were_asked_are_stored(arrivals: int) 
         Arrival(edge(fence, TransitionType.ENTER, NOW_US, NOW_US), fence, ZONES[0]) for fence in FENCES[:arrivals]
     )
     snapshot = Snapshot(NOW_US, PERSON, WorkspacePolicy("w", ZONES[0]), DeviceView(DEVICE), at, several)
-    asked = {candidate.campaign.id for candidate in found(snapshot)[0]}
+    asked = {candidate.campaign.id for candidate in shortlisted(snapshot, found(snapshot))}
     stored = again(kept(snapshot))
     assert len(asked) <= SCORED < len(several)
     assert {campaign.id for campaign in stored.campaigns} == asked

@@ -11,7 +11,7 @@ from msgspec import structs
 from geo_offers.offers.caps import Use
 from geo_offers.offers.decide import Reason
 from geo_offers.people.backoff import BackOff, Became, became, step
-from tests.unit.test_offers_special import DAY_US, HOUR_US, ORDINARY, RHYTHM, SPECIAL, decided, special_of, use
+from tests.unit.test_offers_special import DAY_US, HOUR_US, ORDINARY, RHYTHM, SPECIAL, decided, use
 
 SHOWN, OPENED, MUTED, REDEEMED = Became.SHOWN, Became.OPENED, Became.MUTED, Became.REDEEMED
 RULE = BackOff()
@@ -128,6 +128,7 @@ def test_a_dismissal_makes_the_gap_four_times_as_long() -> None:
         assert (decided(uses, rhythm=LOOSE, campaigns=(ORDINARY,)).offer is not None) is offered
 
 
-def test_a_special_offer_goes_past_a_gap_that_has_grown() -> None:
-    uses = silent(40 * HOUR_US, 70 * HOUR_US, 100 * HOUR_US)
-    assert special_of(decided(*uses, rhythm=LOOSE, campaigns=(SPECIAL,))) is True
+def test_a_special_offer_too_waits_for_a_gap_that_has_grown() -> None:
+    for newest_us, offered in ((48 * HOUR_US, True), (40 * HOUR_US, False)):
+        uses = silent(newest_us, 70 * HOUR_US, 100 * HOUR_US)
+        assert (decided(*uses, rhythm=LOOSE, campaigns=(SPECIAL,)).offer is not None) is offered
