@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from geo_offers.offers.budgets import Budget, Charged, Spent, of_campaign, of_store
-from geo_offers.offers.campaigns import CampaignState, faults
+from geo_offers.offers.campaigns import CampaignState, FenceSelector, faults
 from geo_offers.offers.caps import CapRule, Scope
 from geo_offers.offers.charging import Purse, asked
 from geo_offers.offers.decide import Decision, Reason
@@ -19,6 +19,7 @@ from geo_offers.offers.experiment import Arm, Experiment, Variant, assign, chang
 from geo_offers.offers.rendering import Text
 from geo_offers.offers.scoring import Weights, Worth, score, terms, told_terms
 from geo_offers.offers.stores import StoreRules
+from geo_offers.people.consent import NONE_GIVEN
 from geo_offers.places.fences import FenceId
 from tests.support.replacing import replace
 from tests.unit.test_offers_decide import (
@@ -57,6 +58,35 @@ def test_in_a_mall_with_forty_overlapping_fences_a_person_gets_one_offer() -> No
     assert [other["reason"] for other in others] == [Reason.OUTRANKED] * 29
     then = decided(arrivals=arrivals, campaigns=(campaign(1),), uses=(use(0, visit=visit_of(near[0])),), person=FREE)
     assert (then.outcome, then.reason) == ("suppressed", Reason.PLACE_GAP)
+
+
+def test_of_more_candidates_than_are_asked_the_one_that_scores_best_is_among_them_and_every_arrival_is_answered() -> (
+    None
+):
+    near = [fence(f"shop-{number}", f"s{number}") for number in range(40)]
+    arrivals = tuple(arrival(where, distance_m=-100.0 + number) for number, where in enumerate(near))
+    each = [
+        campaign(number + 1, fences=FenceSelector(ids=frozenset({where.id})), worth=Worth(value=number + 1.0))
+        for number, where in enumerate(near)
+    ]
+    found = decided(arrivals=arrivals, campaigns=tuple(each))
+    assert (found.outcome, found.campaign) == ("offer", each[39].id)
+    assert [transition.fence for transition in found.transitions] == [where.id for where in near]
+    assert found.passed_over == {one.id: Reason.OUTRANKED for one in each[:39]}
+
+
+def test_a_campaign_that_is_not_running_takes_no_running_ones_place() -> None:
+    off = [campaign(number, state=CampaignState.PAUSED, priority=9) for number in range(1, 31)]
+    found = decided(campaigns=(*off, campaign(99)))
+    assert (found.outcome, found.campaign) == ("offer", campaign(99).id)
+
+
+def test_why_each_campaign_was_silent_is_told_of_all_that_were_concerned() -> None:
+    paused = campaign(1, state=CampaignState.PAUSED, priority=5)
+    found = decided(campaigns=(paused, campaign(2), campaign(3, priority=-1)))
+    assert found.passed_over == {paused.id: Reason.NOT_LIVE, campaign(3).id: Reason.OUTRANKED}
+    refused = decided(campaigns=(campaign(1), campaign(2)), person=replace(PERSON, consents=NONE_GIVEN))
+    assert (refused.reason, refused.passed_over) == (Reason.NO_CONSENT, {campaign(2).id: Reason.NO_CONSENT})
 
 
 @pytest.mark.parametrize(

@@ -141,3 +141,18 @@ async def test_a_schedule_that_touches_a_day_kept_free_says_so(api, schedule, to
     assert (DAY in await reasons(api, schedule=schedule)) == told
     await api.good("PATCH", "/v1/workspace", "owner", {"embargo": {"days": days[:1]}})  # what is over counts no more
     assert await reasons(api, schedule=schedule) == []
+
+
+async def test_outcomes_count_the_entries_at_which_another_campaign_spoke(api):
+    first, second = await api.shop(priority=1), await api.shop(name="Cakes")
+    third = await api.shop(name="Buns", audience={"rule": {"op": "platform", "in": ["web"]}})
+    phone = await api.buyer()
+    assert [offer["campaign"] for offer in (await phone.at(SHOP)).body["offers"]] == [first]
+    shy = await api.phone(consents={"locate": {"text_version": "v1"}})
+    await shy.at(SHOP)
+    told = [await api.good("GET", f"/v1/campaigns/{one}/outcomes", "viewer") for one in (first, second, third)]
+    assert [(one["decisions"], one["offers"], one["silences"]) for one in told] == [
+        (2, 1, {"no_consent": 1}),
+        (2, 0, {"outranked": 1, "no_consent": 1}),
+        (2, 0, {"audience": 1, "no_consent": 1}),
+    ]
