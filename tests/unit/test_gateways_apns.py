@@ -357,7 +357,7 @@ async def test_the_reason_of_a_goodbye_is_the_answer_to_what_it_has_not_seen(apn
     apns.script += [fakes.goaway_unseen_for(reason)] * 20
     assert await lane.send(a_message()) == outcome
     assert len(apns.posts) == 1
-    assert apns.visible() == []
+    assert not apns.visible()
 
 
 async def test_a_goodbye_for_an_old_token_brings_a_new_one():
