@@ -51,12 +51,13 @@ __all__ = [
     "decision_id",
     "judge",
     "offer_id",
+    "passed_over",
     "place_of",
     "receipt",
-    "silences",
 ]
 
 OFFER_LIFE_US: Final = 30 * 60 * 1_000_000
+_OUTRANKED: Final = Reason.OUTRANKED  # a member of an enum takes as long to be looked up as a small function to run
 _REPLAY_LANES: Final = frozenset({"inapp", "log"})
 
 
@@ -97,19 +98,20 @@ def judge(snapshot: Snapshot) -> Judgement | None:
     return Judgement(candidates, answers, about, reason, placed, reasons, chosen, arm)
 
 
-def silences(judged: Judgement) -> dict[UUID, Reason | None]:
-    """Of every campaign that was concerned, why it is silent; None of the one that speaks.
+def passed_over(judged: Judgement) -> dict[UUID, Reason]:
+    """Of every other campaign that was concerned, why it is silent.
 
     Of one at several geofences the place that came first counts. What was not asked was outranked; where nobody was
     asked, what silenced one silenced all.
     """
-    told = {judged.about.campaign.id: judged.reason}
+    told: dict[UUID, Reason] = {}
     for one, reason in zip(judged.placed, judged.reasons, strict=True):
-        told.setdefault(one.candidate.campaign.id, reason or Reason.OUTRANKED)
+        told.setdefault(one.candidate.campaign.id, reason or _OUTRANKED)
     if len(judged.candidates) > len(judged.placed):
-        rest = Reason.OUTRANKED if judged.placed else judged.reason
+        rest = _OUTRANKED if judged.placed else judged.reason or _OUTRANKED
         for candidate in judged.candidates:
             told.setdefault(candidate.campaign.id, rest)
+    told.pop(judged.about.campaign.id, None)
     return told
 
 
@@ -144,7 +146,7 @@ def _ranking(judged: Judgement) -> Gate:
                 {
                     "campaign": candidate.campaign.id,
                     "fence": candidate.arrival.fence.id,
-                    "reason": reason or Reason.OUTRANKED,
+                    "reason": reason or _OUTRANKED,
                     "score": rounded(other.score, 3),
                 }
             )
@@ -240,7 +242,6 @@ def _decision(
     about = judged.about
     primary = about.arrival.transition
     assert primary.visit is not None  # a transition without a visit has no candidates
-    silent = silences(judged) if len(judged.candidates) > 1 else {}
     return Decision(
         id=decision_id(primary.visit, primary.type, primary.at_us),
         at_us=snapshot.now_us,
@@ -252,7 +253,7 @@ def _decision(
         gates=tuple(gates),
         offer=offer,
         ghost=ghost,
-        passed_over={one: why for one, why in silent.items() if why is not None and one != about.campaign.id},
+        passed_over=passed_over(judged) if len(judged.candidates) > 1 else {},
         versions={
             "catalog": snapshot.catalog_version,
             "campaign": about.campaign.version,

@@ -25,7 +25,7 @@ from geo_offers.offers.budgets import Spent
 from geo_offers.offers.campaigns import Campaign, Campaigns
 from geo_offers.offers.caps import USES_SPAN_US, Past, Use
 from geo_offers.offers.charging import Purse, asked, charged, charges
-from geo_offers.offers.decide import Judgement, judge, place_of, silences
+from geo_offers.offers.decide import Judgement, judge, passed_over, place_of
 from geo_offers.offers.ranking import Candidate
 from geo_offers.offers.snapshot import Arrival, DeviceView, Person, Snapshot, WorkspacePolicy
 
@@ -181,9 +181,7 @@ class Rehearsal:
                 snapshot = self._snapshot(walker, arrivals, at_us, before)
                 before.take(snapshot, judge(snapshot))
             if judged is not None:
-                told = silences(judged)
-                if self._campaign.id in told:
-                    outcomes[told[self._campaign.id] or OFFER] += 1
+                self._count(outcomes, judged)
             yield
         if outcomes:
             self._note(outcomes, before, after)
@@ -220,6 +218,14 @@ class Rehearsal:
         past = life.past(at_us)
         snapshot = Snapshot(at_us, walker.person, self._policy, walker.device, arrivals, life.campaigns, past)
         return structs.replace(snapshot, spent=life.purses.spent(snapshot)) if self._budgeted else snapshot
+
+    def _count(self, outcomes: Counter[str], judged: Judgement) -> None:
+        """What became of the campaign, where it was concerned."""
+        own = self._campaign.id
+        if judged.about.campaign.id == own:
+            outcomes[judged.reason or OFFER] += 1
+        elif (reason := passed_over(judged).get(own)) is not None:
+            outcomes[reason] += 1
 
     def _note(self, outcomes: Counter[str], before: _Life, after: _Life) -> None:
         self.people += 1
