@@ -279,13 +279,13 @@ class Town:
             await self.served.kill()
             await free_partitions(self.rows)
             await self.served.start()
-            await self._resent("b.state = 'sending' OR b.ambiguous")
+            await self._resent()
             await walking
             self._be_wild(True)
             await latecomer.live(self.dice.uniform(*LIFE_S))
             await self.walk(WILD_STEPS)
             self._be_wild(False)
-            await self._resent("b.ambiguous")
+            await until(self._calm, 15, why="what a gateway left open is not sent again")
             if (number + 1) % 20 == 0:
                 print(f"{number + 1} kills, shown {self.shown}")  # noqa: T201  a soak takes half an hour
         await asyncio.wait_for(asyncio.gather(*leaving), 20)
@@ -300,13 +300,20 @@ class Town:
         for trouble in self.troubles:
             trouble.wild = wild
 
-    async def _resent(self, which):
-        """Wait until what was met in mid-send, by a kill or by a gateway's trouble, is sent again (see `Trouble`)."""
-        met = await self.rows.fetch(
-            f"SELECT b.offer FROM outbox b JOIN offer o ON o.id = b.offer WHERE o.user_id = ANY ($1) AND ({which})",
+    async def _in_doubt(self):
+        """Offers of those who stay of which a send is under way, or was and got no answer."""
+        return await self.rows.fetch(
+            "SELECT b.offer FROM outbox b JOIN offer o ON o.id = b.offer"
+            " WHERE o.user_id = ANY ($1) AND (b.state = 'sending' OR b.ambiguous)",
             self.staying,
         )
-        ids = [row["offer"] for row in met]
+
+    async def _calm(self):
+        return not await self._in_doubt()
+
+    async def _resent(self):
+        """Wait until what the last kill met in mid-send is sent again (see `Trouble`), while others are being sent."""
+        ids = [row["offer"] for row in await self._in_doubt()]
 
         async def gone():
             return await self.rows.fetchval("SELECT count(*) FROM outbox WHERE offer = ANY ($1)", ids) == 0
