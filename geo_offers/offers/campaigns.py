@@ -42,6 +42,9 @@ class CampaignState(StrEnum):
     ENDED = "ended"
 
 
+_APPROVED: Final = CampaignState.APPROVED
+
+
 @dataclass(frozen=True, slots=True)
 class FenceSelector:
     """Which fences: all of a set, the named ones, or those with any of the tags. Exactly one of the three is given."""
@@ -108,7 +111,7 @@ class Campaign:
     @property
     def live(self) -> bool:
         """Approved, and with something to say."""
-        return self.state is CampaignState.APPROVED and bool(self.texts)
+        return self.state is _APPROVED and bool(self.texts)
 
     def scheduled(self, now_us: int) -> bool:
         return (self.from_us is None or self.from_us <= now_us) and (self.until_us is None or now_us < self.until_us)

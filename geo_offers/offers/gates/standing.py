@@ -1,6 +1,6 @@
 """Whether anything may be said at all: kill switches, consent, a live campaign, a fresh arrival."""
 
-from typing import Any
+from typing import Any, Final
 
 from geo_offers.offers.breakers import NONE_TRIPPED
 from geo_offers.offers.gates.rule import FAILED, PASSED, Judge, Verdict
@@ -9,6 +9,9 @@ from geo_offers.offers.rounding import rounded
 from geo_offers.offers.snapshot import Snapshot
 from geo_offers.people.consent import Purpose
 from geo_offers.presence.states import TransitionType
+
+_LOCATE: Final = Purpose.LOCATE
+_OFFERS: Final = Purpose.OFFERS
 
 
 def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
@@ -21,7 +24,7 @@ def kill_switch(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
 def consent(snapshot: Snapshot, _candidate: Candidate) -> Verdict:
     """Name the ledger's rows that allow it, or do not."""
     said = snapshot.person.consents.said
-    locate, offers = said.get(Purpose.LOCATE), said.get(Purpose.OFFERS)
+    locate, offers = said.get(_LOCATE), said.get(_OFFERS)
     located, offered = locate is not None and locate.granted, offers is not None and offers.granted
     return located and offered, {
         "locate": located,
