@@ -304,6 +304,7 @@ class _Parts:
             decisions=PostgresDecisionLog(pool, safe),
             letters=PostgresLetters(pool, safe),
             networks=settings.egress_networks,
+            push_hosts=settings.push_hosts,
             public_url=(settings.public_url or "").rstrip("/"),
             fcm_token_url=settings.fcm_token_url,
             breakers=PostgresBreakers(pool),

@@ -78,6 +78,11 @@ def is_name(host: str) -> bool:
     return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in host.split("."))
 
 
+def is_under(host: str, names: Sequence[str]) -> bool:
+    """Whether it is one of these hosts, or under one."""
+    return any(host == name or host.endswith(f".{name}") for name in names)
+
+
 def url_fault(url: str, allowed: Sequence[Network] = ()) -> str | None:
     """Say what is wrong with an https URL that the service is to call, None where nothing is that can be seen.
 

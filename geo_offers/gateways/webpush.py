@@ -138,9 +138,8 @@ class WebPushLane:
         endpoint = message.push_token or ""
         if hosts.url_fault(endpoint, self._networks) is not None:
             return Refused("the endpoint is no https address of a public host", by_us=True)
-        host = URL(endpoint, encoded=True).host or ""
-        if self._push_hosts and not any(host == one or host.endswith(f".{one}") for one in self._push_hosts):
-            return Refused("the endpoint's host is no push service that may be called", by_us=True)
+        if self._push_hosts and not hosts.is_under(URL(endpoint, encoded=True).host or "", self._push_hosts):
+            return TokenDead(detail="its host is no push service that may be called", by_us=True)
         if len(plain) > MAX_PLAIN:
             return Refused(f"longer than {MAX_PLAIN} bytes", by_us=True)
         return None

@@ -4,6 +4,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
@@ -17,15 +18,19 @@ _SHAPES: Final = {
 }
 
 
-def address_faults(push: wire.PushAddress, pointer: str, networks: Sequence[hosts.Network] = ()) -> tuple[Fault, ...]:
+def address_faults(
+    push: wire.PushAddress, pointer: str, networks: Sequence[hosts.Network] = (), push_hosts: Sequence[str] = ()
+) -> tuple[Fault, ...]:
     """What is wrong with it, at its place in the request; nothing of it is repeated.
 
-    networks: of the operator's own, into which an endpoint may lead.
+    networks: of the operator's own, into which an endpoint may lead; push_hosts: where alone it may lead, if any.
     """
-    return tuple(Fault(f"{pointer}/{at}", code, detail) for at, code, detail in _faults(push, networks))
+    return tuple(Fault(f"{pointer}/{at}", code, detail) for at, code, detail in _faults(push, networks, push_hosts))
 
 
-def _faults(push: wire.PushAddress, networks: Sequence[hosts.Network]) -> Iterator[tuple[str, str, str]]:
+def _faults(
+    push: wire.PushAddress, networks: Sequence[hosts.Network], push_hosts: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
     if push.at is not None and not 1970 < push.at.year < 2100:
         yield "at", "at", "this is no day of ours; leave it out where the phone does not know"
     if push.lane in _SHAPES and not _SHAPES[push.lane][0].fullmatch(push.token):
@@ -36,6 +41,8 @@ def _faults(push: wire.PushAddress, networks: Sequence[hosts.Network]) -> Iterat
         return
     if fault := hosts.url_fault(push.token, networks):
         yield "token", "link", fault
+    elif push_hosts and not hosts.is_under(urlsplit(push.token).hostname or "", push_hosts):
+        yield "token", "link", "this service sends to other push services; the operator names them"
     if push.keys is None:
         yield "keys", "missing", "give the subscription's keys; nothing can be sent to it without them"
         return

@@ -73,6 +73,7 @@ class Services:
     webhooks: Webhooks
     notifier: Notifier
     networks: Sequence[hosts.Network] = ()  # of the operator's own, into which tenants' addresses may lead
+    push_hosts: Sequence[str] = ()  # where alone browsers' subscriptions may lead; none named: to any public host
     public_url: str = ""
     fcm_token_url: str = GOOGLE_OAUTH
     changes: Buckets = field(default_factory=change_rates)

@@ -37,7 +37,9 @@ async def enrol(services: Services, given: Given) -> Reply:
             fault
             for number, one in enumerate(enrolments)
             if one.push is not None
-            for fault in address_faults(one.push, f"/{number}/push" if many else "/push", services.networks)
+            for fault in address_faults(
+                one.push, f"/{number}/push" if many else "/push", services.networks, services.push_hosts
+            )
         ]
     )
     issued = await people.enrol(

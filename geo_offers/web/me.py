@@ -75,7 +75,7 @@ async def set_push(services: Services, given: Given) -> Reply:
     """A phone's token changes now and then; sends go to the newest from the answer on."""
     take_change(services.changes, given.caller)
     refuse_unsafe(given.body)
-    refuse(address_faults(given.body, "", services.networks))
+    refuse(address_faults(given.body, "", services.networks, services.push_hosts))
     await services.people.set_push(given.caller, given.body)
     return Reply(status=204)
 

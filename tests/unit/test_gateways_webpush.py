@@ -489,7 +489,8 @@ async def test_where_push_hosts_are_named_only_they_are_called(service, host, ca
         outcome = await lane.send(
             a_message(service.subscribe(SENDER), push_token=f"https://{host}:{port}/push/unknown")
         )
-    assert (outcome == Refused("the endpoint's host is no push service that may be called", by_us=True)) is not called
+    elsewhere = TokenDead(detail="its host is no push service that may be called", by_us=True)
+    assert (outcome == elsewhere) is not called
 
 
 async def test_workspaces_and_origins_are_scopes_of_their_own(service, lane):

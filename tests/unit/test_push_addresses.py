@@ -100,3 +100,13 @@ def test_a_registration_of_another_age_of_the_world_is_refused():
     for year, good in ((2026, True), (1, False), (1970, False), (2100, False), (9999, False)):
         push = wire.PushAddress(lane="log", token="x", at=datetime(year, 1, 1, tzinfo=timezone(timedelta(hours=14))))
         assert [fault.pointer for fault in address_faults(push, "")] == ([] if good else ["/at"])
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [("push.example", True), ("eu.push.example", True), ("notpush.example", False), ("push.example.org", False)],
+)
+def test_where_push_hosts_are_named_a_subscription_of_another_is_refused(host, good):
+    push = wire.PushAddress(lane="webpush", token=f"https://{host}/a", keys=KEYS)
+    found = address_faults(push, "", push_hosts=("push.example",))
+    assert [(fault.pointer, fault.code) for fault in found] == ([] if good else [("/token", "link")])
