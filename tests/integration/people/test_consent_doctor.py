@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from geo_offers.storage import ledger, proofs
 from tests.support.commands import command
+from tests.support.running import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,7 +27,8 @@ def faults(api):
 
 async def doctor(shared, api):
     """Exit code, state and detail of the finding, of this workspace alone."""
-    ended = await command("doctor", "--json", settings={"DATABASE_URL": shared.database.app_dsn})
+    settings = {"DATABASE_URL": shared.database.app_dsn, "CREDENTIALS_KEY": KEY}
+    ended = await command("doctor", "--json", settings=settings)
     (found,) = [one for one in json.loads(ended.out)["findings"] if one["check"] == "consents"]
     mine = [part for part in found["detail"].split("; ") if part.startswith(api.name)]
     return ended.code, found["state"], mine
