@@ -230,6 +230,7 @@ async def test_who_changes_an_endpoint_and_who_records_its_failures_wait_in_one_
         async with asyncio.timeout(5):
             while not await house.admin.fetchval(waiting):
                 await asyncio.sleep(0.01)
+        await manager.execute(sql("webhooks_change"), ident, None, None, None, True)
         await manager.execute(sql("webhooks_give_up"), [ident])
     await recording
     assert await house.state() == [("failed", 1)]
