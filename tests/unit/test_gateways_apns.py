@@ -627,6 +627,18 @@ async def in_time(**options):
         yield now, apns, send
 
 
+@pytest.mark.parametrize(("minutes", "shown"), [(1, True), (2, False)])  # of the 90 s that the offer lives
+async def test_a_phone_that_was_away_shows_what_has_not_expired_and_nothing_else(minutes, shown):
+    async with in_time() as (now, apns, send):
+        device = a_message().push_token
+        apns.offline.add(device)
+        assert isinstance(await send(), Accepted)
+        assert not apns.visible()
+        now.go(minutes)
+        apns.come_online(device)
+        assert apns.visible().total() == shown
+
+
 async def test_all_connections_of_a_team_share_one_token_which_is_renewed_within_the_hour():
     async with in_time() as (now, apns, send):
         for minutes in (0, 49, 2, 47, 4):  # at 0, 49, 51, 98 and 102 min

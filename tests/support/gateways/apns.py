@@ -248,6 +248,9 @@ class FakeApns(Gateway):
     """For what reason new connections are said goodbye to at once, if they are."""
     url: str = ""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    offline: set[str] = field(default_factory=set)
+    """Devices whose messages wait at Apple, the newest of each place, until they expire."""
+    _waiting: dict[tuple[str, str], tuple[int, Shown]] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -286,7 +289,19 @@ class FakeApns(Gateway):
         said = push.said
         alert = said["aps"]["alert"]
         shown = Shown(push.ident, alert["title"], alert["body"], said.get("data", {}))
-        self.put(push.device, push.headers["apns-collapse-id"], shown)
+        place = push.headers["apns-collapse-id"]
+        if push.device in self.offline:
+            self._waiting[push.device, place] = expires_s, shown
+        else:
+            self.put(push.device, place, shown)
+
+    def come_online(self, device: str) -> None:
+        """What has not expired by now comes up."""
+        self.offline.discard(device)
+        for waiting in [key for key in self._waiting if key[0] == device]:
+            expires_s, shown = self._waiting.pop(waiting)
+            if self.clock() < expires_s:
+                self.put(*waiting, shown)
 
     def forbidden(self, line: "_Line", authorization: str) -> tuple[int, str] | None:
         """Why this token is not taken on this connection."""
