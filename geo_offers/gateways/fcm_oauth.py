@@ -139,7 +139,9 @@ class Bearers:
     async def _exchanged(self, account: FcmAccount) -> tuple[_Granted | NotSent | AuthBroken, float | None]:
         """Ask the endpoint once; beside what it said, for how long it wants to be left alone."""
         try:
-            assertion = await asyncio.to_thread(_assertion, account, self._now_us() // 1_000_000)  # signing takes 1 ms
+            assertion = await asyncio.to_thread(
+                _assertion, account, self._now_us() // 1_000_000
+            )  # it checks an RSA key
         except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm):
             return AuthBroken("oauth: the account's key cannot be used"), None
         form = urlencode({"grant_type": _GRANT, "assertion": assertion})

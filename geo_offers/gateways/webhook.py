@@ -63,6 +63,8 @@ class WebhookLane:
         ttl_s = (message.expires_us - now_us) // 1_000_000
         if ttl_s < 1:
             return TooLate()
+        if message.push_token is None:  # the phone takes its push elsewhere now, or nowhere
+            return TokenDead(detail="no token", by_us=True)
         raw = _event(message, now_us, ttl_s)
         headers = signing.signed_headers(self._secrets, str(message.offer), now_us // 1_000_000, raw)
         body = exchange.Body(raw, content_type="application/json")

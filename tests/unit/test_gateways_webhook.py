@@ -79,6 +79,18 @@ async def answered(session, status, headers=None, body=b""):
         return await send(session, url)
 
 
+async def test_a_phone_that_takes_its_push_elsewhere_now_is_not_sent_to(session):
+    called = []
+
+    async def handler(request: web.Request) -> web.Response:
+        called.append(request.path)
+        return web.Response(status=202)
+
+    async with serving(handler) as url:
+        outcome = await send(session, url, a_message(push_token=None))
+    assert (outcome, called) == (TokenDead(detail="no token", by_us=True), [])
+
+
 async def test_the_gateway_gets_a_signed_event_under_the_offers_id(session):
     got = []
 
