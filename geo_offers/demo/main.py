@@ -101,7 +101,7 @@ async def _listen(manager: Manager, stage: Stage, outcomes: Outcomes) -> None:
     async for event in manager.live():
         stage.service_says(event.kind, event.data)
         if event.kind == "decision":
-            outcomes.decided(UUID(event.data["campaign"]))
+            outcomes.decided()
 
 
 async def _mourn(service: Service) -> None:

@@ -1,6 +1,7 @@
 """What came of each campaign's arrivals since the demo began, as the service counts them.
 
-The service is asked only while a page wants to know, and of those campaigns alone that its live feed has named since.
+The service is asked only while a page wants to know, and once something was decided since: a decision counts for every
+campaign that it concerned, of which the live feed names one.
 """
 
 import asyncio
@@ -24,10 +25,9 @@ class Outcomes:
         self._counted: dict[UUID, wire.Outcomes] = {}
         self._asking = asyncio.Lock()
 
-    def decided(self, campaign: UUID) -> None:
-        """One more decision about this campaign; one that was made after the demo's start is left out."""
-        if campaign in self._names:
-            self._changed.add(campaign)
+    def decided(self) -> None:
+        """One more decision, whichever campaigns it concerned."""
+        self._changed.update(self._names)
 
     async def tell(self) -> Sequence[Mapping[str, Any]]:
         """Each campaign's name and counts. Raises ApiError, ConnectionFailed; who asks again gets what is missing."""

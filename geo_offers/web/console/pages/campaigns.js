@@ -33,9 +33,8 @@ export class Campaigns {
 
   _show(told) {
     for (const campaign of told) this._row(campaign).show(campaign);
-    const arrivals = told.reduce((sum, campaign) => sum + campaign.decisions, 0);
     const offers = told.reduce((sum, campaign) => sum + campaign.offers, 0);
-    this._say(`${number(arrivals)} arrivals → ${number(offers)} offers in this run`);
+    this._say(`${number(offers)} offers in this run`);
   }
 
   _say(words) {
