@@ -8,6 +8,7 @@ import binascii
 import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +21,7 @@ TOLERANCE_S: Final = 300
 
 _PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
+_KEYED: Final = 256
 _MOST_SIGNATURES: Final = 16  # a header is a stranger's; more than a few secrets in rotation is nobody's
 
 
@@ -57,7 +59,7 @@ def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
     """
     if "." in message_id:
         raise ValueError("the id of a signed message holds no full stop")
-    return f"{_VERSION},{b64encode(_mac(key(secret), message_id, str(timestamp_s), body)).decode()}"
+    return f"{_VERSION},{b64encode(_mac(secret, message_id, str(timestamp_s), body)).decode()}"
 
 
 def signed_headers(secrets: Iterable[str], message_id: str, timestamp_s: int, body: bytes) -> dict[str, str]:
@@ -82,13 +84,20 @@ def verify(secrets: Sequence[str], headers: Mapping[str, str], body: bytes, *, n
         raise Unauthenticated(f"{TIMESTAMP} is a number of seconds since the Unix epoch")
     if abs(int(timestamp) - now_s) > TOLERANCE_S:
         raise Unauthenticated(f"{TIMESTAMP} is more than 5 minutes from now")
-    expected = [_mac(key(secret), message_id, timestamp, body) for secret in secrets]
+    expected = [_mac(secret, message_id, timestamp, body) for secret in secrets]
     if not any(hmac.compare_digest(given, good) for given in _candidates(signatures) for good in expected):
         raise Unauthenticated("no signature of this call is good")
 
 
-def _mac(secret_key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
-    return hmac.digest(secret_key, f"{message_id}.{timestamp}.".encode() + body, sha256)
+def _mac(secret: str, message_id: str, timestamp: str, body: bytes) -> bytes:
+    made = _keyed(secret).copy()
+    made.update(f"{message_id}.{timestamp}.".encode() + body)
+    return made.digest()
+
+
+@lru_cache(maxsize=_KEYED)  # the library looks the digest up anew for each new key: several times the work of copying
+def _keyed(secret: str) -> hmac.HMAC:
+    return hmac.new(key(secret), digestmod=sha256)
 
 
 def _candidates(signatures: str) -> list[bytes]:

@@ -33,7 +33,10 @@ async def serve() -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def lane(about: Any) -> AsyncIterator[WebhookLane]:
-    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    connector = aiohttp.TCPConnector(limit=0)  # as the service has it: the lane bounds itself
+    async with aiohttp.ClientSession(
+        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
         yield WebhookLane(session, about, [SECRET])
 
 

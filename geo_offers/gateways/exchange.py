@@ -29,6 +29,8 @@ class Body(aiohttp.BytesPayload):
 
 async def read(response: aiohttp.ClientResponse) -> bytes | None:
     """Read the answer to its end; None where it was too long, too slow, or broken off, and the connection is closed."""
+    if response.content.at_eof():
+        return b""
     said = b""
     try:
         while len(said) <= MOST_READ:

@@ -10,6 +10,7 @@ from typing import Final
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from geo_offers import clock, instants, signing, wire
 from geo_offers.gateways import exchange
@@ -42,7 +43,7 @@ class WebhookLane:
         url: str,
         secrets: Iterable[str],
         *,
-        concurrency: int = 64,
+        concurrency: int = 256,
         timeout_s: float = exchange.TIMEOUT_S,
         now_us: Callable[[], int] = clock.now_us,
     ) -> None:
@@ -50,7 +51,7 @@ class WebhookLane:
             signing.key(secret)  # a bad one is found at the start, not at the first offer
         self.concurrency = concurrency
         self._session = session
-        self._url = url
+        self._url = URL(url)
         self._secrets = secrets
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._now_us = now_us

@@ -13,9 +13,10 @@ from types import MappingProxyType
 from typing import Final, Protocol
 from uuid import UUID
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Message:
+
+class Message(msgspec.Struct, frozen=True):
     """One offer as a gateway needs it. `replace_key` makes a second copy overwrite the first on the person's screen."""
 
     offer: UUID

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.pipeline.lanes import Message
 from geo_offers.pipeline.recheck import Objection
 from geo_offers.pipeline.settlement import Claim, Settlement
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """Re-checked and marked as being sent."""
 
     claim: Claim

@@ -13,6 +13,8 @@ from typing import Final, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from geo_offers.people.consent import Consents, Purpose
 from geo_offers.people.mutes import Mutes
 from geo_offers.people.quiet import QuietRule, quiet_until
@@ -24,8 +26,7 @@ _NEEDED: Final = (Purpose.LOCATE, Purpose.OFFERS)
 _ARRIVALS: Final = ("enter", "dwell")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """What is true of one due offer, read under the lock of its person."""
 
     expires_us: int

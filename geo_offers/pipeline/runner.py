@@ -1,7 +1,10 @@
 """The loop of one lane: claims due offers, looks once more whether each may be sent, sends, and records.
 
-- Nothing new is claimed before what is known has been written, and never more than there are free slots to send by; so
-  a claimed row is sent at once or not at all, and it is `sending` only between the re-check and its record.
+- Never more is claimed than there are free slots to send by; so a claimed row is sent at once or not at all, and it is
+  `sending` only between the re-check and its record.
+- What is known is written before anything new is claimed. Where there is a backlog, or a wake-up finds the loop at
+  work, a helper claims and looks beside it, so that nobody waits for a record and sends are under way while the
+  database is waited for; it stops where as many records wait as there are slots.
 - A lease that runs out brings a row back, whatever became of the process; the fencing token makes its late record
   harmless. What was under way then is sent again one at a time, so that a row which ends its process takes no other
   row's one repeat with it.
@@ -13,11 +16,12 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from geo_offers import clock
@@ -39,6 +43,7 @@ from geo_offers.pipeline.shares import Shares
 from geo_offers.pipeline.throttle import DOUBTED, Throttle
 
 BATCH: Final = 200
+PART: Final = 2  # a claim takes half of the slots at most: one is looked at while others are under way
 MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
@@ -47,8 +52,7 @@ _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
+class _Ended(msgspec.Struct, frozen=True):
     """What is to be recorded; `told` is the outcome's name where the observer is to hear of it."""
 
     settlement: Settlement
@@ -77,16 +81,21 @@ class LaneRunner:
         self._sweep_s = sweep_s
         self._jitter = jitter
         self._wake_lane = wake_lane
-        self._sends: dict[asyncio.Task[Outcome | float], tuple[Ready, str | None]] = {}
+        self._sends: dict[asyncio.Task[Outcome | float], tuple[Ready, str | None, asyncio.TimerHandle]] = {}
+        self._at_work = False
+        self._spoken_for = 0  # slots that claims are made for
+        self._helper: asyncio.Task[None] | None = None
         self._ended: list[_Ended] = []
         self._stranded: deque[Claim] = deque()
         self._rung: dict[UUID, UUID] = {}
+        self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._due = True
         self._look_at = math.inf
         self._ticks: set[int] = set()  # when rows come due that were put back here
         self._sweep_at = 0.0
         self._throttles: dict[str, Throttle] = {}
+        self._sending = f"send-{lane.name}"
         self._shares = Shares(lane.concurrency, alone=lane.name)
         self._stopping = False
 
@@ -95,6 +104,8 @@ class LaneRunner:
         """Look at once: something may be due."""
         self._due = True
         self._event.set()
+        if self._at_work:
+            self._call_help()
 
     def ring(self, workspace: UUID, device: UUID) -> None:
         """Note a device that is there now and may have been waited for."""
@@ -110,15 +121,24 @@ class LaneRunner:
         """Give up on the sends under way: they count as unanswered."""
         for task in self._sends:
             task.cancel()
+        if self._helper is not None:
+            self._helper.cancel()
 
     async def run(self) -> None:
         """Work until `stop`."""
         self._look_at = self._now + self._sweep_s
         try:
-            while not self._stopping or self._sends or self._ended or self._stranded:
-                await self._rest(await self._guarded_turn())
+            while not self._stopping or self._busy:
+                self._at_work = True
+                away_s = await self._guarded(self.turn())
+                self._at_work = False
+                await self._rest(away_s)
         finally:
             self.cut()
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._helper or self._sends or self._ended or self._stranded)
 
     # ------------------------------------------------------------------------------------------ one round
     async def turn(self) -> None:
@@ -139,16 +159,17 @@ class LaneRunner:
     @property
     def _free(self) -> int:
         slots = self._lane.concurrency - len(self._sends) - len(self._stranded)
-        return min(BATCH, self._shares.worth_claiming(slots, self._now))
+        room = self._shares.worth_claiming(slots, self._now) - self._spoken_for
+        return min(BATCH, math.ceil(self._lane.concurrency / PART), room)
 
     @property
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
-    async def _guarded_turn(self) -> float:
-        """Make one round that raises nothing; return how many seconds to keep away from the database."""
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> float:
+        """Do it and raise nothing; return how many seconds to keep away from the database."""
         try:
-            await self.turn()
+            await work
         except Unavailable as error:
             self._due = True
             return error.retry_after_s * (0.2 + 0.3 * self._jitter())
@@ -162,7 +183,7 @@ class LaneRunner:
         """Sleep until there is something to do."""
         if away_s > 0:
             await asyncio.sleep(away_s)
-        elif self._sends if self._stopping else not (self._due and self._free > 0):
+        elif (self._sends or self._helper) if self._stopping else not (self._due and self._free > 0):
             try:
                 next_tick_s = min(self._ticks, default=math.inf) * TICK_S
                 async with asyncio.timeout(max(min(self._look_at, next_tick_s) - self._now, 0)):
@@ -178,8 +199,11 @@ class LaneRunner:
             self._ticks -= passed
 
     async def _hasten(self) -> None:
-        """Hasten with nothing under way: a row under way would be missed, and parked after the device came."""
-        if not self._rung or self._sends or self._ended or self._stranded:
+        """Hasten with nothing under way: a row under way would be missed, and parked after the device came.
+
+        So while a device is to be hastened for nobody helps.
+        """
+        if not self._rung or self._busy:
             return
         rung, self._rung = self._rung, {}
         try:
@@ -192,8 +216,17 @@ class LaneRunner:
     async def _fetch(self) -> None:
         limit = self._free
         self._due = False
-        claims = await self._outbox.claim(self._lane.name, limit, self._lease_s)
-        self._due = self._due or len(claims) == limit
+        self._spoken_for += limit
+        try:
+            claims = await self._outbox.claim(self._lane.name, limit, self._lease_s)
+            if len(claims) == limit:  # there may be more
+                self._due = True
+                self._call_help()
+            await self._look(claims)
+        finally:
+            self._spoken_for -= limit
+
+    async def _look(self, claims: Sequence[Claim]) -> None:
         claims = [claim for claim in claims if not self._hopeless(claim)]
         self._stranded.extend(claim for claim in claims if claim.stranded)
         claims = [claim for claim in claims if not claim.stranded]
@@ -204,13 +237,38 @@ class LaneRunner:
             return
         await self._recheck(claims)
 
+    def _call_help(self) -> None:
+        if self._helper is None and self._wanted:
+            self._helper = self._loop.create_task(self._help(), name=f"dispatch-{self._lane.name}-help")
+            self._helper.add_done_callback(self._helped)
+
+    async def _help(self) -> None:
+        """Claim and look while there is a backlog. Whatever fails is for the lane's own loop to try again."""
+        while self._wanted:
+            if await self._guarded(self._fetch()) > 0:
+                return
+
+    def _helped(self, _helper: "asyncio.Task[None]") -> None:
+        self._helper = None
+        self._event.set()
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether there is something to help with."""
+        free = self._due and self._free > 0 and len(self._ended) < self._lane.concurrency
+        return free and not self._stopping and not self._rung
+
     async def _rescue(self) -> None:
         """Send again what a process left that ended while sending, one at a time: one of them may have ended it.
 
         What waits here for longer than its lease goes back to everybody.
         """
-        while self._stranded and not any(ready.claim.stranded for ready, _ in self._sends.values()):
-            await self._recheck([self._stranded.popleft()])
+        while self._stranded and not any(ready.claim.stranded for ready, _, _ in self._sends.values()):
+            self._spoken_for += 1
+            try:
+                await self._recheck([self._stranded.popleft()])
+            finally:
+                self._spoken_for -= 1
 
     async def _recheck(self, claims: Sequence[Claim]) -> None:
         try:
@@ -264,8 +322,8 @@ class LaneRunner:
         if scope is not None and (hold_s := self._shares.take(scope, self._now)) > 0:
             self._ended.append(_Ended(put_back(ready.claim, hold_s * (0.75 + self._jitter() / 2)), "held"))
             return
-        task = asyncio.create_task(self._send(ready, scope), name=f"send-{self._lane.name}-{ready.claim.offer}")
-        self._sends[task] = ready, scope
+        task = self._loop.create_task(self._send(ready, scope), name=self._sending)
+        self._sends[task] = ready, scope, self._loop.call_later(self._lease_s * _SEND_SHARE, task.cancel)
         task.add_done_callback(self._sent)
 
     # ------------------------------------------------------------------------------------------ sending
@@ -286,15 +344,12 @@ class LaneRunner:
         if throttle is not None and (hold_s := throttle.hold_s(self._now, self._jitter())) > 0:
             return hold_s
         self._observer.under_way(ready.claim.workspace, ready.claim.offer, self._lane.name, "sending")
-        outcome: Outcome = Ambiguous("cut off at the stop")
+        outcome: Outcome = Ambiguous("cut off")
         began_us = clock.now_us()
         try:
-            async with asyncio.timeout(self._lease_s * _SEND_SHARE):
-                outcome = await self._lane.send(ready.message)
+            outcome = await self._lane.send(ready.message)
             if isinstance(outcome, TokenDead) and outcome.at_us is None:  # what is registered from here on is another
                 outcome = replace(outcome, at_us=began_us)
-        except TimeoutError:
-            outcome = Ambiguous("no answer within the lease")
         except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left
             _LOG.exception("lane_raised", lane=self._lane.name, offer=str(ready.claim.offer))
             outcome = Ambiguous("the lane raised")
@@ -312,10 +367,12 @@ class LaneRunner:
         return believed
 
     def _sent(self, task: "asyncio.Task[Outcome | float]") -> None:
-        ready, scope = self._sends.pop(task)
+        ready, scope, too_late = self._sends.pop(task)
         if scope is not None:
             self._shares.give_back(scope, self._now)
-        outcome = Ambiguous("cut off at the stop") if task.cancelled() else task.result()
+        too_late.cancel()
+        cut = Ambiguous("cut off at the stop" if self._stopping else "no answer within the lease")
+        outcome = cut if task.cancelled() else task.result()
         self._event.set()
         if isinstance(outcome, float):
             self._ended.append(_Ended(put_back(ready.claim, outcome), "held"))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 from uuid import UUID
 
+import msgspec
+
 from geo_offers.pipeline.lanes import (
     Accepted,
     Ambiguous,
@@ -44,8 +46,7 @@ _DETAIL: Final = 64
 _RECEIPT: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A leased outbox row. `unanswered` counts sends before this claim of which no answer is known (0, 1, 2)."""
 
     offer: UUID
@@ -66,8 +67,7 @@ class DeadToken:
     at_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """The offer is finished in this state; `keep` its slot, or release it."""
 
     claim: Claim
@@ -78,8 +78,7 @@ class Close:
     receipt: str | None = None  # the gateway's own name for what it took
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True):
     """Due again after so many seconds, at the offer's expiry at the latest; `unanswered` marks that it may be shown."""
 
     claim: Claim
@@ -88,8 +87,7 @@ class Retry:
     unanswered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """To another token of the person's at once, under the same id; where there is none, to this lane."""
 
     claim: Claim

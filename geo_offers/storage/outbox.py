@@ -77,20 +77,14 @@ class PostgresOutbox:
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
         async with transaction(self._pool, _workspaces(claims)) as connection:
-            offers = [claim.offer for claim in claims]
-            locked = {row["id"] for row in await connection.fetch(sql("outbox_people"), offers)}
-            found = await connection.fetch(sql("outbox_look"), offers, [claim.token for claim in claims])
+            asked = columns([(claim.offer, claim.token) for claim in claims], 2)
+            found = await connection.fetch(sql("outbox_look"), *asked, lease_s)
             quiet = await silenced(connection, self._catalog, found)
-            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, locked, quiet)
-            await _delete(connection, sorted_out.orphans)
+            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, quiet)
+            await _drop(connection, sorted_out.orphans)
+            await _take_back(connection, sorted_out.unreadable)
             await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
-            marked = await _mark(connection, [ready.claim for ready in sorted_out.ready], lease_s)
-        return Rechecked(
-            ready=[ready for ready in sorted_out.ready if ready.claim.offer in marked],
-            ended=sorted_out.ended,
-            busy=sorted_out.busy,
-            unreadable=sorted_out.unreadable,
-        )
+        return Rechecked(sorted_out.ready, sorted_out.ended, sorted_out.busy, sorted_out.unreadable)
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:
         closes = [settlement for settlement in settlements if isinstance(settlement, Close)]
@@ -146,15 +140,13 @@ class _SortedOut:
     orphans: list[Claim] = field(default_factory=list)
 
 
-def _sort_out(
-    found: Iterable[Any], claims: Mapping[UUID, Claim], locked: Collection[UUID], quiet: Collection[UUID]
-) -> _SortedOut:
+def _sort_out(found: Iterable[Any], claims: Mapping[UUID, Claim], quiet: Collection[UUID]) -> _SortedOut:
     out = _SortedOut()
     for row in found:
         claim = claims[row["offer"]]
         if not row["whole"]:
             out.orphans.append(claim)
-        elif row["user_id"] not in locked:
+        elif not row["locked"]:
             out.busy.append(claim)
         else:
             _judge(row, claim, out, silenced=row["offer"] in quiet)
@@ -234,16 +226,16 @@ def _ended(claim: Claim, why: Objection) -> Close:
     return Close(claim, why.state, keep=claim.unanswered > 0, detail=why.detail)
 
 
-async def _mark(connection: Connection, claims: Sequence[Claim], lease_s: float) -> set[UUID]:
-    if not claims:
-        return set()
-    marked = await connection.fetch(sql("outbox_sending"), *columns([(c.offer, c.token) for c in claims], 2), lease_s)
-    return {row["offer"] for row in marked}
-
-
-async def _delete(connection: Connection, claims: Sequence[Claim]) -> None:
+async def _drop(connection: Connection, claims: Sequence[Claim]) -> None:
     if claims:
         await connection.execute(sql("outbox_orphans"), *columns([(c.offer, c.token) for c in claims], 2))
+
+
+async def _take_back(connection: Connection, claims: Sequence[Claim]) -> None:
+    """Take the mark from what is not sent after all, unless it was there before: that one counts unanswered sends."""
+    taken_back = [(c.offer, c.token) for c in claims if c.unanswered < 2]
+    if taken_back:
+        await connection.execute(sql("outbox_unmark"), *columns(taken_back, 2))
 
 
 async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:

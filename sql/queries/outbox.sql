@@ -19,50 +19,57 @@ FROM locked, unnest(locked.offers, locked.states, locked.doubts) n (offer, state
 RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered,
     n.state = 'sending' AS stranded;
 
--- name: outbox_people
--- $1 offers. Locks their persons until the rows are marked, so that a withdrawal comes either before this look or after the
--- mark. A person who is locked just now is left out: one busy person must not hold the lane.
-SELECT id FROM app_user WHERE id IN (SELECT user_id FROM offer WHERE id = ANY ($1::uuid[]))
-ORDER BY id FOR SHARE SKIP LOCKED;
-
 -- name: outbox_look
--- $1 offers, $2 their tokens. All that the re-check judges by, for rows that are still ours. A fence is named set/id:
--- the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level security would not let
--- it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE). Whether a fence is active is looked for in its bytes,
--- which we have written ourselves, without spaces: parsing an outline of 2,000 corners takes ten times as long, and in
--- a text the quotes would stand escaped. A device that takes its push by another lane now has no address on this one.
-SELECT b.offer, b.workspace, w.catalog_version, u.interactions,
-       o.id IS NOT NULL AND u.id IS NOT NULL AND d.id IS NOT NULL AS whole, o.user_id, d.id AS device, o.decision,
-       o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at, u.consents, u.rhythm, u.time_zone,
-       b.lane, coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
-       d.platform, CASE WHEN d.push_lane = b.lane THEN d.push_token END AS push_token,
-       CASE WHEN d.push_lane = b.lane THEN d.push_keys END AS push_keys, d.replay, c.state AS campaign_state, w.settings,
-       (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known,
-       v.left_at, EXISTS (
-           SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
-             AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
-       EXISTS (SELECT FROM store s WHERE s.workspace = b.workspace AND s.id = r.store AND s.paused) AS store_paused,
-       coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live,
-       clock_timestamp() AS now
-FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
-JOIN workspace w ON w.id = b.workspace
-LEFT JOIN offer o ON o.id = b.offer
-LEFT JOIN app_user u ON u.id = o.user_id
-LEFT JOIN device d ON d.id = CASE WHEN o.sent_to IS NULL THEN o.device ELSE o.sent_to END
-LEFT JOIN campaign c ON c.id = o.campaign
-LEFT JOIN visit v ON v.id = o.visit
-LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
-LEFT JOIN LATERAL (
-    SELECT o.workspace, split_part(o.fence, '/', 1) AS set_id,
-           substr(o.fence, strpos(o.fence, '/') + 1) AS external_id OFFSET 0) f ON true
-LEFT JOIN geofence g ON g.workspace = f.workspace AND g.set_id = f.set_id AND g.external_id = f.external_id;
+-- $1 offers, $2 their tokens, $3 lease in seconds. For rows that are still ours: locks their persons, gives all that the
+-- re-check judges by, and marks them as being sent; what is judged otherwise is ended or taken back in the same transaction.
+-- The lock stays until the commit, so that a withdrawal comes either before this look or after the mark. What the person has
+-- said is read from the locked row itself, which is its newest version; nothing waits for a lock, so all else is of the same
+-- moment. A person who is locked just now is left out (`locked` is false): one busy person must not hold the lane.
+-- A fence is named set/id: the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level
+-- security would not let it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE).
+-- Whether a fence is active is looked for in its bytes, which we have written ourselves, without spaces: parsing an outline
+-- of 2,000 corners takes ten times as long, and in a text the quotes would stand escaped. A device that takes its push by
+-- another lane now has no address on this one.
+WITH looked AS MATERIALIZED (
+    SELECT b.offer, b.workspace, b.token, b.lane, w.catalog_version, w.settings, p.id IS NOT NULL AS locked,
+           p.interactions, p.consents, p.rhythm, p.time_zone,
+           o.id IS NOT NULL AND d.id IS NOT NULL AND (p.id IS NOT NULL OR EXISTS (
+               SELECT FROM app_user u WHERE u.id = o.user_id)) AS whole,
+           o.user_id, o.decision, o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at,
+           coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
+           d.id AS device, d.platform, d.replay, CASE WHEN d.push_lane = b.lane THEN d.push_token END AS push_token,
+           CASE WHEN d.push_lane = b.lane THEN d.push_keys END AS push_keys, c.state AS campaign_state,
+           (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known, v.left_at, EXISTS (
+               SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
+                 AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
+           EXISTS (SELECT FROM store s WHERE s.workspace = b.workspace AND s.id = r.store AND s.paused) AS store_paused,
+           coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live
+    FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
+    JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
+    JOIN workspace w ON w.id = b.workspace
+    LEFT JOIN offer o ON o.id = b.offer
+    LEFT JOIN LATERAL (
+        SELECT u.id, u.consents, u.rhythm, u.time_zone, u.interactions FROM app_user u
+        WHERE u.id = o.user_id FOR SHARE SKIP LOCKED) p ON true
+    LEFT JOIN device d ON d.id = CASE WHEN o.sent_to IS NULL THEN o.device ELSE o.sent_to END
+    LEFT JOIN campaign c ON c.id = o.campaign
+    LEFT JOIN visit v ON v.id = o.visit
+    LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
+    LEFT JOIN LATERAL (
+        SELECT o.workspace, split_part(o.fence, '/', 1) AS set_id,
+               substr(o.fence, strpos(o.fence, '/') + 1) AS external_id OFFSET 0) f ON true
+    LEFT JOIN geofence g ON g.workspace = f.workspace AND g.set_id = f.set_id AND g.external_id = f.external_id),
+marked AS (
+    UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $3)
+    FROM looked l WHERE b.offer = l.offer AND b.token = l.token AND l.whole AND l.locked AND b.state <> 'due'
+    RETURNING l.*)
+SELECT *, clock_timestamp() AS now FROM marked
+UNION ALL SELECT *, clock_timestamp() FROM looked WHERE NOT (whole AND locked);
 
--- name: outbox_sending
--- $1 offers, $2 their tokens, $3 lease in seconds.
-UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $3)
-FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due' RETURNING b.offer;
+-- name: outbox_unmark
+-- $1 offers, $2 their tokens. Rows that cannot be read are not being sent.
+UPDATE outbox b SET state = 'leased' FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
+WHERE b.offer = q.offer AND b.token = q.token AND b.state = 'sending';
 
 -- name: outbox_orphans
 -- $1 offers, $2 their tokens. Rows whose offer or person was erased.

@@ -15,7 +15,6 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -29,6 +28,7 @@ from geo_offers.hosts import networks
 from geo_offers.pipeline.credentials import VapidKey
 from geo_offers.pipeline.lanes import Accepted
 from tests.support.gateways.webpush import new_key, pem_of, public_bytes, text_of
+from tests.support.replacing import replace
 from tests.unit.test_gateways_webpush import Kept, a_message
 
 FIREFOX = shutil.which("firefox-esr")

@@ -9,7 +9,7 @@ import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +22,7 @@ from geo_offers.gateways.webpush_sealing import MAX_PLAIN
 from geo_offers.pipeline.credentials import VapidKey
 from geo_offers.pipeline.lanes import Accepted, Message, Refused, TokenDead
 from tests.support.gateways.webpush import new_key, pem_of, public_bytes, text_of
+from tests.support.replacing import replace
 from tests.unit.test_gateways_webpush import KEY, LOOPBACK, SENDER, Kept, a_message
 
 FOLDER = Path(__file__).parents[1] / "support" / "web-push-testing"

@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from geo_offers.pipeline.lanes import replace_key
 from geo_offers.pipeline.outbox import Rechecked
 from geo_offers.pipeline.settlement import Close, DeadToken, Move, Retry
 from tests.contract.conftest import FENCE
+from tests.support.replacing import replace
 
 LEASE_S = 10.0
 
@@ -323,6 +323,7 @@ async def test_a_locked_person_is_busy_and_holds_nobody_else(world):
             rechecked = await world.outbox.recheck(claims, LEASE_S)
         assert [claim.offer for claim in rechecked.busy] == [case.offer]
         assert [ready.claim.offer for ready in rechecked.ready] == [neighbour.offer]
+        assert [(await world.row(each)).state for each in (case, neighbour)] == ["leased", "sending"]
     assert (await world.outbox.recheck(rechecked.busy, LEASE_S)).ready
 
 
@@ -333,6 +334,7 @@ async def test_an_unreadable_row_is_named_and_holds_nobody_else(world):
     rechecked = await world.outbox.recheck(claims, LEASE_S)
     assert [claim.offer for claim in rechecked.unreadable] == [case.offer]
     assert [ready.claim.offer for ready in rechecked.ready] == [neighbour.offer]
+    assert [(await world.row(each)).state for each in (case, neighbour)] == ["leased", "sending"]
 
 
 async def test_what_was_erased_is_dropped(world):

@@ -374,7 +374,7 @@ async def work(world, outbox, turns=6):
         for _ in range(turns):
             for _ in range(4):
                 runner.wake()
-                await runner._guarded_turn()
+                await runner._guarded(runner.turn())
                 while runner._sends:
                     await asyncio.sleep(0)
             await world.pass_time(LEASE_S + 1)

@@ -322,3 +322,139 @@ def test_a_token_that_is_registered_anew_while_it_dies_is_another_one_and_stays(
     case = None
     simulate(world.outbox, work)
     assert left == ["token-1"]
+
+
+class SlowOutbox:
+    """An outbox whose calls take as many seconds as told; counts how many are asked at once."""
+
+    def __init__(self, inner, **seconds):
+        self._inner, self._seconds = inner, seconds
+        self.asked = Counter()
+        self.most_asked = 0
+
+    def __getattr__(self, name):
+        good = getattr(self._inner, name)
+
+        async def slow(*given):
+            self.asked[name] += 1
+            self.most_asked = max(self.most_asked, self.asked.total())
+            await asyncio.sleep(self._seconds[name])
+            self.asked[name] -= 1
+            return await good(*given)
+
+        return slow if name in self._seconds else good
+
+
+class CountingGateway(Gateway):
+    """Counts what is under way; its sends are all of one scope, which has no other beside it."""
+
+    def __init__(self, outbox, **named):
+        super().__init__(outbox, **named)
+        self.under_way = self.most_under_way = 0
+
+    def scope(self, message):
+        return self.name
+
+    async def send(self, message):
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            return await super().send(message)
+        finally:
+            self.under_way -= 1
+
+
+def test_in_a_backlog_the_next_are_looked_at_while_the_last_are_sent_and_recorded(new_memory_world):
+    world = new_memory_world()
+    outbox, gateway = SlowOutbox(world.outbox, claim=0.01, recheck=0.01, finish=0.01), CountingGateway(world.outbox)
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(999):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(outbox, gateway):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 1000}
+    assert outbox.most_asked > 1
+    assert gateway.most_under_way <= CONCURRENCY
+    assert sum(record.token for record in world.outbox.records.values()) == 1000  # none was claimed in vain
+
+
+def test_an_offer_that_comes_while_a_record_is_written_does_not_wait_for_it(new_memory_world):
+    world = new_memory_world()
+    outbox, gateway = SlowOutbox(world.outbox, finish=5.0), CountingGateway(world.outbox)
+
+    async def work():
+        dispatcher = Dispatcher(outbox, [gateway], Watch(), sweep_s=60.0)
+        first = await world.put()
+        dispatcher.start()
+        while not outbox.asked["finish"]:
+            await asyncio.sleep(0.01)
+        await world.put(beside=first)
+        dispatcher.wake()
+        await asyncio.sleep(0.01)
+        assert outbox.asked["finish"] == 1
+        assert len(gateway.calls) == 2
+        await empty(world.outbox)
+        await dispatcher.stop()
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 2}
+
+
+def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(new_memory_world):
+    world = new_memory_world()
+    outbox = SlowOutbox(world.outbox, claim=0.01, recheck=0.01, finish=0.01)
+    waited_s = []
+
+    class Streams(Gateway):
+        """As the app's lane: its sends take no time, and a device may come back for them."""
+
+        repeats = True
+
+        async def send(self, message):
+            return Accepted()
+
+    async def work():
+        dispatcher = Dispatcher(outbox, [Streams(world.outbox)], Watch(), jitter=random.Random(7).random)
+        parked = await world.put(expires_s=600)
+        world.record(parked).due_us += 500_000_000
+        dispatcher.start()
+        for _ in range(1_000):
+            await world.put(beside=parked)
+        await asyncio.sleep(0.05)
+        began = asyncio.get_running_loop().time()
+        dispatcher.ring(parked.workspace, parked.device)
+        while world.record(parked).offer_state != "accepted":
+            dispatcher.wake()
+            await asyncio.sleep(0.001)
+        waited_s.append(asyncio.get_running_loop().time() - began)
+        await dispatcher.stop()
+
+    simulate(world.outbox, work)
+    assert waited_s[0] < 5
+
+
+def test_a_gateway_that_never_answers_is_cut_off_within_the_lease_and_tried_once_more(new_memory_world):
+    world = new_memory_world()
+    began = []
+
+    class Silent(Gateway):
+        async def send(self, message):
+            began.append(asyncio.get_running_loop().time())
+            await asyncio.Event().wait()
+
+    async def work():
+        nonlocal case
+        case = await world.put(expires_s=600)
+        async with dispatching(world.outbox, Silent(world.outbox)):
+            await empty(world.outbox)
+
+    case = None
+    simulate(world.outbox, work)
+    record = world.record(case)
+    assert (record.offer_state, record.detail, record.slot) == ("ambiguous", "no answer within the lease", 1)
+    assert len(began) == 2
+    assert record.token == 2  # no lease ran out meanwhile

@@ -434,7 +434,30 @@ async def test_the_re_check_reads_each_phone_by_its_key(house):
     async with transaction(
         house._pool, []
     ) as connection:  # as the role that policies bind: they may keep an index away
-        await connection.execute(f"PREPARE look (uuid[], bigint[]) AS {sql('outbox_look')}")
-        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}')")]
+        await connection.execute(f"PREPARE look (uuid[], bigint[], float8) AS {sql('outbox_look')}")
+        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}', 10)")]
     phone = next(number for number, line in enumerate(plan) if "on device d" in line)
     assert plan[phone + 1].startswith("Index Cond: (id = ")
+
+
+async def test_what_is_withdrawn_while_the_look_has_begun_counts_where_its_person_is_not_locked_yet(house):
+    """The statement's own moment is older than the withdrawal: what is said is read from the row that it locks."""
+    sent = await house.put()
+    await house.admin.execute("UPDATE outbox SET state = 'leased', token = 1 WHERE offer = $1", sent.offer)
+    gate = "CROSS JOIN LATERAL (SELECT pg_advisory_xact_lock_shared(7) OFFSET 0) held JOIN workspace w"
+    look = sql("outbox_look").replace("JOIN workspace w", gate, 1)
+    held = CONSENTS | {"offers": CONSENTS["offers"] | {"granted": False}}
+    await house.admin.execute("SELECT pg_advisory_lock(7)")
+    async with transaction(house._pool, [sent.workspace]) as connection:
+        looking = asyncio.create_task(connection.fetch(look, [sent.offer], [1], 10.0))
+        async with asyncio.timeout(5):
+            while not await house.admin.fetchval(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            ):
+                await asyncio.sleep(0.01)
+        await house.admin.execute(
+            "UPDATE app_user SET consents = $2 WHERE id = $1", sent.user, json.dumps(held).encode()
+        )
+        await house.admin.execute("SELECT pg_advisory_unlock(7)")
+        (row,) = await looking
+    assert json.loads(row["consents"]) == held

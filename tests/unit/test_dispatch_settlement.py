@@ -1,6 +1,5 @@
 """What a send comes to, outcome by outcome."""
 
-from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -30,6 +29,7 @@ from geo_offers.pipeline.settlement import (
     unreadable,
 )
 from tests.support.messages import a_message
+from tests.support.replacing import replace
 
 FIRST = Claim(offer=UUID(int=1), workspace=UUID(int=2), token=5, attempts=1, unanswered=0)
 REPEAT = replace(FIRST, attempts=2, unanswered=1)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from email.utils import format_datetime
 from uuid import UUID
 
@@ -38,6 +37,7 @@ from geo_offers.pipeline.lanes import (
 )
 from tests.support import messages
 from tests.support.gateways.webpush import Answer, Dripping, Lost, drawn_faults, new_key, pem_of, push_service
+from tests.support.replacing import replace
 from tests.unit.test_egress import Stub
 
 LOOPBACK = networks("127.0.0.1/32")

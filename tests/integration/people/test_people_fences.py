@@ -56,8 +56,10 @@ async def test_the_last_look_finds_the_fence_by_its_key_however_many_there_are(a
     )
     await api.rows.execute("ANALYZE geofence")
     async with transaction(api.pool, [api.workspace]) as connection:
-        (seen,) = await connection.fetch(sql("outbox_look"), [offer], [1])
-        plan = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql('outbox_look')}", [offer], [1])
+        (seen,) = await connection.fetch(sql("outbox_look"), [offer], [1], 10.0)
+        plan = await connection.fetch(
+            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql('outbox_look')}", [offer], [1], 10.0
+        )
     assert seen["fence_live"]
     text = "\n".join(row[0] for row in plan)
     assert "geofence_pkey" in text
