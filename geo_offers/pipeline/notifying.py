@@ -1,17 +1,20 @@
 """Events for the company's own systems: what is told, and the loop that posts it to each endpoint.
 
 Every endpoint has a queue of its own: a slow one has so many posts under way and no more, one that fails has a single
-one until it answers well again, and none holds another. An event is tried for three days (`SLOTS_S`); an endpoint that
-has answered nothing well for five is disabled. What is told is written by the transaction that does it.
+one until it answers well again, and none holds another; nor does a host, which has half of all at most. An event is
+tried for three days (`SLOTS_S`); an endpoint that has answered nothing well for five, or that too much waits for, is
+disabled. What is told is written by the transaction that does it.
 """
 
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Protocol
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -33,8 +36,12 @@ GONE: Final = 410
 
 EACH: Final = 32  # posts under way to one endpoint
 MOST: Final = 512  # and to all
+MOST_HOST: Final = MOST // 2  # and to all that are at one host: it may hang as one
+MOST_WAITING: Final = 100_000  # events for one endpoint; looked at once a minute
 BATCH: Final = 256
 _PAUSE_S: Final = (1.0, 60.0)
+_HELD_S: Final = 1.0  # what its host has no room for asks again after that
+_BOUND_S: Final = 60.0
 _LOG = structlog.stdlib.get_logger("geo_offers.notifying")
 
 
@@ -61,6 +68,10 @@ class Post:
     url: str
     secrets: Sequence[str]
     body: bytes
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc
 
     @property
     def id(self) -> str:
@@ -106,6 +117,10 @@ class EventQueue(Protocol):
 
     async def finish(self, done: Sequence[Done]) -> None:
         """Record under the posts' tokens; disable the endpoints that are gone, or have failed for too long."""
+        ...
+
+    async def bound(self, most: int) -> None:
+        """Disable the endpoints that more events than so many wait for."""
         ...
 
     async def oldest_due_s(self) -> float: ...
@@ -217,12 +232,13 @@ class Notifier:
         self._sweep_s = sweep_s
         self._jitter = jitter
         self._lines: dict[UUID, _Line] = {}
+        self._hosts: Counter[str] = Counter()  # posts under way
         self._sends: dict[asyncio.Task[Answer], Post] = {}
         self._ended: list[Done] = []
         self._event = asyncio.Event()
         self._due = True
         self._stopping = False
-        self._look_at = 0.0
+        self._look_at = self._bound_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------------------------------ from outside
@@ -265,6 +281,9 @@ class Notifier:
         if self._now >= self._look_at:
             self._look_at, self._due = self._now + self._sweep_s, True
             self._observer.oldest_due(EVENTS, await self._queue.oldest_due_s())
+        if self._now >= self._bound_at:
+            self._bound_at = self._now + _BOUND_S
+            await self._queue.bound(MOST_WAITING)
         if self._due and self._free > 0:
             await self._fetch()
 
@@ -309,9 +328,13 @@ class Notifier:
             if post.attempts > len(SLOTS_S):  # whoever tried it the last times has ended without a record
                 self._ended.append(Done(post, "failed", None))
                 continue
+            if self._hosts[post.host] >= MOST_HOST:
+                self._ended.append(Done(post, "due", None, _HELD_S))
+                continue
             task = asyncio.create_task(self._post(post), name=f"event-{post.event}")
             self._sends[task] = post
             self._lines.setdefault(post.endpoint, _Line()).under_way += 1
+            self._hosts[post.host] += 1
             task.add_done_callback(self._sent)
 
     async def _post(self, post: Post) -> Answer:
@@ -325,6 +348,9 @@ class Notifier:
         post = self._sends.pop(task)
         line = self._lines[post.endpoint]
         line.under_way -= 1
+        self._hosts[post.host] -= 1
+        if not self._hosts[post.host]:
+            del self._hosts[post.host]
         self._due = True  # its endpoint has room again
         self._event.set()
         if task.cancelled():

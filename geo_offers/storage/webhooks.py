@@ -2,7 +2,7 @@
 
 import secrets
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -106,7 +106,14 @@ class PostgresEventQueue:
         async with transaction(self._pool, {one.post.workspace for one in done}) as connection:
             await connection.execute(sql("webhooks_finish"), *columns([_finished(one) for one in done], 9))
             if failed:
-                await _disable(connection, gone, failed)
+                await _disable(connection, gone=gone, failed=failed)
+
+    async def bound(self, most: int) -> None:
+        async with transaction(self._pool, ()) as connection:
+            found = await connection.fetch(sql("webhooks_backlogs"), most)
+        if found:
+            async with transaction(self._pool, {row["workspace"] for row in found}) as connection:
+                await _disable(connection, crowded={row["endpoint"] for row in found})
 
     async def oldest_due_s(self) -> float:
         async with transaction(self._pool, ()) as connection:
@@ -140,8 +147,14 @@ def _finished(done: Done) -> tuple[Any, ...]:
     return (*key, None, 0, None, False) if answer is None else (*key, answer.status, answer.ms, answer.detail, True)
 
 
-async def _disable(connection: Connection, gone: set[UUID], failed: set[UUID]) -> None:
-    found = await connection.fetch(sql("webhooks_disable"), list(gone), list(failed), FAILING_S)
+async def _disable(
+    connection: Connection,
+    *,
+    gone: Collection[UUID] = (),
+    crowded: Collection[UUID] = (),
+    failed: Collection[UUID] = (),
+) -> None:
+    found = await connection.fetch(sql("webhooks_disable"), list(gone), list(crowded), list(failed), FAILING_S)
     if not found:
         return
     await connection.execute(sql("webhooks_give_up"), [row["id"] for row in found])

@@ -83,12 +83,23 @@ WHERE d.endpoint = q.endpoint AND d.event = q.event AND d.state = 'leased'
   AND NOT EXISTS (SELECT FROM webhook_event v WHERE v.id = d.event);
 
 -- name: webhooks_disable
--- $1 endpoints that are gone, $2 endpoints that failed, $3 for how many seconds one may fail.
+-- $1 endpoints that are gone, $2 endpoints that too much waits for, $3 endpoints that failed, $4 for how many seconds one may.
 UPDATE webhook_endpoint SET disabled_at = clock_timestamp(),
-    disabled_why = CASE WHEN id = ANY ($1::uuid[]) THEN 'gone' ELSE 'failing' END
-WHERE disabled_at IS NULL AND (id = ANY ($1::uuid[]) OR (
-    id = ANY ($2::uuid[]) AND failing_since < clock_timestamp() - make_interval(secs => $3)))
+    disabled_why = CASE WHEN id = ANY ($1::uuid[]) THEN 'gone' WHEN id = ANY ($2::uuid[]) THEN 'backlog' ELSE 'failing' END
+WHERE disabled_at IS NULL AND (id = ANY ($1::uuid[] || $2::uuid[]) OR (
+    id = ANY ($3::uuid[]) AND failing_since < clock_timestamp() - make_interval(secs => $4)))
 RETURNING id, workspace, disabled_why;
+
+-- name: webhooks_backlogs
+-- $1 how many events may wait for an endpoint. Those that more wait for, found as the claim finds all that have any.
+WITH RECURSIVE queue AS (
+    (SELECT endpoint, workspace FROM webhook_delivery WHERE state IN ('due', 'leased') ORDER BY endpoint LIMIT 1)
+    UNION ALL
+    SELECT n.endpoint, n.workspace FROM queue q CROSS JOIN LATERAL (
+        SELECT d.endpoint, d.workspace FROM webhook_delivery d
+        WHERE d.state IN ('due', 'leased') AND d.endpoint > q.endpoint ORDER BY d.endpoint LIMIT 1) n)
+SELECT endpoint, workspace FROM queue q WHERE EXISTS (
+    SELECT FROM webhook_delivery d WHERE d.endpoint = q.endpoint AND d.state IN ('due', 'leased') OFFSET $1::bigint);
 
 -- name: webhooks_give_up
 -- $1 endpoints. What waits for those of them that are disabled, or gone; a replay brings it back.

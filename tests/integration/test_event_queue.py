@@ -1,6 +1,7 @@
 """The queue of events over a real database: leases, tokens, and what is not there any more."""
 
 import asyncio
+import re
 import uuid
 
 import aiohttp
@@ -157,6 +158,34 @@ async def test_what_waits_for_a_disabled_endpoint_is_given_up(house):
     assert [state for state, _ in await house.state()] == ["failed"]
     await house.tell()
     assert len(await house.state()) == 1
+
+
+async def test_an_endpoint_that_too_much_waits_for_is_disabled_and_no_other(house):
+    crowded, other = await house.endpoint(types=("geofence.entered",)), await house.endpoint(types=("offer.sent",))
+    elsewhere = await house.endpoint(OTHER)
+    await house.tell(4)
+    await house.tell(3, OTHER)
+    await house.queue.bound(3)
+    why = dict(await house.admin.fetch("SELECT id, disabled_why FROM webhook_endpoint"))
+    assert why == {crowded: "backlog", other: None, elsewhere: None}
+    waiting = await house.admin.fetch("SELECT endpoint, state FROM webhook_delivery")
+    assert {(row["endpoint"], row["state"]) for row in waiting} == {(crowded, "failed"), (elsewhere, "due")}
+    assert await house.admin.fetchval("SELECT count(*) FROM audit WHERE action = 'webhook.disable'") == 1
+    await house.tell()  # a disabled one is queued nothing
+    assert len(await house.state()) == 7
+
+
+async def test_the_bound_of_a_backlog_reads_no_more_than_that_of_each(house):
+    await house.endpoint()
+    await house.endpoint(OTHER)
+    await house.tell(500)
+    await house.tell(500, OTHER)
+    await house.admin.execute("ANALYZE webhook_delivery")
+    await house.admin.execute("SET enable_seqscan = off")
+    plan = await house.admin.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql('webhooks_backlogs')}", 50)
+    read = [int(float(found)) for (line,) in plan for found in re.findall(r"Index.*rows=([\d.]+)", line)]
+    assert read
+    assert max(read) <= 51
 
 
 async def test_a_turn_that_fails_tells_nothing(house):

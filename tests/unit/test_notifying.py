@@ -10,9 +10,9 @@ from geo_offers.pipeline.notifying import EACH, MOST, SLOTS_S, Answer, Notifier,
 GOOD = Answer(200, 5)
 
 
-def post(attempts=1, endpoint=None):
+def post(attempts=1, endpoint=None, host="hooks.example"):
     endpoint = endpoint or uuid.uuid4()
-    return Post(endpoint, uuid.uuid4(), 1, attempts, uuid.uuid4(), "https://hooks.example/", ["whsec_MDE="], b"{}")
+    return Post(endpoint, uuid.uuid4(), 1, attempts, uuid.uuid4(), f"https://{host}/", ["whsec_MDE="], b"{}")
 
 
 @pytest.mark.parametrize("status", [200, 204, 299])
@@ -60,13 +60,15 @@ class Queue:
         posts = []
         for endpoint, waiting in self.due.items():
             take = room.get(endpoint, each)
+            take = min(take, most - len(posts))
             posts += waiting[:take]
             self.due[endpoint] = waiting[take:]
-        assert len(posts) <= most
         return posts
 
     async def finish(self, done):
         self.done += done
+
+    async def bound(self, most): ...
 
     async def oldest_due_s(self):
         return 0.0
@@ -102,6 +104,23 @@ async def test_a_slow_endpoint_has_so_many_under_way_and_holds_no_other():
     assert len(under_way) == EACH < MOST
     assert {done.state for done in queue.done if done.post.endpoint == slow} == {"due"}
     assert all(done.answer is None for done in queue.done if done.post.endpoint == slow)
+
+
+async def test_a_host_that_hangs_with_all_its_endpoints_holds_no_other():
+    hanging, other = [uuid.uuid4() for _ in range(20)], uuid.uuid4()
+    due = {endpoint: [post(endpoint=endpoint, host="hangs.example") for _ in range(EACH)] for endpoint in hanging}
+    queue = Queue(due | {other: [post(endpoint=other) for _ in range(EACH)]})
+    under_way = []
+
+    async def send(one):
+        if one.host == "hangs.example":
+            under_way.append(one)
+            await asyncio.sleep(60)
+        return GOOD
+
+    await ran(queue, send, lambda: sum(done.state == "delivered" for done in queue.done) == EACH)
+    assert len(under_way) == MOST // 2
+    assert {(done.state, done.answer) for done in queue.done if done.post.endpoint in hanging} == {("due", None)}
 
 
 async def test_who_fails_is_asked_by_one_alone_until_an_answer_is_good():
