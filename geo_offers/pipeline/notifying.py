@@ -8,11 +8,13 @@ disabled. What is told is written by the transaction that does it.
 
 import asyncio
 import contextlib
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -56,6 +58,12 @@ class Told:
     data: bytes
 
 
+@lru_cache(maxsize=1_024)
+def _host(url: str) -> str:
+    """However it is spelled."""
+    return (urlsplit(url).hostname or "").removesuffix(".")
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """One event that is due at one endpoint, claimed. `secrets`: both while one is being replaced."""
@@ -71,7 +79,7 @@ class Post:
 
     @property
     def host(self) -> str:
-        return urlsplit(self.url).netloc
+        return _host(self.url)
 
     @property
     def id(self) -> str:
@@ -120,7 +128,7 @@ class EventQueue(Protocol):
         ...
 
     async def bound(self, most: int) -> None:
-        """Disable the endpoints that more events than so many wait for."""
+        """Disable the endpoints that more events than so many wait for; claims give those up."""
         ...
 
     async def oldest_due_s(self) -> float: ...
@@ -233,6 +241,7 @@ class Notifier:
         self._jitter = jitter
         self._lines: dict[UUID, _Line] = {}
         self._hosts: Counter[str] = Counter()  # posts under way
+        self._crowded: dict[str, set[UUID]] = {}  # hosts that had no room, and the endpoints that asked for it
         self._sends: dict[asyncio.Task[Answer], Post] = {}
         self._ended: list[Done] = []
         self._event = asyncio.Event()
@@ -282,8 +291,8 @@ class Notifier:
             self._look_at, self._due = self._now + self._sweep_s, True
             self._observer.oldest_due(EVENTS, await self._queue.oldest_due_s())
         if self._now >= self._bound_at:
-            self._bound_at = self._now + _BOUND_S
             await self._queue.bound(MOST_WAITING)
+            self._bound_at = self._now + _BOUND_S
         if self._due and self._free > 0:
             await self._fetch()
 
@@ -320,15 +329,15 @@ class Notifier:
     async def _fetch(self) -> None:
         """Claim for those that have room; a full batch, or room that was full, means that there may be more."""
         limit, now_s = self._free, self._now
-        room = {endpoint: line.room(now_s) for endpoint, line in self._lines.items()}
         self._due = False
-        posts = await self._queue.claim(room, EACH, limit, self._lease_s)
+        posts = await self._queue.claim(self._room(now_s), EACH, limit, self._lease_s)
         self._due = self._due or len(posts) == limit
         for post in posts:
             if post.attempts > len(SLOTS_S):  # whoever tried it the last times has ended without a record
                 self._ended.append(Done(post, "failed", None))
                 continue
             if self._hosts[post.host] >= MOST_HOST:
+                self._crowded.setdefault(post.host, set()).add(post.endpoint)
                 self._ended.append(Done(post, "due", None, _HELD_S))
                 continue
             task = asyncio.create_task(self._post(post), name=f"event-{post.event}")
@@ -336,6 +345,18 @@ class Notifier:
             self._lines.setdefault(post.endpoint, _Line()).under_way += 1
             self._hosts[post.host] += 1
             task.add_done_callback(self._sent)
+
+    def _room(self, now_s: float) -> Mapping[UUID, int]:
+        """How much those take of whom that is known; what a crowded host has room for is divided, in any order."""
+        room = {endpoint: line.room(now_s) for endpoint, line in self._lines.items()}
+        self._crowded = {host: them for host, them in self._crowded.items() if self._hosts[host] > MOST_HOST // 2}
+        for host, endpoints in self._crowded.items():
+            left = MOST_HOST - self._hosts[host]
+            for others, endpoint in enumerate(random.sample(sorted(endpoints), len(endpoints))):
+                share = math.ceil(left / (len(endpoints) - others))
+                room[endpoint] = min(room.get(endpoint, EACH), share)
+                left -= room[endpoint]
+        return room
 
     async def _post(self, post: Post) -> Answer:
         try:

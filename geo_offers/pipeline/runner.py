@@ -121,8 +121,6 @@ class LaneRunner:
         """Give up on the sends under way: they count as unanswered."""
         for task in self._sends:
             task.cancel()
-        if self._helper is not None:
-            self._helper.cancel()
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -135,6 +133,8 @@ class LaneRunner:
                 await self._rest(away_s)
         finally:
             self.cut()
+            if self._helper is not None:
+                self._helper.cancel()
 
     @property
     def _busy(self) -> bool:
@@ -160,7 +160,8 @@ class LaneRunner:
     def _free(self) -> int:
         slots = self._lane.concurrency - len(self._sends) - len(self._stranded)
         room = self._shares.worth_claiming(slots, self._now) - self._spoken_for
-        return min(BATCH, math.ceil(self._lane.concurrency / PART), room)
+        part = 1 if self._rung else PART  # nobody helps then
+        return min(BATCH, math.ceil(self._lane.concurrency / part), room)
 
     @property
     def _now(self) -> float:
@@ -374,6 +375,8 @@ class LaneRunner:
         cut = Ambiguous("cut off at the stop" if self._stopping else "no answer within the lease")
         outcome = cut if task.cancelled() else task.result()
         self._event.set()
+        if self._at_work:
+            self._call_help()
         if isinstance(outcome, float):
             self._ended.append(_Ended(put_back(ready.claim, outcome), "held"))
             return

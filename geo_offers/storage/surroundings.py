@@ -32,7 +32,7 @@ async def silenced(connection: Connection, catalog: Catalog, found: Sequence[Any
 
     A campaign or a geofence that is not there is for others to find: the rows say so themselves.
     """
-    looked = [row for row in found if row["whole"] and not row["replay"]]
+    looked = [row for row in found if row["whole"] and row["locked"] and not row["replay"]]
     versions = {row["workspace"]: row["catalog_version"] for row in looked}
     around = {workspace: await _around(connection, catalog, workspace, versions[workspace]) for workspace in versions}
     return {row["offer"] for row in looked if not _holds(catalog, around[row["workspace"]], row)}

@@ -27,6 +27,7 @@ from geo_offers.storage.workspaces import raise_catalog
 ENDPOINTS: Final = 20
 ROTATION_S: Final = 86_400.0
 REPLAYED: Final = 10_000
+GIVEN_UP: Final = 10_000
 SHUT_S: Final = 60.0  # until it is looked for the key again
 _NOTIFIER: Final = "events"  # who it was, in the audit
 _NEWEST: Final = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
@@ -78,7 +79,7 @@ class PostgresEventQueue:
             lost = [key for row in claimed if (key := (row["endpoint"], row["event"])) not in found]
             if lost:
                 await connection.execute(sql("webhooks_drop"), *columns(lost, 2))
-                await connection.execute(sql("webhooks_give_up"), [endpoint for endpoint, _ in lost])
+                await _give_up(connection, [endpoint for endpoint, _ in lost])
             endpoints = {endpoint: row for (endpoint, _), row in found.items()}
             signing = {endpoint: self._signing(row) for endpoint, row in endpoints.items()}
             posts = [
@@ -106,7 +107,7 @@ class PostgresEventQueue:
         async with transaction(self._pool, {one.post.workspace for one in done}) as connection:
             await connection.execute(sql("webhooks_finish"), *columns([_finished(one) for one in done], 9))
             if failed:
-                await _disable(connection, gone=gone, failed=failed)
+                await _give_up(connection, await _disable(connection, gone=gone, failed=failed))
 
     async def bound(self, most: int) -> None:
         async with transaction(self._pool, ()) as connection:
@@ -153,15 +154,19 @@ async def _disable(
     gone: Collection[UUID] = (),
     crowded: Collection[UUID] = (),
     failed: Collection[UUID] = (),
-) -> None:
+) -> Sequence[UUID]:
     found = await connection.fetch(sql("webhooks_disable"), list(gone), list(crowded), list(failed), FAILING_S)
-    if not found:
-        return
-    await connection.execute(sql("webhooks_give_up"), [row["id"] for row in found])
     for row in found:
         await note(connection, row["workspace"], _NOTIFIER, "webhook.disable", str(row["id"]))
         await raise_catalog(connection, row["workspace"])
         _LOG.warning("webhook_disabled", webhook=str(row["id"]), why=row["disabled_why"])
+    return [row["id"] for row in found]
+
+
+async def _give_up(connection: Connection, endpoints: Collection[UUID]) -> None:
+    """A slice of what waits for these, which are disabled or gone: what is left is claimed, and brings the next one."""
+    if endpoints:
+        await connection.execute(sql("webhooks_give_up"), list(set(endpoints)), GIVEN_UP)
 
 
 # ---------------------------------------------------------------------------------------------- the managers' calls
@@ -204,7 +209,7 @@ class PostgresWebhooks:
                 sql("webhooks_change"), ident, given.get("url"), types, given.get("coordinates"), given.get("disabled")
             )
             if given.get("disabled"):
-                await connection.execute(sql("webhooks_give_up"), [ident])
+                await _give_up(connection, [ident])
             await _changed(connection, caller, "webhook.change", ident)
             return await _read(connection, caller.workspace, ident)
 

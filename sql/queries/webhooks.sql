@@ -55,14 +55,14 @@ LEFT JOIN geofence g ON g.workspace = n.workspace AND g.set_id = n.set_id AND g.
 -- name: webhooks_finish
 -- $1 endpoints, $2 events, $3 their tokens, $4 states, $5 seconds until due again, $6 statuses, $7 milliseconds, $8 details, $9
 -- whether it was tried: what was not gets its attempt back. An endpoint fails from its first bad answer to its next good one;
--- its row is locked before its deliveries, as who changes it locks them.
+-- its row is locked before its deliveries, as who changes it locks them; where the answer is bad also because it may be disabled.
 WITH q AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::float8[], $6::int[], $7::int[], $8::text[],
                          $9::bool[]) q (endpoint, event, token, state, after_s, status, ms, detail, tried)),
 turned AS MATERIALIZED (
     SELECT e.id FROM webhook_endpoint e
     JOIN (SELECT endpoint, bool_or(state = 'delivered') AS good FROM q WHERE tried GROUP BY endpoint) j ON j.endpoint = e.id
-    WHERE j.good = (e.failing_since IS NOT NULL) ORDER BY e.id FOR NO KEY UPDATE OF e),
+    WHERE NOT j.good OR e.failing_since IS NOT NULL ORDER BY e.id FOR NO KEY UPDATE OF e),
 done AS (
     UPDATE webhook_delivery d SET state = q.state, status = coalesce(q.status, d.status), lease_until = NULL,
         attempts = d.attempts - (NOT q.tried)::int, due = clock_timestamp() + make_interval(secs => q.after_s)
@@ -102,10 +102,16 @@ SELECT endpoint, workspace FROM queue q WHERE EXISTS (
     SELECT FROM webhook_delivery d WHERE d.endpoint = q.endpoint AND d.state IN ('due', 'leased') OFFSET $1::bigint);
 
 -- name: webhooks_give_up
--- $1 endpoints. What waits for those of them that are disabled, or gone; a replay brings it back.
+-- $1 endpoints, $2 how many at most. What waits for those of them that are disabled, or gone; a replay brings it back.
+WITH given_up AS MATERIALIZED (
+    SELECT w.endpoint, w.event FROM unnest($1::uuid[]) q (endpoint) CROSS JOIN LATERAL (
+        SELECT d.endpoint, d.event FROM webhook_delivery d
+        WHERE d.endpoint = q.endpoint AND d.state IN ('due', 'leased') ORDER BY d.due LIMIT $2) w
+    WHERE NOT EXISTS (SELECT FROM webhook_endpoint e WHERE e.id = q.endpoint AND e.disabled_at IS NULL) LIMIT $2),
+listed AS (SELECT array_agg(endpoint) AS endpoints, array_agg(event) AS events FROM given_up)
 UPDATE webhook_delivery d SET state = 'failed', lease_until = NULL
-WHERE d.endpoint = ANY ($1::uuid[]) AND d.state IN ('due', 'leased')
-  AND NOT EXISTS (SELECT FROM webhook_endpoint e WHERE e.id = d.endpoint AND e.disabled_at IS NULL);
+FROM listed, unnest(listed.endpoints, listed.events) g (endpoint, event)
+WHERE d.endpoint = g.endpoint AND d.event = g.event AND d.state IN ('due', 'leased');
 
 -- name: webhooks_oldest
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 FROM webhook_delivery

@@ -404,6 +404,80 @@ def test_an_offer_that_comes_while_a_record_is_written_does_not_wait_for_it(new_
     assert states(world.outbox) == {"accepted": 2}
 
 
+def test_a_slot_that_becomes_free_while_a_record_is_written_is_used(new_memory_world):
+    world = new_memory_world()
+    outbox, waited_s = SlowOutbox(world.outbox, finish=5.0), []
+
+    class Slower(Gateway):
+        """The first answer comes at once, the second soon, all others late."""
+
+        async def send(self, message):
+            self.calls.append(message.offer)
+            await asyncio.sleep({1: 0.02, 2: 0.6}.get(len(self.calls), 7.0))
+            return Accepted()
+
+    async def work():
+        gateway = Slower(world.outbox, concurrency=4)
+        gateway.scope = lambda _message: gateway.name
+        dispatcher = Dispatcher(outbox, [gateway], Watch(), jitter=lambda: 0.5)
+        first = await world.put()
+        dispatcher.start()
+        while not outbox.asked["finish"]:
+            await asyncio.sleep(0.01)
+        for _ in range(4):  # all slots
+            await world.put(beside=first)
+        dispatcher.wake()
+        await asyncio.sleep(0.2)
+        assert len(gateway.calls) == 5
+        await world.put(beside=first)
+        dispatcher.wake()
+        began = asyncio.get_running_loop().time()
+        while len(gateway.calls) < 6:
+            await asyncio.sleep(0.01)
+        waited_s.append(asyncio.get_running_loop().time() - began)
+        await dispatcher.stop()
+
+    simulate(world.outbox, work)
+    assert waited_s[0] < 1
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["the loop", "its helper"])
+def test_what_is_looked_at_as_the_lane_stops_is_put_back_and_not_left_as_being_sent(new_memory_world, which):
+    world = new_memory_world()
+    looks = []
+
+    class LateAnswer:
+        """One look's answer comes after the time that a stop gives to sends."""
+
+        def __getattr__(self, name):
+            return getattr(world.outbox, name)
+
+        async def claim(self, *given):
+            await asyncio.sleep(0.01)
+            return await world.outbox.claim(*given)
+
+        async def recheck(self, *given):
+            looks.append(given)
+            mine, rechecked = len(looks), await world.outbox.recheck(*given)
+            if mine == which:
+                await asyncio.sleep(9)
+            return rechecked
+
+    async def work():
+        gateway = CountingGateway(world.outbox, concurrency=8)
+        dispatcher = Dispatcher(LateAnswer(), [gateway], Watch(), jitter=random.Random(7).random)
+        first = await world.put()
+        for _ in range(7):
+            await world.put(beside=first)
+        dispatcher.start()
+        await asyncio.sleep(0.5)
+        await dispatcher.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    simulate(world.outbox, work)
+    assert {record.state for record in world.outbox.records.values() if record.queued} == {"due"}
+
+
 def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(new_memory_world):
     world = new_memory_world()
     outbox = SlowOutbox(world.outbox, claim=0.01, recheck=0.01, finish=0.01)

@@ -6,16 +6,19 @@ import re
 from collections import Counter
 from contextlib import AsyncExitStack
 from math import inf
+from types import SimpleNamespace
 
 import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from geo_offers.gateways.log import LogLane
 from geo_offers.pipeline import throttle
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import InAppLane
+from geo_offers.storage import surroundings
 from geo_offers.storage.outbox import PostgresOutbox
 from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.queries import sql
@@ -438,6 +441,27 @@ async def test_the_re_check_reads_each_phone_by_its_key(house):
         plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}', 10)")]
     phone = next(number for number, line in enumerate(plan) if "on device d" in line)
     assert plan[phone + 1].startswith("Index Cond: (id = ")
+
+
+async def test_a_person_who_is_locked_is_no_fault_of_the_stored_values(house, monkeypatch):
+    sent = await house.put()
+    await house.admin.execute("UPDATE outbox SET state = 'leased', token = 1 WHERE offer = $1", sent.offer)
+    campaign = await house.admin.fetchval("SELECT campaign FROM offer")
+    monkeypatch.setattr(surroundings, "holds", lambda *_: True)
+    around = SimpleNamespace(numbered=(), moment=lambda _asked: None)
+    policies = SimpleNamespace(
+        version=10**9, campaigns=[SimpleNamespace(id=campaign)], surroundings=around, zone_of=lambda _fence: None
+    )
+    fence = await house.admin.fetchval("SELECT fence FROM offer")
+    catalog = SimpleNamespace(policies={sent.workspace: policies}, index=lambda _workspace: {fence: object()})
+    async with house.admin.transaction():
+        await house.admin.execute("SELECT FROM app_user FOR NO KEY UPDATE")
+        async with transaction(house._pool, [sent.workspace]) as connection:
+            found = await connection.fetch(sql("outbox_look"), [sent.offer], [1], 10.0)
+            with capture_logs() as logs:
+                await surroundings.silenced(connection, catalog, found)
+    assert [row["locked"] for row in found] == [False]
+    assert logs == []
 
 
 async def test_what_is_withdrawn_while_the_look_has_begun_counts_where_its_person_is_not_locked_yet(house):

@@ -11,6 +11,7 @@ import pytest
 from geo_offers.gateways.events import EventSender
 from geo_offers.pipeline import notifying
 from geo_offers.pipeline.notifying import Answer, Done, Notifier, Told
+from geo_offers.storage import webhooks
 from geo_offers.storage.keys import UNSEALED
 from geo_offers.storage.pool import open_pool, transaction
 from geo_offers.storage.queries import sql
@@ -166,13 +167,43 @@ async def test_an_endpoint_that_too_much_waits_for_is_disabled_and_no_other(hous
     await house.tell(4)
     await house.tell(3, OTHER)
     await house.queue.bound(3)
+    assert {post.endpoint for post in await house.claim()} == {elsewhere}
     why = dict(await house.admin.fetch("SELECT id, disabled_why FROM webhook_endpoint"))
     assert why == {crowded: "backlog", other: None, elsewhere: None}
     waiting = await house.admin.fetch("SELECT endpoint, state FROM webhook_delivery")
-    assert {(row["endpoint"], row["state"]) for row in waiting} == {(crowded, "failed"), (elsewhere, "due")}
+    assert {(row["endpoint"], row["state"]) for row in waiting} == {(crowded, "failed"), (elsewhere, "leased")}
     assert await house.admin.fetchval("SELECT count(*) FROM audit WHERE action = 'webhook.disable'") == 1
     await house.tell()  # a disabled one is queued nothing
     assert len(await house.state()) == 7
+
+
+async def test_what_waits_for_a_disabled_endpoint_is_given_up_slice_by_slice(house, monkeypatch):
+    monkeypatch.setattr(webhooks, "GIVEN_UP", 10)
+    await house.endpoint()
+    await house.tell(25)
+    await house.queue.bound(20)
+    left = []
+    for _ in range(3):
+        assert await house.claim(each=5) == []
+        left.append([state for state, _ in await house.state()].count("failed"))
+    assert left == [10, 20, 25]
+
+
+async def test_who_disables_a_failing_endpoint_and_who_records_that_it_is_gone_wait_in_one_order(house):
+    ident = await house.endpoint()
+    await house.tell(5)
+    (post,) = await house.claim(each=1)
+    await house.admin.execute("UPDATE webhook_endpoint SET failing_since = clock_timestamp()")
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with transaction(house.pool, [WORKSPACE]) as other:
+        assert await other.fetch(sql("webhooks_disable"), [], [ident], [], 1e9)
+        recording = asyncio.create_task(house.queue.finish([Done(post, "failed", Answer(410, 5))]))
+        async with asyncio.timeout(5):
+            while not await house.admin.fetchval(waiting):
+                await asyncio.sleep(0.01)
+        await other.execute(sql("webhooks_give_up"), [ident], 10)
+    await recording
+    assert {state for state, _ in await house.state()} == {"failed"}
 
 
 async def test_the_bound_of_a_backlog_reads_no_more_than_that_of_each(house):
@@ -260,6 +291,6 @@ async def test_who_changes_an_endpoint_and_who_records_its_failures_wait_in_one_
             while not await house.admin.fetchval(waiting):
                 await asyncio.sleep(0.01)
         await manager.execute(sql("webhooks_change"), ident, None, None, None, True)
-        await manager.execute(sql("webhooks_give_up"), [ident])
+        await manager.execute(sql("webhooks_give_up"), [ident], 10)
     await recording
     assert await house.state() == [("failed", 1)]

@@ -1,7 +1,9 @@
 """When an event is tried again, and what is learnt of an endpoint."""
 
 import asyncio
+import random
 import uuid
+from collections import Counter
 
 import pytest
 
@@ -121,6 +123,68 @@ async def test_a_host_that_hangs_with_all_its_endpoints_holds_no_other():
     await ran(queue, send, lambda: sum(done.state == "delivered" for done in queue.done) == EACH)
     assert len(under_way) == MOST // 2
     assert {(done.state, done.answer) for done in queue.done if done.post.endpoint in hanging} == {("due", None)}
+
+
+class Rows:
+    """What is due at its instant, of endpoints in any order, as the database gives it; each call takes a while."""
+
+    def __init__(self, rows):
+        self.rows = rows  # by endpoint: [due, state, post]
+        self.claimed = Counter()
+
+    async def claim(self, room, each, most, lease_s):
+        await asyncio.sleep(0.005)
+        now_s, posts = asyncio.get_running_loop().time(), []
+        for endpoint in random.sample(sorted(self.rows), len(self.rows)):
+            due = [row for row in self.rows[endpoint] if row[1] == "due" and row[0] <= now_s]
+            for row in due[: min(room.get(endpoint, each), most - len(posts))]:
+                row[1] = "leased"
+                posts.append(row[2])
+                self.claimed[endpoint] += 1
+        return posts
+
+    async def finish(self, done):
+        for one in done:
+            for row in self.rows[one.post.endpoint]:
+                if row[2] is one.post:
+                    row[:2] = asyncio.get_running_loop().time() + one.after_s, one.state
+
+    async def bound(self, most): ...
+
+    async def oldest_due_s(self):
+        return 0.0
+
+
+async def test_what_a_host_has_no_room_for_is_claimed_in_vain_once_and_its_room_is_divided():
+    endpoints = [uuid.uuid4() for _ in range(40)]
+    rows = {one: [[0.0, "due", post(endpoint=one, host="slow.example")] for _ in range(2 * EACH)] for one in endpoints}
+    queue, release = Rows(rows), asyncio.Event()
+    sent = Counter()
+
+    async def send(one):
+        sent[one.endpoint] += 1
+        if sent.total() <= MOST // 2:
+            await release.wait()
+        return GOOD
+
+    notifier = Notifier(queue, send, Nobody(), sweep_s=0.01, jitter=lambda: 0.5)
+    notifier.start()
+    async with asyncio.timeout(20):
+        while queue.claimed.total() < MOST // 2 + EACH * 32:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.5)  # what was put back is due again
+        assert sent.total() == MOST // 2
+        assert queue.claimed.total() <= MOST // 2 + EACH * 40
+        release.set()
+        while sent.total() < 40 * 2 * EACH:
+            await asyncio.sleep(0.01)
+    await notifier.stop(1.0)
+    assert set(sent) == set(endpoints)
+
+
+def test_a_host_is_one_however_it_is_spelled():
+    spelled = ("hooks.example", "HOOKS.example", "hooks.example:443", "hooks.example.")
+    assert {post(host=host).host for host in spelled} == {"hooks.example"}
 
 
 async def test_who_fails_is_asked_by_one_alone_until_an_answer_is_good():
