@@ -20,7 +20,7 @@ from geo_offers.pipeline.outbox import Ready, Rechecked
 from geo_offers.pipeline.recheck import Objection, Standing, objection
 from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry, Settlement
 from geo_offers.storage import rows
-from geo_offers.storage.pool import Connection, Pool, borrowed, columns, transaction
+from geo_offers.storage.pool import Connection, Pool, borrowed, columns, listed, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
 from geo_offers.storage.surroundings import silenced
@@ -91,6 +91,9 @@ class PostgresOutbox:
         retries = [settlement for settlement in settlements if isinstance(settlement, Retry)]
         moves = [settlement for settlement in settlements if isinstance(settlement, Move)]
         dead = [s.dead for s in settlements if not isinstance(s, Retry) and s.dead is not None]
+        if len(closes) == len(settlements) and not dead:  # nearly always: one statement is its own transaction
+            async with borrowed(self._pool) as connection:
+                return await _close(connection, closes, _workspaces(close.claim for close in closes))
         async with transaction(self._pool, _workspaces(settlement.claim for settlement in settlements)) as connection:
             await _bury(connection, dead)
             applied = await _retry(connection, retries)
@@ -244,13 +247,17 @@ async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:
         await connection.execute(sql("outbox_dead_tokens"), *columns(asked, 4))
 
 
-async def _close(connection: Connection, closes: Sequence[Close]) -> set[UUID]:
+async def _close(
+    connection: Connection, closes: Sequence[Close], workspaces: Collection[UUID] | None = None
+) -> set[UUID]:
+    """End these offers. workspaces: where this is no transaction that sees them already."""
     if not closes:
         return set()
     asked = [
         (c.claim.offer, c.claim.token, c.state, c.detail, _KEPT if c.keep else _RELEASED, c.receipt) for c in closes
     ]
-    return {row["offer"] for row in await connection.fetch(sql("outbox_close"), *columns(asked, 6))}
+    scope = None if workspaces is None else listed(workspaces)
+    return {row["offer"] for row in await connection.fetch(sql("outbox_close"), scope, *columns(asked, 6))}
 
 
 async def _retry(connection: Connection, retries: Sequence[Retry]) -> set[UUID]:

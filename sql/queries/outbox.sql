@@ -94,28 +94,8 @@ SELECT workspace, lane, sha256(convert_to(token, 'UTF8')), at FROM said ORDER BY
 ON CONFLICT (workspace, lane, token) DO UPDATE SET died_at = greatest(push_tombstone.died_at, excluded.died_at);
 
 -- name: outbox_close
--- $1 offers, $2 their tokens, $3 final states, $4 details, $5 what becomes of the reservation (1 kept, 2 released), $6 the
--- push service's names for them. In the app the phone had the offer in the answer to its ping: there it is always kept. Releasing needs no lock on the person: a decision that still counts the slot is only stricter.
--- A token that a push service takes is alive: noted once an hour at most, and not where the device is locked just now.
-WITH gone AS (
-    DELETE FROM outbox b
-    USING unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[],
-                $6::text[]) q (offer, token, state, detail, slot, receipt)
-    WHERE b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
-    RETURNING q.offer, q.state, q.detail, CASE WHEN b.lane = 'inapp' THEN 1 ELSE q.slot END AS slot, q.receipt),
-closed AS (
-    UPDATE offer o SET state = g.state, detail = g.detail, receipt = g.receipt, finished_at = clock_timestamp(),
-        accepted_at = CASE WHEN g.state = 'accepted' THEN clock_timestamp() END
-    FROM gone g WHERE o.id = g.offer RETURNING o.id, o.user_id, g.slot, g.state, coalesce(o.sent_to, o.device) AS device),
-alive AS (
-    SELECT d.id FROM closed c JOIN device d ON d.id = c.device
-    WHERE c.state = 'accepted' AND d.push_token IS NOT NULL
-      AND (d.push_ok_at IS NULL OR d.push_ok_at < statement_timestamp() - interval '1 hour')
-    FOR NO KEY UPDATE OF d SKIP LOCKED),
-noted AS (UPDATE device d SET push_ok_at = clock_timestamp() FROM alive WHERE d.id = alive.id RETURNING 1),
-settled AS (
-    UPDATE reservation r SET state = c.slot FROM closed c WHERE r.user_id = c.user_id AND r.offer = c.id RETURNING 1)
-SELECT offer FROM gone;
+-- As the function says (migration `0025`).
+SELECT outbox_close($1, $2, $3, $4, $5, $6, $7) AS offer;
 
 -- name: outbox_retry
 -- $1 offers, $2 their tokens, $3 seconds from now, $4 attempts, $5 whether it may be shown. Never due after its expiry: then

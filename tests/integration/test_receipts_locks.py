@@ -82,7 +82,7 @@ async def test_an_offer_that_is_being_closed_is_waited_for_without_another_in_ha
     offers = [await house.offer(number) for number in range(2)]
     async with transaction(house.pool, [WORKSPACE]) as closer:
         for offer in (offers[held], offers[1 - held]):
-            await closer.execute(sql("outbox_close"), [offer], [1], ["accepted"], [None], [1], [None])
+            await closer.execute(sql("outbox_close"), None, [offer], [1], ["accepted"], [None], [1], [None])
             if offer == offers[held]:
                 telling = asyncio.create_task(house.tell(*((offer, "shown", None) for offer in offers)))
                 await house.stuck(1)
