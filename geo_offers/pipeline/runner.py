@@ -44,6 +44,7 @@ from geo_offers.pipeline.throttle import DOUBTED, Throttle
 
 BATCH: Final = 200
 PART: Final = 2  # a claim takes half of the slots at most: one is looked at while others are under way
+WORTH: Final = 8  # a helper claims for an eighth of the slots at least
 MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
@@ -255,9 +256,10 @@ class LaneRunner:
 
     @property
     def _wanted(self) -> bool:
-        """Whether there is something to help with."""
-        free = self._due and self._free > 0 and len(self._ended) < self._lane.concurrency
-        return free and not self._stopping and not self._rung
+        """Whether there is something to help with, and room for so much of it that it is worth asking the database."""
+        if not self._due or self._stopping or self._rung or len(self._ended) >= self._lane.concurrency:
+            return False
+        return self._free >= max(self._lane.concurrency // WORTH, 1)
 
     async def _rescue(self) -> None:
         """Send again what a process left that ended while sending, one at a time: one of them may have ended it.
