@@ -8,6 +8,7 @@ operator allows.
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -119,6 +120,7 @@ def _number_fault(host: str, allowed: Sequence[Network]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1_024)  # one send asks for it time and again
 def origin(url: str) -> str | None:
     """Scheme, host and port of a URL as RFC 6454 writes them, the default port left out; None where it has none."""
     try:

@@ -7,10 +7,9 @@ topic: at the push service a second copy replaces the first, on the screen its t
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from math import inf
 from typing import Final
+from uuid import UUID
 
 import aiohttp
 import msgspec
@@ -20,6 +19,7 @@ from yarl import URL
 from geo_offers import clock, hosts, instants, wire
 from geo_offers.errors import Unavailable
 from geo_offers.gateways import exchange
+from geo_offers.gateways.beside import Beside
 from geo_offers.gateways.vapid import MOST_KEPT, BadVapidKey, VapidTokens
 from geo_offers.gateways.webpush_sealing import MAX_PLAIN, BadKeys, read_keys, sealed
 from geo_offers.pipeline.credentials import VapidKey, Vault
@@ -52,6 +52,23 @@ class _Said(msgspec.Struct):
 _said: Final = msgspec.json.Decoder(_Said)
 
 
+class _Plain(msgspec.Struct):
+    """A message before it is sealed and signed."""
+
+    text: bytes
+    push_keys: str
+    key: VapidKey
+    origin: str
+    now_s: int
+
+
+class _Letter(msgspec.Struct):
+    """The body, and who sends it."""
+
+    body: exchange.Body
+    authorization: str
+
+
 class WebPushLane:
     """Posts to the endpoints that browsers name. The session is the caller's, and a guarded one.
 
@@ -81,55 +98,56 @@ class WebPushLane:
         self._timeout_s = timeout_s
         self._now_us = now_us
         self._tokens = VapidTokens()
-        self._taken: dict[str, tuple[str, int]] = {}  # by scope: the signature that was taken last, and when
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="webpush")
+        self._taken: dict[tuple[UUID, str], tuple[str, int]] = {}  # by origin: the last signature taken, and when
+        self._sealer = Beside(self._seal, name="webpush")
 
     async def close(self) -> None:
-        """Ends the thread; what it has begun is waited for."""
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await self._sealer.close()
 
     def scope(self, message: Message) -> str | None:
         origin = hosts.origin(message.push_token or "")
         return origin and f"{message.workspace} {origin}"
 
     async def send(self, message: Message) -> Outcome:
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
-        plain = _payload(message)
-        fault = self._fault(message, plain)
+        text = _payload(message)
+        fault = self._fault(message, text)
         if fault is not None:
             return fault
+        origin = hosts.origin(message.push_token or "") or ""
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
             async with asyncio.timeout_at(until_s):
                 key = await self._vault.of(message.workspace, self.name)
                 if not isinstance(key, VapidKey):
                     return AuthBroken("the workspace has no VAPID key")
-                raw, authorization = await self._prepared(message, plain, key)
+                plain = _Plain(text, message.push_keys or "", key, origin, self._now_us() // 1_000_000)
+                letter = await self._sealer.made(plain)
         except BadKeys:
             return TokenDead(detail="keys", by_us=True)
         except BadVapidKey:
             return AuthBroken("the workspace's VAPID key cannot sign")
         except (Unavailable, TimeoutError) as error:
             return NotSent(type(error).__name__)
-        outcome = await self._posted(message, raw, authorization, until_s)
+        outcome = await self._posted(message, letter, until_s)
+        return self._judged(outcome, (message.workspace, origin), key, letter.authorization)
+
+    def _judged(self, outcome: Outcome, scope: tuple[UUID, str], key: VapidKey, authorization: str) -> Outcome:
+        """Note a signature that was taken, forget one that was not.
+
+        Where others' messages pass with it, a refusal means that this subscription is bound to another key.
+        """
+        now_s = self._now_us() // 1_000_000
         if isinstance(outcome, Accepted):
-            self._note_taken(message, authorization)
+            self._taken.pop(scope, None)
+            self._taken[scope] = authorization, now_s
+            if len(self._taken) > MOST_KEPT:
+                del self._taken[next(iter(self._taken))]
         elif isinstance(outcome, AuthBroken):
-            if outcome.of_one and self._is_good(message, authorization):
+            taken, at_s = self._taken.get(scope, ("", 0))
+            if outcome.of_one and taken == authorization and now_s - at_s < GOOD_S:
                 return TokenDead(detail=outcome.detail)
-            self._tokens.forget(key, hosts.origin(message.push_token or "") or "")
+            self._tokens.forget(key, scope[1])
         return outcome
-
-    def _note_taken(self, message: Message, authorization: str) -> None:
-        scope = self.scope(message) or ""
-        self._taken.pop(scope, None)
-        self._taken[scope] = authorization, self._now_us() // 1_000_000
-        if len(self._taken) > MOST_KEPT:
-            del self._taken[next(iter(self._taken))]
-
-    def _is_good(self, message: Message, authorization: str) -> bool:
-        """Whether others' messages pass with this signature: a refusal then means that a subscription is another's."""
-        taken, at_s = self._taken.get(self.scope(message) or "", ("", 0))
-        return taken == authorization and self._now_us() // 1_000_000 - at_s < GOOD_S
 
     def _fault(self, message: Message, plain: bytes) -> Outcome | None:
         """What keeps a message from being sent at all."""
@@ -147,27 +165,23 @@ class WebPushLane:
     def _left_s(self, message: Message) -> int:
         return (message.expires_us - self._now_us()) // 1_000_000
 
-    async def _prepared(self, message: Message, plain: bytes, key: VapidKey) -> tuple[bytes, str]:
-        work = partial(self._prepare, message, plain, key, self._now_us() // 1_000_000)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _seal(self, plain: _Plain) -> _Letter:
+        """In the thread."""
+        browser = read_keys(plain.push_keys)
+        authorization = self._tokens.authorization(plain.key, plain.origin, plain.now_s)
+        body = exchange.Body(sealed(plain.text, browser), content_type="application/octet-stream")
+        return _Letter(body, authorization)
 
-    def _prepare(self, message: Message, plain: bytes, key: VapidKey, now_s: int) -> tuple[bytes, str]:
-        """The body and who sends it. In the thread."""
-        browser = read_keys(message.push_keys or "")
-        authorization = self._tokens.authorization(key, hosts.origin(message.push_token or "") or "", now_s)
-        return sealed(plain, browser), authorization
-
-    async def _posted(self, message: Message, raw: bytes, authorization: str, until_s: float) -> Outcome:
+    async def _posted(self, message: Message, letter: _Letter, until_s: float) -> Outcome:
         ttl_s = self._left_s(message)
         if ttl_s < 1:
             return TooLate()
-        body = exchange.Body(raw, content_type="application/octet-stream")
         try:
             async with self._session.post(
                 URL(message.push_token or "", encoded=True),
-                data=body,
+                data=letter.body,
                 headers={
-                    "authorization": authorization,
+                    "authorization": letter.authorization,
                     "content-encoding": "aes128gcm",
                     "ttl": str(ttl_s),
                     "topic": message.replace_key,
@@ -185,7 +199,7 @@ class WebPushLane:
                 _log.warning("a push endpoint leads to an address that is not public", offer=str(message.offer))
                 return Refused("the endpoint's name leads to an address that is not public", by_us=True)
             detail = type(error).__name__
-            return Ambiguous(detail) if body.begun else NotSent(detail)
+            return Ambiguous(detail) if letter.body.begun else NotSent(detail)
 
 
 def _payload(message: Message) -> bytes:

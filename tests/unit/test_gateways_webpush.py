@@ -549,9 +549,8 @@ async def test_neither_outcome_nor_log_has_the_endpoint_the_keys_or_the_text(ser
 async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     browser = service.subscribe(SENDER)
     await lane.send(a_message(browser))
-    message = a_message(browser)
-    plain = webpush._payload(message)
-    sends = asyncio.gather(*(lane._prepared(message, plain, KEY) for _ in range(300)))
+    plain = webpush._Plain(b"{}", browser.keys, KEY, "https://push.example", clock.now_us() // 1_000_000)
+    sends = asyncio.gather(*(lane._sealer.made(plain) for _ in range(300)))
     turns = 0
     while not sends.done():
         await asyncio.sleep(0)

@@ -1,0 +1,92 @@
+"""Work beside the loop: what is asked for while the thread works is handed over together, and each gets its own."""
+
+import asyncio
+import threading
+
+import pytest
+
+from geo_offers.gateways.beside import Beside
+
+
+async def test_each_asker_gets_what_was_made_of_his_item():
+    beside = Beside(lambda number: number * 2, name="double")
+    assert await asyncio.gather(*(beside.made(number) for number in range(500))) == [n * 2 for n in range(500)]
+    await beside.close()
+
+
+async def test_what_is_raised_for_one_item_is_raised_for_nobody_else():
+    def inverted(number):
+        return 1 / number
+
+    beside = Beside(inverted, name="invert")
+    made = await asyncio.gather(*(beside.made(number) for number in (1, 0, 2)), return_exceptions=True)
+    assert made[::2] == [1, 0.5]
+    assert isinstance(made[1], ZeroDivisionError)
+    await beside.close()
+
+
+async def test_what_is_no_longer_wanted_is_not_made():
+    begun, free, made = threading.Event(), threading.Event(), []
+
+    def held(number):
+        begun.set()
+        free.wait(10)
+        made.append(number)
+        return number
+
+    beside = Beside(held, name="hold")
+    first = beside.made(1)
+    await asyncio.to_thread(begun.wait, 10)
+    given_up, last = beside.made(2), beside.made(3)
+    given_up.cancel()
+    free.set()
+    assert await asyncio.gather(first, last) == [1, 3]
+    assert made == [1, 3]
+    await beside.close()
+
+
+async def test_who_gives_up_while_it_is_made_harms_nobody():
+    begun, free = threading.Event(), threading.Event()
+
+    def held(number):
+        begun.set()
+        free.wait(10)
+        return number
+
+    beside = Beside(held, name="hold")
+    given_up, kept = beside.made(1), beside.made(2)
+    await asyncio.to_thread(begun.wait, 10)
+    given_up.cancel()
+    free.set()
+    assert await kept == 2
+    assert await beside.made(3) == 3
+    await beside.close()
+
+
+async def test_everybody_is_given_up_and_the_next_is_made_all_the_same():
+    beside = Beside(str, name="text")
+    beside.made(1).cancel()
+    await asyncio.sleep(0)
+    assert await beside.made(2) == "2"
+    await beside.close()
+
+
+async def test_the_end_waits_for_what_is_under_way_and_gives_up_the_rest():
+    begun, free = threading.Event(), threading.Event()
+
+    def held(number):
+        begun.set()
+        free.wait(10)
+        return number
+
+    beside = Beside(held, name="hold")
+    first = beside.made(1)
+    await asyncio.to_thread(begun.wait, 10)
+    waiting = beside.made(2)
+    closing = asyncio.create_task(beside.close())
+    await asyncio.sleep(0)
+    free.set()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await first == 1
