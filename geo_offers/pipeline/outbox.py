@@ -29,16 +29,33 @@ class Rechecked:
     unreadable: Sequence[Claim] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was claimed, and what a look at it found.
+
+    Nobody has looked at what is stranded or out of attempts; at nothing, where `looked` is None.
+    """
+
+    claims: Sequence[Claim]
+    looked: Rechecked | None = None
+
+
 class Outbox(Protocol):
-    """The due offers; every call is one transaction.
+    """The due offers; what a call writes is one transaction, save that what a look finds to be over is ended after it.
 
     Each may raise Unavailable; nothing of it was applied then, save that a commit whose answer was lost may have been.
     """
 
-    async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]: ...
+    async def take(self, lane: str, limit: int, lease_s: float) -> Taken:
+        """Claim and re-check in one round trip. A crash before the sends counts as one in the midst of them."""
+        ...
+
+    async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
+        """Only claim, where the look itself fails: each row is then looked at by itself."""
+        ...
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
-        """Lock the persons, read, finish what may not be sent, mark the rest as being sent under a renewed lease."""
+        """Lock the persons, read, mark what may be sent as being sent under a renewed lease, then finish the others."""
         ...
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:

@@ -1,7 +1,7 @@
 """The loop of one lane: claims due offers, looks once more whether each may be sent, sends, and records.
 
 - Never more is claimed than there are free slots to send by; so a claimed row is sent at once or not at all, and it is
-  `sending` only between the re-check and its record.
+  `sending` only between the re-check, which comes with the claim, and its record.
 - What is known is written before anything new is claimed. Where there is a backlog, or a wake-up finds the loop at
   work, a helper claims and looks beside it, so that nobody waits for a record and sends are under way while the
   database is waited for; it stops where as many records wait as there are slots.
@@ -27,7 +27,7 @@ import structlog
 from geo_offers import clock
 from geo_offers.errors import Unavailable
 from geo_offers.pipeline.lanes import Ambiguous, Lane, Outcome, TokenDead, Waiting, outcome_name
-from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked
+from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked, Taken
 from geo_offers.pipeline.settlement import (
     Claim,
     Close,
@@ -220,24 +220,34 @@ class LaneRunner:
         self._due = False
         self._spoken_for += limit
         try:
-            claims = await self._outbox.claim(self._lane.name, limit, self._lease_s)
-            if len(claims) == limit:  # there may be more
+            taken = await self._taken(limit)
+            if len(taken.claims) == limit:  # there may be more
                 self._due = True
                 self._call_help()
-            await self._look(claims)
+            await self._sift(taken)
         finally:
             self._spoken_for -= limit
 
-    async def _look(self, claims: Sequence[Claim]) -> None:
-        claims = [claim for claim in claims if not self._hopeless(claim)]
+    async def _taken(self, limit: int) -> Taken:
+        try:
+            return await self._outbox.take(self._lane.name, limit, self._lease_s)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  some row's fault: logged and bounded to it by looks one by one
+            return Taken(await self._outbox.claim(self._lane.name, limit, self._lease_s))
+
+    async def _sift(self, taken: Taken) -> None:
+        """Send what was found good; what nobody has looked at is hopeless, or waits for its turn, or is looked at."""
+        claims = [claim for claim in taken.claims if not self._hopeless(claim)]
         self._stranded.extend(claim for claim in claims if claim.stranded)
-        claims = [claim for claim in claims if not claim.stranded]
-        if not claims:
+        if taken.looked is not None:
+            self._take(taken.looked)
             return
+        claims = [claim for claim in claims if not claim.stranded]
         if self._stopping:
             self._put_back(claims, 0)
-            return
-        await self._recheck(claims)
+        elif claims:
+            await self._recheck(claims)
 
     def _call_help(self) -> None:
         if self._helper is None and self._wanted:

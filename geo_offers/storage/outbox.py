@@ -16,15 +16,16 @@ from geo_offers.people.quiet import QuietRule
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.credentials import TENANT_LANES
 from geo_offers.pipeline.lanes import Message, replace_key
-from geo_offers.pipeline.outbox import Ready, Rechecked
+from geo_offers.pipeline.outbox import Ready, Rechecked, Taken
 from geo_offers.pipeline.recheck import Objection, Standing, objection
-from geo_offers.pipeline.settlement import Claim, Close, DeadToken, Move, Retry, Settlement
+from geo_offers.pipeline.settlement import MOST_ATTEMPTS, Claim, Close, DeadToken, Move, Retry, Settlement
 from geo_offers.storage import rows
 from geo_offers.storage.pool import Connection, Pool, borrowed, columns, listed, transaction
 from geo_offers.storage.queries import sql
 from geo_offers.storage.receipts import Seen, seen
 from geo_offers.storage.surroundings import silenced
 
+_CLAIM: Final = 6  # columns that make a claim, in its order
 _KEPT: Final = 1
 _RELEASED: Final = 2
 _LOG = structlog.stdlib.get_logger("geo_offers.outbox")
@@ -59,7 +60,7 @@ class _Text(msgspec.Struct, frozen=True):
 
 
 class PostgresOutbox:
-    """Every call is one transaction; raises Unavailable where the database is busy or away."""
+    """Raises Unavailable where the database is busy or away."""
 
     def __init__(self, pool: Pool, catalog: Catalog | None = None, push: Collection[str] = ()) -> None:
         """catalog: what this process holds of all workspaces; read as need be where there is none.
@@ -70,20 +71,34 @@ class PostgresOutbox:
         self._catalog = catalog or Catalog()
         self._push = list(push)
 
+    async def take(self, lane: str, limit: int, lease_s: float) -> Taken:
+        async with borrowed(self._pool) as connection:
+            found = await connection.fetch(sql("outbox_take"), lane, limit, lease_s, MOST_ATTEMPTS)
+        claims = [Claim(*row[:_CLAIM]) for row in found]
+        try:
+            return Taken(claims, await self._judged([row for row in found if row["offer"] is not None], claims))
+        except Exception:  # noqa: BLE001  they are claimed: the look that follows raises what there is to raise
+            return Taken(claims)
+
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
-        async with borrowed(self._pool) as connection:  # one statement, on rows that have no policy
-            leased = await connection.fetch(sql("outbox_claim"), lane, limit, lease_s)
-        return [Claim(**row) for row in leased]
+        async with borrowed(self._pool) as connection:  # rows that have no policy
+            return [Claim(*row) for row in await connection.fetch(sql("outbox_claim"), lane, limit, lease_s)]
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
-        async with transaction(self._pool, _workspaces(claims)) as connection:
-            asked = columns([(claim.offer, claim.token) for claim in claims], 2)
-            found = await connection.fetch(sql("outbox_look"), *asked, lease_s)
-            quiet = await silenced(connection, self._catalog, found)
-            sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, quiet)
-            await _drop(connection, sorted_out.orphans)
-            await _take_back(connection, sorted_out.unreadable)
-            await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
+        asked = columns([(claim.offer, claim.token) for claim in claims], 2)
+        async with borrowed(self._pool) as connection:
+            found = await connection.fetch(sql("outbox_look"), listed(_workspaces(claims)), *asked, lease_s)
+        return await self._judged(found, claims)
+
+    async def _judged(self, found: Sequence[Any], claims: Sequence[Claim]) -> Rechecked:
+        """Sort out rows of a look that are marked as being sent by now, and end what is not."""
+        quiet = await silenced(self._pool, self._catalog, found)
+        sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, quiet)
+        if sorted_out.orphans or sorted_out.unreadable or sorted_out.ended:
+            async with transaction(self._pool, _workspaces(claims)) as connection:
+                await _drop(connection, sorted_out.orphans)
+                await _take_back(connection, sorted_out.unreadable)
+                await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
         return Rechecked(sorted_out.ready, sorted_out.ended, sorted_out.busy, sorted_out.unreadable)
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:

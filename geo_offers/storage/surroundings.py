@@ -15,7 +15,7 @@ from geo_offers.places.fences import FenceId
 from geo_offers.storage import rows
 from geo_offers.storage.catalogs import read_policies
 from geo_offers.storage.events import numbers_of
-from geo_offers.storage.pool import Connection
+from geo_offers.storage.pool import Pool, transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +27,27 @@ class _Around:
     numbers: Mapping[str, Number]
 
 
-async def silenced(connection: Connection, catalog: Catalog, found: Sequence[Any]) -> Collection[UUID]:
+async def silenced(pool: Pool, catalog: Catalog, found: Sequence[Any]) -> Collection[UUID]:
     """The offers among these rows that hours, events, embargo or a purchase would silence now.
 
     A campaign or a geofence that is not there is for others to find: the rows say so themselves.
     """
     looked = [row for row in found if row["whole"] and row["locked"] and not row["replay"]]
     versions = {row["workspace"]: row["catalog_version"] for row in looked}
-    around = {workspace: await _around(connection, catalog, workspace, versions[workspace]) for workspace in versions}
+    around = {workspace: await _around(pool, catalog, workspace, versions[workspace]) for workspace in versions}
     return {row["offer"] for row in looked if not _holds(catalog, around[row["workspace"]], row)}
 
 
-async def _around(connection: Connection, catalog: Catalog, workspace: UUID, version: int) -> _Around:
+async def _around(pool: Pool, catalog: Catalog, workspace: UUID, version: int) -> _Around:
+    """What this process holds, unless it is old; numbers that are fed to the workspace are always read."""
     held = catalog.policies.get(workspace)
-    if held is None or held.version < version:
-        held = catalog.renew(workspace, await read_policies(connection, workspace))
-    numbered = held.surroundings.numbered
-    numbers = await numbers_of(connection, {workspace: numbered}) if numbered else {}
+    numbers: Mapping[UUID, Mapping[str, Number]] = {}
+    if held is None or held.version < version or held.surroundings.numbered:
+        async with transaction(pool, [workspace]) as connection:
+            if held is None or held.version < version:
+                held = catalog.renew(workspace, await read_policies(connection, workspace))
+            if held.surroundings.numbered:
+                numbers = await numbers_of(connection, {workspace: held.surroundings.numbered})
     return _Around(held, {one.id: one for one in held.campaigns}, numbers.get(workspace, {}))
 
 

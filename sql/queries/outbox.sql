@@ -2,69 +2,23 @@
 -- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations, budgets.
 
 -- name: outbox_claim
--- $1 lane, $2 most rows, $3 lease in seconds. A lease that ran out is claimed again under a new token; the records check the
--- token. A row that comes back from `sending` went unanswered: the first time that becomes the mark `ambiguous`, the second
--- time the row stays `sending`, so that the count outlives a crash before its record. Attempts count here, so that a row
--- which kills its process runs out. statement_timestamp() may stand in an index condition, clock_timestamp() may not.
--- By unnest, since a join with the locked rows themselves is planned for a tenth of the table, and then reads all of it.
-WITH next AS (
-    SELECT offer, state, ambiguous FROM outbox
-    WHERE lane = $1 AND due <= statement_timestamp() AND (state = 'due' OR lease_until < clock_timestamp())
-    ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED),
-locked AS (SELECT array_agg(offer) AS offers, array_agg(state) AS states, array_agg(ambiguous) AS doubts FROM next)
-UPDATE outbox b SET state = CASE WHEN n.ambiguous AND n.state = 'sending' THEN 'sending' ELSE 'leased' END,
-    lease_until = clock_timestamp() + make_interval(secs => $3), token = b.token + 1, attempts = b.attempts + 1,
-    ambiguous = n.ambiguous OR n.state = 'sending'
-FROM locked, unnest(locked.offers, locked.states, locked.doubts) n (offer, state, ambiguous) WHERE b.offer = n.offer
-RETURNING b.offer, b.workspace, b.token, b.attempts, n.ambiguous::int + (n.state = 'sending')::int AS unanswered,
-    n.state = 'sending' AS stranded;
+-- $1 lane, $2 most rows, $3 lease in seconds. As the function says (migration `0026`).
+SELECT * FROM outbox_claim($1, $2, $3);
 
 -- name: outbox_look
--- $1 offers, $2 their tokens, $3 lease in seconds. For rows that are still ours: locks their persons, gives all that the
--- re-check judges by, and marks them as being sent; what is judged otherwise is ended or taken back in the same transaction.
--- The lock stays until the commit, so that a withdrawal comes either before this look or after the mark. What the person has
--- said is read from the locked row itself, which is its newest version; nothing waits for a lock, so all else is of the same
--- moment. A person who is locked just now is left out (`locked` is false): one busy person must not hold the lane.
--- A fence is named set/id: the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level
--- security would not let it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE).
--- Whether a fence is active is looked for in its bytes, which we have written ourselves, without spaces: parsing an outline
--- of 2,000 corners takes ten times as long, and in a text the quotes would stand escaped. A device that takes its push by
--- another lane now has no address on this one.
-WITH looked AS MATERIALIZED (
-    SELECT b.offer, b.workspace, b.token, b.lane, w.catalog_version, w.settings, p.id IS NOT NULL AS locked,
-           p.interactions, p.consents, p.rhythm, p.time_zone,
-           o.id IS NOT NULL AND d.id IS NOT NULL AND (p.id IS NOT NULL OR EXISTS (
-               SELECT FROM app_user u WHERE u.id = o.user_id)) AS whole,
-           o.user_id, o.decision, o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at,
-           coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
-           d.id AS device, d.platform, d.replay, CASE WHEN d.push_lane = b.lane THEN d.push_token END AS push_token,
-           CASE WHEN d.push_lane = b.lane THEN d.push_keys END AS push_keys, c.state AS campaign_state,
-           (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known, v.left_at, EXISTS (
-               SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
-                 AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
-           EXISTS (SELECT FROM store s WHERE s.workspace = b.workspace AND s.id = r.store AND s.paused) AS store_paused,
-           coalesce(position('"active":false'::bytea IN g.feature) = 0, false) AS fence_live
-    FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-    JOIN outbox b ON b.offer = q.offer AND b.token = q.token AND b.state <> 'due'
-    JOIN workspace w ON w.id = b.workspace
-    LEFT JOIN offer o ON o.id = b.offer
-    LEFT JOIN LATERAL (
-        SELECT u.id, u.consents, u.rhythm, u.time_zone, u.interactions FROM app_user u
-        WHERE u.id = o.user_id FOR SHARE SKIP LOCKED) p ON true
-    LEFT JOIN device d ON d.id = CASE WHEN o.sent_to IS NULL THEN o.device ELSE o.sent_to END
-    LEFT JOIN campaign c ON c.id = o.campaign
-    LEFT JOIN visit v ON v.id = o.visit
-    LEFT JOIN reservation r ON r.user_id = o.user_id AND r.offer = o.id
-    LEFT JOIN LATERAL (
-        SELECT o.workspace, split_part(o.fence, '/', 1) AS set_id,
-               substr(o.fence, strpos(o.fence, '/') + 1) AS external_id OFFSET 0) f ON true
-    LEFT JOIN geofence g ON g.workspace = f.workspace AND g.set_id = f.set_id AND g.external_id = f.external_id),
-marked AS (
-    UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $3)
-    FROM looked l WHERE b.offer = l.offer AND b.token = l.token AND l.whole AND l.locked AND b.state <> 'due'
-    RETURNING l.*)
-SELECT *, clock_timestamp() AS now FROM marked
-UNION ALL SELECT *, clock_timestamp() FROM looked WHERE NOT (whole AND locked);
+-- $1 workspaces as an array literal, $2 offers, $3 their tokens, $4 lease in seconds. As the function says (migration `0026`).
+SELECT * FROM outbox_look($1, $2, $3, $4);
+
+-- name: outbox_take
+-- $1 lane, $2 most rows, $3 lease in seconds, $4 most attempts. Claims, and looks at all of it that is neither stranded nor
+-- out of attempts; what was not looked at has no `offer`. Each function sees what the one before it has written.
+WITH claimed AS MATERIALIZED (SELECT * FROM outbox_claim($1, $2, $3)),
+good AS (
+    SELECT array_agg(DISTINCT workspace)::text AS workspaces, array_agg(offer) AS offers, array_agg(token) AS tokens
+    FROM claimed WHERE NOT stranded AND attempts <= $4)
+SELECT c.offer AS claimed, c.workspace AS owner, c.token AS under, c.attempts, c.unanswered, c.stranded, l.*
+FROM claimed c LEFT JOIN (
+    SELECT l.* FROM good, outbox_look(good.workspaces, good.offers, good.tokens, $3) l) l ON l.offer = c.offer;
 
 -- name: outbox_unmark
 -- $1 offers, $2 their tokens. Rows that cannot be read are not being sent.

@@ -20,9 +20,9 @@ from geo_offers.people.mutes import NOTHING_MUTED, Mutes
 from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline.lanes import Message, replace_key
-from geo_offers.pipeline.outbox import Ready, Rechecked
+from geo_offers.pipeline.outbox import Ready, Rechecked, Taken
 from geo_offers.pipeline.recheck import Objection, Standing, objection
-from geo_offers.pipeline.settlement import Claim, Close, Move, Retry, Settlement
+from geo_offers.pipeline.settlement import MOST_ATTEMPTS, Claim, Close, Move, Retry, Settlement
 from geo_offers.places.fences import FenceId, split_fence_id
 from geo_offers.places.importing.geojson import FenceDraft, parse_feature
 from geo_offers.places.importing.rows import feature_of
@@ -116,8 +116,21 @@ class MemoryOutbox:
         good = record is not None and record.queued and record.token == claim.token and record.state in states
         return record if good else None
 
+    async def take(self, lane: str, limit: int, lease_s: float) -> Taken:
+        await asyncio.sleep(0)
+        claims = self._claimed(lane, limit, lease_s)
+        good = [claim for claim in claims if not claim.stranded and claim.attempts <= MOST_ATTEMPTS]
+        return Taken(claims, self._rechecked(good, lease_s))
+
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
         await asyncio.sleep(0)
+        return self._claimed(lane, limit, lease_s)
+
+    async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
+        await asyncio.sleep(0)
+        return self._rechecked(claims, lease_s)
+
+    def _claimed(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
         due = [
             record
             for record in self.records.values()
@@ -139,8 +152,7 @@ class MemoryOutbox:
             claims.append(Claim(record.case.offer, record.case.workspace, *counts, stranded))
         return claims
 
-    async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
-        await asyncio.sleep(0)
+    def _rechecked(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
         ready: list[Ready] = []
         ended: list[tuple[Claim, Objection]] = []
         busy: list[Claim] = []

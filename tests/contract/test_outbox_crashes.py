@@ -89,10 +89,14 @@ class Gateway:
 
 
 class Process:
-    """One server process: its runner over the shared outbox, with places where it may stop."""
+    """One server process: its runner over the shared outbox, with places where it may stop.
 
-    def __init__(self, outbox, gateway):
+    apart: it cannot look at many at once, so it claims, and looks at them after that.
+    """
+
+    def __init__(self, outbox, gateway, *, apart=False):
         self._outbox, self._gateway = outbox, gateway
+        self.apart = apart
         self.manner = "accept"
         self.start()
 
@@ -167,6 +171,13 @@ class _OutboxOf:
     process: Process
     inner: object = field(repr=False)
 
+    async def take(self, *args):
+        if self.process.apart:
+            raise RuntimeError("planted")
+        taken = await self.inner.take(*args)
+        await self.process.point("taken")
+        return taken
+
     async def claim(self, *args):
         claims = await self.inner.claim(*args)
         await self.process.point("claimed")
@@ -194,7 +205,7 @@ def withdraw(record):
 
 
 MANNERS = ["accept", "accept", "lose", "drop", "busy", "refuse", "later"]
-POINTS = ["claimed", "marked", "left", "answered", "recorded"]
+POINTS = ["taken", "claimed", "marked", "left", "answered", "recorded"]
 WHO = st.integers(0, 1)
 ACTIONS = st.one_of(
     st.tuples(st.just("turn"), WHO, st.sampled_from(MANNERS), st.none() | st.sampled_from(POINTS)),
@@ -244,7 +255,7 @@ async def test_no_order_of_crashes_loses_an_offer_or_shows_it_twice_or_too_late(
     cases = [await world.put(expires_s=EXPIRES_S) for _ in range(3)]
     expires_us = outbox.now_us + round(EXPIRES_S * 1_000_000)
     gateway = Gateway(outbox)
-    processes = [Process(outbox, gateway), Process(outbox, gateway)]
+    processes = [Process(outbox, gateway), Process(outbox, gateway, apart=True)]
     withdrawn = {}
     try:
         for action in actions:
@@ -299,14 +310,15 @@ async def test_a_crash_at_any_point_ends_with_one_message_on_the_phone(new_memor
     world = new_memory_world()
     case = await world.put()
     gateway = Gateway(world.outbox)
-    first, second = Process(world.outbox, gateway), Process(world.outbox, gateway)
+    first = Process(world.outbox, gateway, apart=point == "claimed")
+    second = Process(world.outbox, gateway)
     first.manner, first.crash_at = manner, point
     await first.turn()
     for _ in range(4):
         await world.pass_time(LEASE_S + 1)
         await second.turn()
     await second.kill()
-    expected = 1 if point in {"claimed", "marked"} or (point, manner) == ("recorded", "accept") else 2
+    expected = 1 if point in {"taken", "claimed", "marked"} or (point, manner) == ("recorded", "accept") else 2
     assert len(gateway.arrived[case.offer]) == expected
     assert world.record(case).offer_state == "accepted"
     assert world.record(case).slot == 1
@@ -381,11 +393,23 @@ async def work(world, outbox, turns=6):
     return gateway
 
 
-@pytest.mark.parametrize(("call", "faults"), [("claim", 2), ("recheck", 2), ("finish", 2), ("oldest_due_s", 1)])
-async def test_a_database_that_is_away_for_a_while_costs_no_offer_and_no_second_message(new_memory_world, call, faults):
+@pytest.mark.parametrize(
+    ("call", "faults", "apart"),
+    [
+        ("take", 2, False),
+        ("finish", 2, False),
+        ("oldest_due_s", 1, False),
+        ("claim", 2, True),
+        ("recheck", 2, True),
+    ],
+)
+async def test_a_database_that_is_away_for_a_while_costs_no_offer_and_no_second_message(
+    new_memory_world, call, faults, apart
+):
     world = new_memory_world()
     cases = [await world.put() for _ in range(3)]
-    outbox = Faulty(world.outbox, call, Unavailable("away"), faults=faults)
+    inner = Faulty(world.outbox, "take", RuntimeError("planted"), faults=10_000) if apart else world.outbox
+    outbox = Faulty(inner, call, Unavailable("away"), faults=faults)
     gateway = await work(world, outbox)
     assert outbox.faults == 0
     assert [world.record(case).offer_state for case in cases] == ["accepted"] * 3
@@ -395,7 +419,8 @@ async def test_a_database_that_is_away_for_a_while_costs_no_offer_and_no_second_
 async def test_a_row_whose_look_fails_counts_its_attempts_and_holds_no_other(new_memory_world):
     world = new_memory_world()
     bad, good = await world.put(expires_s=1e6), await world.put()
-    outbox = Faulty(world.outbox, "recheck", RuntimeError("planted"), faults=10_000, only=bad.offer)
+    inner = Faulty(world.outbox, "take", RuntimeError("planted"), faults=10_000)
+    outbox = Faulty(inner, "recheck", RuntimeError("planted"), faults=10_000, only=bad.offer)
     gateway = await work(world, outbox, turns=1)
     assert world.record(good).offer_state == "accepted"
     assert world.record(bad).attempts == 1

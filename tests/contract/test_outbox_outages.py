@@ -366,7 +366,7 @@ class CountingGateway(Gateway):
 
 def test_in_a_backlog_the_next_are_looked_at_while_the_last_are_sent_and_recorded(new_memory_world):
     world = new_memory_world()
-    outbox, gateway = SlowOutbox(world.outbox, claim=0.01, recheck=0.01, finish=0.01), CountingGateway(world.outbox)
+    outbox, gateway = SlowOutbox(world.outbox, take=0.02, finish=0.01), CountingGateway(world.outbox)
 
     async def work():
         first = await world.put(expires_s=60)
@@ -452,16 +452,13 @@ def test_what_is_looked_at_as_the_lane_stops_is_put_back_and_not_left_as_being_s
         def __getattr__(self, name):
             return getattr(world.outbox, name)
 
-        async def claim(self, *given):
+        async def take(self, *given):
             await asyncio.sleep(0.01)
-            return await world.outbox.claim(*given)
-
-        async def recheck(self, *given):
             looks.append(given)
-            mine, rechecked = len(looks), await world.outbox.recheck(*given)
+            mine, taken = len(looks), await world.outbox.take(*given)
             if mine == which:
                 await asyncio.sleep(9)
-            return rechecked
+            return taken
 
     async def work():
         gateway = CountingGateway(world.outbox, concurrency=8)
@@ -480,7 +477,7 @@ def test_what_is_looked_at_as_the_lane_stops_is_put_back_and_not_left_as_being_s
 
 def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(new_memory_world):
     world = new_memory_world()
-    outbox = SlowOutbox(world.outbox, claim=0.01, recheck=0.01, finish=0.01)
+    outbox = SlowOutbox(world.outbox, take=0.02, finish=0.01)
     waited_s = []
 
     class Streams(Gateway):

@@ -18,7 +18,6 @@ PEOPLE = 3
 POINTS = (
     "written, not committed",
     "committed, not answered",
-    "claimed",
     "marked as being sent",
     "bytes left, no answer",
     "accepted, not recorded",

@@ -20,8 +20,9 @@ from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.streams import InAppLane
 from geo_offers.storage import surroundings
 from geo_offers.storage.outbox import PostgresOutbox
-from geo_offers.storage.pool import open_pool, transaction
+from geo_offers.storage.pool import borrowed, listed, open_pool, transaction
 from geo_offers.storage.queries import sql
+from tests.support.functions import query_of
 from tests.support.houses import CONSENTS, House
 
 
@@ -397,7 +398,7 @@ async def test_a_claim_reads_the_index_and_not_what_is_not_due(house):
     await house.put("inapp")
     await house.admin.execute("ANALYZE outbox")
     await house.admin.execute("SET plan_cache_mode = force_generic_plan")
-    await house.admin.execute(f"PREPARE claim (text, int, float8) AS {sql('outbox_claim')}")
+    await house.admin.execute(f"PREPARE claim (text, int, float8) AS {await query_of(house.admin, 'outbox_claim')}")
     plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim ('inapp', 200, 10)")
     text = "\n".join(row[0] for row in plan)
     assert "outbox_due" in text
@@ -412,7 +413,8 @@ async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(house):
     )
     await house.admin.execute("ANALYZE outbox")
     await house.admin.execute("SET plan_cache_mode = force_generic_plan")
-    await house.admin.execute(f"PREPARE claim_some (text, int, float8) AS {sql('outbox_claim')}")
+    claim = await query_of(house.admin, "outbox_claim")
+    await house.admin.execute(f"PREPARE claim_some (text, int, float8) AS {claim}")
     plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim_some ('webhook', 20, 10)")
     assert max(_read(plan)) == 20
 
@@ -437,8 +439,9 @@ async def test_the_re_check_reads_each_phone_by_its_key(house):
     async with transaction(
         house._pool, []
     ) as connection:  # as the role that policies bind: they may keep an index away
-        await connection.execute(f"PREPARE look (uuid[], bigint[], float8) AS {sql('outbox_look')}")
-        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}', 10)")]
+        look = await query_of(connection, "outbox_look")
+        await connection.execute(f"PREPARE look (text, uuid[], bigint[], float8) AS {look}")
+        plan = [row[0].strip() for row in await connection.fetch("EXPLAIN EXECUTE look ('{}', '{}', '{}', 10)")]
     phone = next(number for number, line in enumerate(plan) if "on device d" in line)
     assert plan[phone + 1].startswith("Index Cond: (id = ")
 
@@ -456,10 +459,10 @@ async def test_a_person_who_is_locked_is_no_fault_of_the_stored_values(house, mo
     catalog = SimpleNamespace(policies={sent.workspace: policies}, index=lambda _workspace: {fence: object()})
     async with house.admin.transaction():
         await house.admin.execute("SELECT FROM app_user FOR NO KEY UPDATE")
-        async with transaction(house._pool, [sent.workspace]) as connection:
-            found = await connection.fetch(sql("outbox_look"), [sent.offer], [1], 10.0)
-            with capture_logs() as logs:
-                await surroundings.silenced(connection, catalog, found)
+        async with borrowed(house._pool) as connection:
+            found = await connection.fetch(sql("outbox_look"), listed([sent.workspace]), [sent.offer], [1], 10.0)
+        with capture_logs() as logs:
+            await surroundings.silenced(house._pool, catalog, found)
     assert [row["locked"] for row in found] == [False]
     assert logs == []
 
@@ -469,11 +472,14 @@ async def test_what_is_withdrawn_while_the_look_has_begun_counts_where_its_perso
     sent = await house.put()
     await house.admin.execute("UPDATE outbox SET state = 'leased', token = 1 WHERE offer = $1", sent.offer)
     gate = "CROSS JOIN LATERAL (SELECT pg_advisory_xact_lock_shared(7) OFFSET 0) held JOIN workspace w"
-    look = sql("outbox_look").replace("JOIN workspace w", gate, 1)
+    look = await house.admin.fetchval("SELECT pg_get_functiondef('outbox_look'::regproc)")
+    assert look.count("JOIN workspace w") == look.count("outbox_look") == 1
+    await house.admin.execute(look.replace("JOIN workspace w", gate).replace("outbox_look", "gated_look"))
     held = CONSENTS | {"offers": CONSENTS["offers"] | {"granted": False}}
     await house.admin.execute("SELECT pg_advisory_lock(7)")
-    async with transaction(house._pool, [sent.workspace]) as connection:
-        looking = asyncio.create_task(connection.fetch(look, [sent.offer], [1], 10.0))
+    async with borrowed(house._pool) as connection:
+        asked = "SELECT * FROM gated_look($1, $2, $3, $4)", listed([sent.workspace]), [sent.offer], [1], 10.0
+        looking = asyncio.create_task(connection.fetch(*asked))
         async with asyncio.timeout(5):
             while not await house.admin.fetchval(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

@@ -5,9 +5,10 @@ import uuid
 
 import pytest
 
-from geo_offers.storage.pool import transaction
+from geo_offers.storage.pool import listed, transaction
 from geo_offers.storage.queries import sql
 from tests.integration.people.conftest import SHOP
+from tests.support.functions import query_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,9 +57,11 @@ async def test_the_last_look_finds_the_fence_by_its_key_however_many_there_are(a
     )
     await api.rows.execute("ANALYZE geofence")
     async with transaction(api.pool, [api.workspace]) as connection:
-        (seen,) = await connection.fetch(sql("outbox_look"), [offer], [1], 10.0)
+        (seen,) = await connection.fetch(sql("outbox_look"), listed([api.workspace]), [offer], [1], 10.0)
+        look = await query_of(connection, "outbox_look")
+        await connection.execute(f"PREPARE look (text, uuid[], bigint[], float8) AS {look}")
         plan = await connection.fetch(
-            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {sql('outbox_look')}", [offer], [1], 10.0
+            f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE look ('{{}}', '{{{offer}}}', '{{1}}', 10)"
         )
     assert seen["fence_live"]
     text = "\n".join(row[0] for row in plan)
