@@ -5,14 +5,13 @@ it gives the key and the nonce of AES-128-GCM.
 """
 
 import binascii
-import hmac
 import os
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 
 import msgspec
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDH,
     SECP256R1,
@@ -21,11 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 MAX_PLAIN: Final = 3993  # bytes; what seals to the 4096 that every push service takes
 RECORD: Final = 4096
 
+_SHA256: Final = hashes.SHA256()
 _LAST: Final = b"\x02"  # the delimiter of the last record
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
@@ -71,8 +72,8 @@ def sealed(
     salt = os.urandom(16) if salt is None else salt
     sender = generate_private_key(SECP256R1()) if sender is None else sender
     ours, theirs = point(sender.public_key()), point(keys.public)
-    agreed = hmac.digest(keys.auth, sender.exchange(ECDH(), keys.public), sha256)
-    secret = hmac.digest(salt, _expanded(agreed, b"WebPush: info\x00" + theirs + ours, 32), sha256)
+    agreed = _mac(keys.auth, sender.exchange(ECDH(), keys.public))
+    secret = _mac(salt, _expanded(agreed, b"WebPush: info\x00" + theirs + ours, 32))
     key = _expanded(secret, b"Content-Encoding: aes128gcm\x00", 16)
     nonce = _expanded(secret, b"Content-Encoding: nonce\x00", 12)
     head = salt + RECORD.to_bytes(4, "big") + bytes((len(ours),)) + ours
@@ -81,7 +82,14 @@ def sealed(
 
 def _expanded(key: bytes, info: bytes, length: int) -> bytes:
     """HKDF-Expand of RFC 5869, for as much as one hash gives."""
-    return hmac.digest(key, info + b"\x01", sha256)[:length]
+    return _mac(key, info + b"\x01")[:length]
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA-256; not the interpreter's own, which lets go of its lock each time, and the loop would take it."""
+    mac = HMAC(key, _SHA256)
+    mac.update(data)
+    return mac.finalize()
 
 
 def point(key: EllipticCurvePublicKey) -> bytes:

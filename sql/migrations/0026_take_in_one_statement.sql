@@ -5,10 +5,12 @@
 -- token. A row that comes back from `sending` went unanswered: the first time that becomes the mark `ambiguous`, the second
 -- time the row stays `sending`, so that the count outlives a crash before its record. Attempts count here, so that a row
 -- which kills its process runs out. statement_timestamp() may stand in an index condition, clock_timestamp() may not.
--- By unnest, since a join with the locked rows themselves is planned for a tenth of the table, and then reads all of it.
+-- By unnest, since a join with the locked rows themselves is planned for a tenth of the table, and then reads all of it. Along
+-- the index and no other way: a plan from when there was no backlog gathers all that is due and sorts it, and comes each time
+-- upon what has been deleted since the last VACUUM, where a walk along the index marks it, and passes it from then on.
 CREATE FUNCTION outbox_claim(text, integer, float8)
 RETURNS TABLE (offer uuid, workspace uuid, token bigint, attempts integer, unanswered integer, stranded boolean)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_bitmapscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
