@@ -101,6 +101,11 @@ def url_fault(url: str, allowed: Sequence[Network] = ()) -> str | None:
         return "The address begins with https:// and names a host."
     if "@" in parts.netloc:
         return "The address carries no user name and no password; leave them out."
+    return _host_fault(host, tuple(allowed))
+
+
+@lru_cache(maxsize=1_024)  # many subscriptions, few push services
+def _host_fault(host: str, allowed: Sequence[Network]) -> str | None:
     if is_number(host):
         return _number_fault(host, allowed)
     if not is_name(host):

@@ -162,7 +162,9 @@ def put_back(claim: Claim, after_s: float) -> Retry:
 
 def printable(detail: str, most: int = _DETAIL) -> str | None:
     """Cut a gateway's words to what may be kept: short, printable ASCII."""
-    return "".join(letter for letter in detail if " " <= letter <= "~")[:most] or None
+    if not (detail.isascii() and detail.isprintable()):
+        detail = "".join(letter for letter in detail if " " <= letter <= "~")
+    return detail[:most] or None
 
 
 def _rest_s(outcome: Later | AuthBroken | Waiting, jitter: float) -> float:
