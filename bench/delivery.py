@@ -26,7 +26,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from bench.gateways import Peer, Phone, apns, fcm, webhook, webpush
-from bench.report import Report, Row, Tail, Value, Yardstick
+from bench.report import Report, Row, Stolen, Tail, Value, Yardstick
 from bench.sending import schedule
 from bench.service import fresh_folder
 from geo_offers import clock, instants
@@ -95,6 +95,7 @@ class Line:
 
     name: str
     yardstick: Yardstick = field(default_factory=Yardstick)
+    stolen: Stolen = field(default_factory=Stolen)
     rates: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
     took_ms: list[float] = field(default_factory=list)
@@ -111,7 +112,7 @@ class Line:
             "sends/s",
             self.yardstick,
             Tail.of("ms", self.took_ms) if self.took_ms else None,
-            {"cpu_us_a_send": statistics.median(self.cpu_us)},
+            {"cpu_us_a_send": statistics.median(self.cpu_us), **self.stolen.counted()},
         )
 
 
@@ -158,7 +159,8 @@ async def measured(line: Line, window: Any) -> Figures:
     gc.disable()  # the sender's own pauses are not the lane's
     cpu_s = process_time()
     try:
-        sends, took_s, took_ms = await asyncio.wait_for(window, PATIENCE_S)
+        with line.stolen.watched():
+            sends, took_s, took_ms = await asyncio.wait_for(window, PATIENCE_S)
     finally:
         gc.enable()
     return sends, took_s, process_time() - cpu_s, took_ms
