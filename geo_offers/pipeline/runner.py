@@ -233,7 +233,8 @@ class LaneRunner:
             return await self._outbox.take(self._lane.name, limit, self._lease_s)
         except Unavailable:
             raise
-        except Exception:  # noqa: BLE001  some row's fault: logged and bounded to it by looks one by one
+        except Exception:  # noqa: BLE001  some row's fault, perhaps: bounded to it by looks one by one
+            _LOG.exception("take_failed", lane=self._lane.name)
             return Taken(await self._outbox.claim(self._lane.name, limit, self._lease_s))
 
     async def _sift(self, taken: Taken) -> None:
