@@ -33,17 +33,23 @@ class Beside(Generic[Item, Made]):
         return future
 
     async def close(self) -> None:
-        """Ends the thread; what it has begun is waited for."""
+        """Ends the thread; what was handed over is waited for."""
         for _, future in self._waiting:
             future.cancel()
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = [(item, future) for item, future in self._waiting if not future.cancelled()]
         self._waiting = []
         self._at_work = bool(batch)
-        if batch:
+        if not batch:
+            return
+        try:
             self._thread.submit(self._work, batch, loop)
+        except RuntimeError as error:  # closed, or the system gives no thread now
+            self._at_work = False
+            for _, future in batch:
+                future.set_exception(error)
 
     def _work(self, batch: Sequence[tuple[Item, "asyncio.Future[Made]"]], loop: asyncio.AbstractEventLoop) -> None:
         """In the thread."""
@@ -51,10 +57,15 @@ class Beside(Generic[Item, Made]):
         loop.call_soon_threadsafe(self._deliver, made, loop)
 
     def _tried(self, item: Item) -> Made | Exception:
+        """What is raised is raised where the item is waited for, whatever it is: the others' futures must end too."""
         try:
             return self._make(item)
-        except Exception as error:  # noqa: BLE001  it is raised where the item is waited for
+        except StopIteration as error:  # no future takes one
+            return RuntimeError(repr(error))
+        except Exception as error:  # noqa: BLE001
             return error
+        except BaseException as error:  # noqa: BLE001  a native part's panic
+            return RuntimeError(repr(error))
 
     def _deliver(
         self, made: Sequence[tuple["asyncio.Future[Made]", Made | Exception]], loop: asyncio.AbstractEventLoop

@@ -24,7 +24,7 @@ class BadVapidKey(Exception):
 
 
 class VapidTokens:
-    """The tokens in use. For one thread at a time."""
+    """The tokens in use. For one thread at a time; another one may `forget` meanwhile."""
 
     def __init__(self) -> None:
         self._kept = OrderedDict[tuple[VapidKey, str], tuple[int, str]]()
@@ -34,11 +34,10 @@ class VapidTokens:
 
         Raises BadVapidKey.
         """
-        until_s, made = self._kept.get((key, origin), (0, ""))
+        until_s, made = self._kept.pop((key, origin), (0, ""))
         if not RENEWED_S < until_s - now_s <= LASTS_S:  # more than that is left where the clock was set back
             until_s, made = now_s + LASTS_S, _signed(key, origin, now_s + LASTS_S)
-            self._kept[key, origin] = until_s, made
-        self._kept.move_to_end((key, origin))
+        self._kept[key, origin] = until_s, made
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return made

@@ -8,8 +8,7 @@ from uuid import UUID
 import msgspec
 
 from geo_offers.pipeline.lanes import Message
-from geo_offers.pipeline.recheck import Objection
-from geo_offers.pipeline.settlement import Claim, Settlement
+from geo_offers.pipeline.settlement import Claim, Close, Settlement
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -21,19 +20,22 @@ class Ready(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """What became of a batch. `ended` is finished already; a claim that stands nowhere was not ours any more."""
+    """What a look found; a claim that stands nowhere was erased, or was not ours any more.
+
+    All but `busy` are marked as being sent, those too that are not: their record is what ends or puts them back.
+    """
 
     ready: Sequence[Ready] = ()
-    ended: Sequence[tuple[Claim, Objection]] = ()
+    over: Sequence[Close] = ()  # may not be sent any more
     busy: Sequence[Claim] = ()  # the person's row is locked by somebody else just now
     unreadable: Sequence[Claim] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was claimed, and what a look at it found.
+    """What was claimed, and what a look at it found; what is stranded or out of attempts was not looked at.
 
-    Nobody has looked at what is stranded or out of attempts; at nothing, where `looked` is None.
+    Where `looked` is None what was found is not known: they may be marked, and want another look.
     """
 
     claims: Sequence[Claim]
@@ -41,9 +43,10 @@ class Taken:
 
 
 class Outbox(Protocol):
-    """The due offers; what a call writes is one transaction, save that what a look finds to be over is ended after it.
+    """The due offers; what a call writes is one transaction.
 
-    Each may raise Unavailable; nothing of it was applied then, save that a commit whose answer was lost may have been.
+    Each may raise Unavailable; nothing of it was applied then, save that a commit whose answer was lost may have been,
+    and that a re-check may have marked what it could not judge.
     """
 
     async def take(self, lane: str, limit: int, lease_s: float) -> Taken:
@@ -55,7 +58,7 @@ class Outbox(Protocol):
         ...
 
     async def recheck(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
-        """Lock the persons, read, mark what may be sent as being sent under a renewed lease, then finish the others."""
+        """Lock the persons, read, mark as being sent under a renewed lease; what is found is true of that moment."""
         ...
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:

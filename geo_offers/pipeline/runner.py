@@ -49,6 +49,8 @@ MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
 _AHEAD_S: Final = 60.0  # what comes due later is found by the sweep
+_LOOK_SHARE: Final = 0.25  # of the lease: what a look has found is old then
+_LOOK_S: Final = 2.5  # or then: a withdrawal waits 5 s for what is under way
 _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
 
@@ -220,11 +222,12 @@ class LaneRunner:
         self._due = False
         self._spoken_for += limit
         try:
+            asked_at = self._now
             taken = await self._taken(limit)
             if len(taken.claims) == limit:  # there may be more
                 self._due = True
                 self._call_help()
-            await self._sift(taken)
+            await self._sift(taken, asked_at)
         finally:
             self._spoken_for -= limit
 
@@ -237,12 +240,12 @@ class LaneRunner:
             _LOG.exception("take_failed", lane=self._lane.name)
             return Taken(await self._outbox.claim(self._lane.name, limit, self._lease_s))
 
-    async def _sift(self, taken: Taken) -> None:
+    async def _sift(self, taken: Taken, asked_at: float) -> None:
         """Send what was found good; what nobody has looked at is hopeless, or waits for its turn, or is looked at."""
         claims = [claim for claim in taken.claims if not self._hopeless(claim)]
         self._stranded.extend(claim for claim in claims if claim.stranded)
         if taken.looked is not None:
-            self._take(taken.looked)
+            self._take(taken.looked, asked_at)
             return
         claims = [claim for claim in claims if not claim.stranded]
         if self._stopping:
@@ -285,6 +288,7 @@ class LaneRunner:
                 self._spoken_for -= 1
 
     async def _recheck(self, claims: Sequence[Claim]) -> None:
+        asked_at = self._now
         try:
             rechecked = await self._outbox.recheck(claims, self._lease_s)
         except Unavailable:
@@ -295,10 +299,17 @@ class LaneRunner:
                 _LOG.exception("recheck_failed", lane=self._lane.name, offer=str(claims[0].offer))
                 rechecked = Rechecked(unreadable=claims)
             else:
-                for claim in claims:
-                    await self._recheck([claim])
+                await self._recheck_singly(claims)
                 return
-        self._take(rechecked)
+        self._take(rechecked, asked_at)
+
+    async def _recheck_singly(self, claims: Sequence[Claim]) -> None:
+        for number, claim in enumerate(claims, 1):
+            try:
+                await self._recheck([claim])
+            except Unavailable:
+                self._put_back(claims[number:], self._sweep_s)
+                raise
 
     async def _observe(self) -> None:
         """Look about once a sweep how far behind the lane is."""
@@ -316,28 +327,28 @@ class LaneRunner:
     def _put_back(self, claims: Iterable[Claim], after_s: float) -> None:
         self._ended.extend(_Ended(put_back(claim, after_s * (0.5 + self._jitter()))) for claim in claims)
 
-    def _take(self, rechecked: Rechecked) -> None:
-        for claim, why in rechecked.ended:
-            self._tell(claim, why.state, detail=why.detail, sent=True)
+    def _take(self, rechecked: Rechecked, asked_at: float) -> None:
+        """Begin the sends, unless the look is old by now: a person who withdrew may have had an answer meanwhile."""
+        self._ended.extend(_Ended(close, close.state) for close in rechecked.over)
         self._put_back(rechecked.busy, BUSY_S)
         for claim in rechecked.unreadable:
             _LOG.error("offer_unreadable", lane=self._lane.name, offer=str(claim.offer), attempts=claim.attempts)
             settlement = unreadable(claim, self._jitter())
             self._ended.append(_Ended(settlement, settlement.state if isinstance(settlement, Close) else "unreadable"))
-        if self._stopping:
+        if self._stopping or self._now - asked_at > min(self._lease_s * _LOOK_SHARE, _LOOK_S):
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
         for ready in rechecked.ready:
-            self._begin(ready)
+            self._begin(ready, asked_at + self._lease_s * _SEND_SHARE)
 
-    def _begin(self, ready: Ready) -> None:
+    def _begin(self, ready: Ready, until: float) -> None:
         """Send, unless its scope's share of the slots is taken."""
         scope = self._lane.scope(ready.message)
         if scope is not None and (hold_s := self._shares.take(scope, self._now)) > 0:
             self._ended.append(_Ended(put_back(ready.claim, hold_s * (0.75 + self._jitter() / 2)), "held"))
             return
         task = self._loop.create_task(self._send(ready, scope), name=self._sending)
-        self._sends[task] = ready, scope, self._loop.call_later(self._lease_s * _SEND_SHARE, task.cancel)
+        self._sends[task] = ready, scope, self._loop.call_at(until, task.cancel)
         task.add_done_callback(self._sent)
 
     # ------------------------------------------------------------------------------------------ sending

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -12,6 +11,7 @@ import msgspec
 import structlog
 
 from geo_offers import instants, wire
+from geo_offers.errors import Unavailable
 from geo_offers.people.quiet import QuietRule
 from geo_offers.pipeline.catalog import Catalog
 from geo_offers.pipeline.credentials import TENANT_LANES
@@ -77,7 +77,10 @@ class PostgresOutbox:
         claims = [Claim(*row[:_CLAIM]) for row in found]
         try:
             return Taken(claims, await self._judged([row for row in found if row["offer"] is not None], claims))
-        except Exception:  # noqa: BLE001  they are claimed: the look that follows raises what there is to raise
+        except Unavailable:  # they are claimed: the look that follows raises it, and puts them back
+            return Taken(claims)
+        except Exception:  # noqa: BLE001  the looks that follow bound it to its row
+            _LOG.exception("look_failed", lane=lane)
             return Taken(claims)
 
     async def claim(self, lane: str, limit: int, lease_s: float) -> Sequence[Claim]:
@@ -91,15 +94,9 @@ class PostgresOutbox:
         return await self._judged(found, claims)
 
     async def _judged(self, found: Sequence[Any], claims: Sequence[Claim]) -> Rechecked:
-        """Sort out rows of a look that are marked as being sent by now, and end what is not."""
         quiet = await silenced(self._pool, self._catalog, found)
-        sorted_out = _sort_out(found, {claim.offer: claim for claim in claims}, quiet)
-        if sorted_out.orphans or sorted_out.unreadable or sorted_out.ended:
-            async with transaction(self._pool, _workspaces(claims)) as connection:
-                await _drop(connection, sorted_out.orphans)
-                await _take_back(connection, sorted_out.unreadable)
-                await _close(connection, [_ended(claim, why) for claim, why in sorted_out.ended])
-        return Rechecked(sorted_out.ready, sorted_out.ended, sorted_out.busy, sorted_out.unreadable)
+        out = _sort_out(found, {claim.offer: claim for claim in claims}, quiet)
+        return Rechecked(out.ready, out.over, out.busy, out.unreadable)
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:
         closes = [settlement for settlement in settlements if isinstance(settlement, Close)]
@@ -152,37 +149,35 @@ class PostgresOutbox:
 @dataclass(slots=True)
 class _SortedOut:
     ready: list[Ready] = field(default_factory=list)
-    ended: list[tuple[Claim, Objection]] = field(default_factory=list)
+    over: list[Close] = field(default_factory=list)
     busy: list[Claim] = field(default_factory=list)
     unreadable: list[Claim] = field(default_factory=list)
-    orphans: list[Claim] = field(default_factory=list)
 
 
 def _sort_out(found: Iterable[Any], claims: Mapping[UUID, Claim], quiet: Collection[UUID]) -> _SortedOut:
     out = _SortedOut()
     for row in found:
         claim = claims[row["offer"]]
-        if not row["whole"]:
-            out.orphans.append(claim)
-        elif not row["locked"]:
-            out.busy.append(claim)
-        else:
+        if row["locked"]:
             _judge(row, claim, out, silenced=row["offer"] in quiet)
+        else:
+            out.busy.append(claim)
     return out
 
 
 def _judge(row: Any, claim: Claim, out: _SortedOut, *, silenced: bool) -> None:
     try:
         message = _message(row, claim.workspace)
-        why = objection(_standing(row, silenced=silenced), instants.to_us(row["now"]))
-    except (ValueError, KeyError, OSError):  # not our JSON, or a zone that is none
+        why = objection(_standing(row, silenced=silenced), row["now_us"])
+        instants.from_us(message.expires_us)
+    except (ValueError, KeyError, OSError, OverflowError):  # not our JSON, a zone that is none, no day of the calendar
         _LOG.exception("offer_unreadable", offer=str(claim.offer))
         out.unreadable.append(claim)
         return
     if why is None:
         out.ready.append(Ready(claim, message))
     else:
-        out.ended.append((claim, why))
+        out.over.append(_over(claim, why))
 
 
 def _message(row: Any, workspace: UUID) -> Message:
@@ -202,17 +197,16 @@ def _message(row: Any, workspace: UUID) -> Message:
         link=text.link,
         data=text.data,
         replace_key=replace_key(row["decision"]),
-        created_us=instants.to_us(row["created_at"]),
-        expires_us=instants.to_us(row["expires_at"]),
+        created_us=row["created_us"],
+        expires_us=row["expires_us"],
     )
 
 
 def _standing(row: Any, *, silenced: bool) -> Standing:
     rules = _rules(row["settings"])
     rhythm = rows.rhythm(row["rhythm"])
-    left_at: datetime | None = row["left_at"]
     return Standing(
-        expires_us=instants.to_us(row["expires_at"]),
+        expires_us=row["expires_us"],
         trigger=row["trigger"],
         replay=row["replay"],
         consents=rows.consents(row["consents"]),
@@ -230,7 +224,7 @@ def _standing(row: Any, *, silenced: bool) -> Standing:
         paused=rules.paused or row["all_paused"],
         silenced=silenced,
         visit_known=row["visit_known"],
-        left_us=None if left_at is None else instants.to_us(left_at),
+        left_us=row["left_us"],
     )
 
 
@@ -239,21 +233,9 @@ def _workspaces(claims: Iterable[Claim]) -> set[UUID]:
     return {claim.workspace for claim in claims}
 
 
-def _ended(claim: Claim, why: Objection) -> Close:
+def _over(claim: Claim, why: Objection) -> Close:
     """Make the end of a message that may not be sent: what never went unanswered was never shown."""
     return Close(claim, why.state, keep=claim.unanswered > 0, detail=why.detail)
-
-
-async def _drop(connection: Connection, claims: Sequence[Claim]) -> None:
-    if claims:
-        await connection.execute(sql("outbox_orphans"), *columns([(c.offer, c.token) for c in claims], 2))
-
-
-async def _take_back(connection: Connection, claims: Sequence[Claim]) -> None:
-    """Take the mark from what is not sent after all, unless it was there before: that one counts unanswered sends."""
-    taken_back = [(c.offer, c.token) for c in claims if c.unanswered < 2]
-    if taken_back:
-        await connection.execute(sql("outbox_unmark"), *columns(taken_back, 2))
 
 
 async def _bury(connection: Connection, dead: Sequence[DeadToken]) -> None:

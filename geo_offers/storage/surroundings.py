@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from geo_offers.instants import to_us
 from geo_offers.offers.campaigns import Campaign
 from geo_offers.offers.context import Asked, Number
 from geo_offers.offers.lasting import holds
@@ -32,7 +31,7 @@ async def silenced(pool: Pool, catalog: Catalog, found: Sequence[Any]) -> Collec
 
     A campaign or a geofence that is not there is for others to find: the rows say so themselves.
     """
-    looked = [row for row in found if row["whole"] and row["locked"] and not row["replay"]]
+    looked = [row for row in found if row["locked"] and not row["replay"]]
     versions = {row["workspace"]: row["catalog_version"] for row in looked}
     around = {workspace: await _around(pool, catalog, workspace, versions[workspace]) for workspace in versions}
     return {row["offer"] for row in looked if not _holds(catalog, around[row["workspace"]], row)}
@@ -59,7 +58,7 @@ def _holds(catalog: Catalog, around: _Around, row: Any) -> bool:
     interactions = rows.interactions(row["interactions"], row["user_id"])
     if interactions is None:
         return False
-    now_us, zone = to_us(row["now"]), around.policies.zone_of(fence)
+    now_us, zone = row["now_us"], around.policies.zone_of(fence)
     known = interactions if rows.consents(row["consents"], row["user_id"]).granted(Purpose.PROFILE) else ()
     moment = around.policies.surroundings.moment(Asked(now_us, fence, zone, around.numbers, known))
     return holds(campaign, moment, interactions, zone, now_us)

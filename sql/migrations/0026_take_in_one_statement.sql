@@ -29,23 +29,24 @@ END $$;
 
 -- $1 workspaces as an array literal, null where there are none, $2 offers, $3 their tokens, $4 lease in seconds.
 -- For rows that are still ours: locks their persons, gives all that the re-check judges by, and marks them as being sent;
--- what is judged otherwise is ended after it. The lock stays until the commit, so that a withdrawal comes either before this
--- look or after the mark. What the person has said is read from the locked row itself, which is its newest version; nothing
+-- what is judged otherwise is ended by its record. What was erased goes. The lock stays until the commit, so that a
+-- withdrawal comes either before this look or after the mark. What the person has said is read from the locked row itself, which is its newest version; nothing
 -- waits for a lock, so all else is of the same moment. A person who is locked just now is left out (`locked` is false): one
 -- busy person must not hold the lane.
 -- A fence is named set/id: the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level
 -- security would not let it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE).
 -- Whether a fence is active is looked for in its bytes, which we have written ourselves, without spaces: parsing an outline
 -- of 2,000 corners takes ten times as long, and in a text the quotes would stand escaped. A device that takes its push by
--- another lane now has no address on this one.
+-- another lane now has no address on this one. Instants are microseconds since 1970: a value that the program could not even
+-- read fails here, before anything is marked.
 CREATE FUNCTION outbox_look(text, uuid[], bigint[], float8)
 RETURNS TABLE (
     offer uuid, workspace uuid, token bigint, lane text, catalog_version bigint, settings bytea, locked boolean,
     interactions bytea, consents bytea, rhythm bytea, time_zone text, whole boolean, user_id uuid, decision uuid,
-    campaign uuid, fence text, trigger text, message bytea, created_at timestamptz, expires_at timestamptz, store text,
+    campaign uuid, fence text, trigger text, message bytea, created_us bigint, expires_us bigint, store text,
     categories text[], device uuid, platform text, replay boolean, push_token text, push_keys text, campaign_state text,
-    all_paused boolean, visit_known boolean, left_at timestamptz, tripped boolean, store_paused boolean,
-    fence_live boolean, now timestamptz)
+    all_paused boolean, visit_known boolean, left_us bigint, tripped boolean, store_paused boolean, fence_live boolean,
+    now_us bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -59,11 +60,14 @@ BEGIN
                p.interactions, p.consents, p.rhythm, p.time_zone,
                o.id IS NOT NULL AND d.id IS NOT NULL AND (p.id IS NOT NULL OR EXISTS (
                    SELECT FROM app_user u WHERE u.id = o.user_id)) AS whole,
-               o.user_id, o.decision, o.campaign, o.fence, o.trigger, o.message, o.created_at, o.expires_at,
+               o.user_id, o.decision, o.campaign, o.fence, o.trigger, o.message,
+               (extract(epoch FROM o.created_at) * 1000000)::bigint AS created_us,
+               (extract(epoch FROM o.expires_at) * 1000000)::bigint AS expires_us,
                coalesce(r.store, o.fence) AS store, coalesce(r.categories, '{}') AS categories,
                d.id AS device, d.platform, d.replay, CASE WHEN d.push_lane = b.lane THEN d.push_token END AS push_token,
                CASE WHEN d.push_lane = b.lane THEN d.push_keys END AS push_keys, c.state AS campaign_state,
-               (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known, v.left_at, EXISTS (
+               (SELECT paused FROM installation) AS all_paused, v.id IS NOT NULL AS visit_known,
+               (extract(epoch FROM v.left_at) * 1000000)::bigint AS left_us, EXISTS (
                    SELECT FROM breaker k WHERE k.workspace = b.workspace AND k.resumed_at IS NULL
                      AND (k.kind, k.subject) IN (('store', r.store), ('fence', o.fence))) AS tripped,
                EXISTS (SELECT FROM store s WHERE s.workspace = b.workspace AND s.id = r.store AND s.paused) AS store_paused,
@@ -86,7 +90,8 @@ BEGIN
     marked AS (
         UPDATE outbox b SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => $4)
         FROM looked l WHERE b.offer = l.offer AND b.token = l.token AND l.whole AND l.locked AND b.state <> 'due'
-        RETURNING l.*)
-    SELECT *, clock_timestamp() AS now FROM marked
-    UNION ALL SELECT *, clock_timestamp() FROM looked WHERE NOT (whole AND locked);
+        RETURNING l.*),
+    erased AS (DELETE FROM outbox b USING looked l WHERE b.offer = l.offer AND b.token = l.token AND NOT l.whole)
+    SELECT *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM marked
+    UNION ALL SELECT *, 0 FROM looked WHERE whole AND NOT locked;
 END $$;

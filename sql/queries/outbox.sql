@@ -11,24 +11,15 @@ SELECT * FROM outbox_look($1, $2, $3, $4);
 
 -- name: outbox_take
 -- $1 lane, $2 most rows, $3 lease in seconds, $4 most attempts. Claims, and looks at all of it that is neither stranded nor
--- out of attempts; what was not looked at has no `offer`. Each function sees what the one before it has written.
-WITH claimed AS MATERIALIZED (SELECT * FROM outbox_claim($1, $2, $3)),
+-- out of attempts; what was not looked at, or was erased, has no `offer`. Each function sees what the one before it wrote.
+WITH claimed AS MATERIALIZED (SELECT * FROM outbox_claim($1, $2, $3) WITH ORDINALITY),
 good AS (
     SELECT array_agg(DISTINCT workspace)::text AS workspaces, array_agg(offer) AS offers, array_agg(token) AS tokens
     FROM claimed WHERE NOT stranded AND attempts <= $4)
 SELECT c.offer AS claimed, c.workspace AS owner, c.token AS under, c.attempts, c.unanswered, c.stranded, l.*
 FROM claimed c LEFT JOIN (
-    SELECT l.* FROM good, outbox_look(good.workspaces, good.offers, good.tokens, $3) l) l ON l.offer = c.offer;
-
--- name: outbox_unmark
--- $1 offers, $2 their tokens. Rows that cannot be read are not being sent.
-UPDATE outbox b SET state = 'leased' FROM unnest($1::uuid[], $2::bigint[]) q (offer, token)
-WHERE b.offer = q.offer AND b.token = q.token AND b.state = 'sending';
-
--- name: outbox_orphans
--- $1 offers, $2 their tokens. Rows whose offer or person was erased.
-DELETE FROM outbox b USING unnest($1::uuid[], $2::bigint[]) q (offer, token)
-WHERE b.offer = q.offer AND b.token = q.token;
+    SELECT l.* FROM good, outbox_look(good.workspaces, good.offers, good.tokens, $3) l) l ON l.offer = c.offer
+ORDER BY c.ordinality;
 
 -- name: outbox_dead_tokens
 -- $1 workspaces, $2 lanes, $3 the tokens that were used, $4 since when they are dead; now where that was not said, and never

@@ -126,7 +126,7 @@ UPDATE app_user SET rhythm = $2 WHERE id = $1;
 
 -- name: sends_cancel
 -- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state
--- 'sending' has bytes under way and is waited for. Slots are kept: whoever agrees anew would find their caps reset. Returns
+-- 'sending' has bytes under way, or will in a moment, and is waited for. Slots are kept: whoever agrees anew would find their caps reset. Returns
 -- what was ended.
 WITH gone AS (
     DELETE FROM outbox o USING offer f

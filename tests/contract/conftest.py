@@ -21,7 +21,7 @@ from geo_offers.people.quiet import QuietRule, quiet_rule
 from geo_offers.people.rhythm import Channel
 from geo_offers.pipeline.lanes import Message, replace_key
 from geo_offers.pipeline.outbox import Ready, Rechecked, Taken
-from geo_offers.pipeline.recheck import Objection, Standing, objection
+from geo_offers.pipeline.recheck import Standing, objection
 from geo_offers.pipeline.settlement import MOST_ATTEMPTS, Claim, Close, Move, Retry, Settlement
 from geo_offers.places.fences import FenceId, split_fence_id
 from geo_offers.places.importing.geojson import FenceDraft, parse_feature
@@ -154,7 +154,7 @@ class MemoryOutbox:
 
     def _rechecked(self, claims: Sequence[Claim], lease_s: float) -> Rechecked:
         ready: list[Ready] = []
-        ended: list[tuple[Claim, Objection]] = []
+        over: list[Close] = []
         busy: list[Claim] = []
         unreadable: list[Claim] = []
         for claim in claims:
@@ -165,15 +165,15 @@ class MemoryOutbox:
                 record.queued = False
             elif record.locked:
                 busy.append(claim)
-            elif not record.message_ok:
-                unreadable.append(claim)
-            elif (why := objection(_standing(record), self.now_us)) is not None:
-                self._close(Close(claim, why.state, keep=claim.unanswered > 0, detail=why.detail), record)
-                ended.append((claim, why))
             else:
                 record.state, record.lease_until_us = "sending", self.now_us + round(lease_s * SECOND_US)
-                ready.append(Ready(claim, _message(record)))
-        return Rechecked(ready, ended, busy, unreadable)
+                if not record.message_ok:
+                    unreadable.append(claim)
+                elif (why := objection(_standing(record), self.now_us)) is not None:
+                    over.append(Close(claim, why.state, keep=claim.unanswered > 0, detail=why.detail))
+                else:
+                    ready.append(Ready(claim, _message(record)))
+        return Rechecked(ready, over, busy, unreadable)
 
     async def finish(self, settlements: Sequence[Settlement]) -> Collection[UUID]:
         await asyncio.sleep(0)

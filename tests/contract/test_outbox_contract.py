@@ -6,8 +6,8 @@ import uuid
 import pytest
 
 from geo_offers.pipeline.lanes import replace_key
-from geo_offers.pipeline.outbox import Rechecked
-from geo_offers.pipeline.settlement import Close, DeadToken, Move, Retry
+from geo_offers.pipeline.outbox import Rechecked, Taken
+from geo_offers.pipeline.settlement import MOST_ATTEMPTS, Close, DeadToken, Move, Retry, unreadable
 from tests.contract.conftest import FENCE
 from tests.support.replacing import replace
 
@@ -18,8 +18,15 @@ async def claimed(world, lane="webhook", limit=200):
     return await world.outbox.claim(lane, limit, LEASE_S)
 
 
+async def looked_at(world, claims):
+    """What a look finds, with the record of what is over."""
+    rechecked = await world.outbox.recheck(claims, LEASE_S)
+    await world.outbox.finish(rechecked.over)
+    return rechecked
+
+
 async def sending(world, lane="webhook"):
-    return (await world.outbox.recheck(await claimed(world, lane), LEASE_S)).ready
+    return (await looked_at(world, await claimed(world, lane))).ready
 
 
 # ---------------------------------------------------------------------------------------------- claims
@@ -229,9 +236,9 @@ async def test_what_may_not_be_sent_any_more_is_finished_and_its_slot_released(w
     case, neighbour = await world.put(), await world.put(expires_s=5_000)
     claims = await claimed(world)
     await change(world, case)
-    rechecked = await world.outbox.recheck(claims, LEASE_S)
+    rechecked = await looked_at(world, claims)
     assert [ready.claim.offer for ready in rechecked.ready] == [neighbour.offer]
-    assert [(claim.offer, why.detail) for claim, why in rechecked.ended] == [(case.offer, detail)]
+    assert [(close.claim.offer, close.detail) for close in rechecked.over] == [(case.offer, detail)]
     assert await world.row(case) is None
     assert await world.ending(case) == (state, detail, 2)
 
@@ -242,7 +249,7 @@ async def test_the_slot_of_what_may_have_been_shown_is_kept(world):
     await world.pass_time(LEASE_S + 1)
     claims = await claimed(world)
     await world.withdraw(case, "offers")
-    await world.outbox.recheck(claims, LEASE_S)
+    await looked_at(world, claims)
     assert await world.ending(case) == ("cancelled", "no_consent", 1)
 
 
@@ -253,7 +260,7 @@ async def test_in_the_app_a_slot_is_kept_as_the_phone_had_the_offer_in_its_answe
     claims = await claimed(world, "inapp")
     for each in (case, moved):
         await change(world, each)
-    assert len((await world.outbox.recheck(claims, LEASE_S)).ended) == 2
+    assert len((await looked_at(world, claims)).over) == 2
     for each in (case, moved):
         ending = await world.ending(each)
         assert (ending[0], ending[2]) == (state, 1)
@@ -303,7 +310,7 @@ async def test_a_fence_that_is_gone_or_off_is_so_for_a_replayed_phone_too(world,
     case, other = [await world.put(replay=True, lane="inapp") for _ in range(2)]
     claims = await claimed(world, "inapp")
     await world.set_fence(case, active=active)
-    assert [r.claim.offer for r in (await world.outbox.recheck(claims, LEASE_S)).ready] == [other.offer]
+    assert [r.claim.offer for r in (await looked_at(world, claims)).ready] == [other.offer]
     assert await world.ending(case) == ("cancelled", "not_live", 1)
 
 
@@ -334,7 +341,8 @@ async def test_an_unreadable_row_is_named_and_holds_nobody_else(world):
     rechecked = await world.outbox.recheck(claims, LEASE_S)
     assert [claim.offer for claim in rechecked.unreadable] == [case.offer]
     assert [ready.claim.offer for ready in rechecked.ready] == [neighbour.offer]
-    assert [(await world.row(each)).state for each in (case, neighbour)] == ["leased", "sending"]
+    await world.outbox.finish([unreadable(claim, 0.5) for claim in rechecked.unreadable])
+    assert [(await world.row(each)).state for each in (case, neighbour)] == ["due", "sending"]
 
 
 async def test_what_was_erased_is_dropped(world):
@@ -354,7 +362,36 @@ async def test_a_recheck_under_an_old_token_marks_nothing(world):
     await world.withdraw(case, "offers")
     assert await world.outbox.recheck(old, LEASE_S) == Rechecked([], [], [], [])
     assert (await world.row(case)).state == "leased"
-    assert (await world.outbox.recheck(new, LEASE_S)).ended
+    assert (await world.outbox.recheck(new, LEASE_S)).over
+
+
+# ---------------------------------------------------------------------------------------------- both at once
+async def test_what_is_taken_is_claimed_oldest_first_and_looked_at(world):
+    third, first, second = [await world.put(due_in_s=due_s) for due_s in (-1, -3, -2)]
+    await world.withdraw(second, "offers")
+    taken = await world.outbox.take("webhook", 200, LEASE_S)
+    assert [claim.offer for claim in taken.claims] == [first.offer, second.offer, third.offer]
+    assert [ready.claim.offer for ready in taken.looked.ready] == [first.offer, third.offer]
+    assert [(close.claim.offer, close.detail) for close in taken.looked.over] == [(second.offer, "no_consent")]
+    assert [ready.claim for ready in taken.looked.ready] == [taken.claims[0], taken.claims[2]]
+    assert {(await world.row(each)).state for each in (first, second, third)} == {"sending"}
+    assert await world.outbox.take("webhook", 200, LEASE_S) == Taken([], Rechecked([], [], [], []))
+
+
+async def test_what_is_stranded_or_out_of_attempts_is_taken_and_not_looked_at(world):
+    worn = await world.put(expires_s=5_000)
+    for _ in range(MOST_ATTEMPTS):
+        await claimed(world)
+        await world.pass_time(LEASE_S + 1)
+    stranded = await world.put(expires_s=5_000)
+    await world.outbox.recheck([claim for claim in await claimed(world) if claim.offer == stranded.offer], LEASE_S)
+    await world.pass_time(LEASE_S + 1)
+    good = await world.put(expires_s=5_000)
+    taken = await world.outbox.take("webhook", 200, LEASE_S)
+    found = {claim.offer: (claim.attempts > MOST_ATTEMPTS, claim.stranded) for claim in taken.claims}
+    assert found == {worn.offer: (True, False), stranded.offer: (False, True), good.offer: (False, False)}
+    assert [ready.claim.offer for ready in taken.looked.ready] == [good.offer]
+    assert [*taken.looked.over, *taken.looked.busy, *taken.looked.unreadable] == []
 
 
 # ---------------------------------------------------------------------------------------------- records

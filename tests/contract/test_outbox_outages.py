@@ -12,8 +12,10 @@ from math import inf
 
 import pytest
 
+from geo_offers.errors import Unavailable
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, TokenDead, TooLate, Transient
+from geo_offers.pipeline.outbox import Taken
 from geo_offers.pipeline.throttle import SPREAD_S
 
 ANSWERS_S = 0.02
@@ -473,6 +475,88 @@ def test_what_is_looked_at_as_the_lane_stops_is_put_back_and_not_left_as_being_s
 
     simulate(world.outbox, work)
     assert {record.state for record in world.outbox.records.values() if record.queued} == {"due"}
+
+
+class Altered:
+    """An outbox of which some calls are another's."""
+
+    def __init__(self, inner, **calls):
+        self._inner, self._calls = inner, calls
+
+    def __getattr__(self, name):
+        return self._calls.get(name) or getattr(self._inner, name)
+
+
+def test_what_a_look_has_found_too_long_ago_is_looked_at_again_before_it_is_sent(new_memory_world):
+    world, looks = new_memory_world(), []
+    gateway = Gateway(world.outbox)
+
+    async def take(*given):
+        taken = await world.outbox.take(*given)
+        looks.append(taken)
+        if len(looks) == 1:
+            await world.withdraw(gone, "offers")
+            await asyncio.sleep(3)
+        return taken
+
+    async def work():
+        nonlocal gone, stays
+        gone = await world.put(expires_s=60)
+        stays = await world.put(expires_s=60, beside=gone)
+        async with dispatching(Altered(world.outbox, take=take), gateway):
+            await empty(world.outbox)
+
+    gone = stays = None
+    simulate(world.outbox, work)
+    assert [ready.claim.offer for ready in looks[0].looked.ready] == [gone.offer, stays.offer]
+    assert [world.record(each).offer_state for each in (gone, stays)] == ["cancelled", "accepted"]
+    assert len(gateway.calls) == 1
+
+
+def test_what_is_claimed_and_could_not_be_judged_is_looked_at_again_at_once(new_memory_world):
+    world = new_memory_world()
+    gateway = Gateway(world.outbox)
+
+    async def take(*given):
+        return Taken((await world.outbox.take(*given)).claims)
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(9):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(Altered(world.outbox, take=take), gateway):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 10}
+    assert {record.token for record in world.outbox.records.values()} == {1}
+
+
+def test_a_database_that_goes_away_between_single_looks_leaves_nothing_as_being_sent(new_memory_world):
+    world, looks = new_memory_world(), []
+
+    async def take(*_given):
+        raise RuntimeError("planted")
+
+    async def recheck(claims, lease_s):
+        looked = await world.outbox.recheck(claims, lease_s)
+        looks.append(claims)
+        if len(looks) == 1:
+            raise RuntimeError("planted")
+        if len(looks) == 3:
+            raise Unavailable("away")
+        return looked
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(4):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(Altered(world.outbox, take=take, recheck=recheck), Gateway(world.outbox)):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 5}
+    assert not any(record.ambiguous for record in world.outbox.records.values())
 
 
 def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(new_memory_world):

@@ -234,6 +234,18 @@ async def test_an_unreadable_offer_fails_at_its_tenth_attempt_and_holds_nobody(h
     assert await house.ending(poison) == ("failed", "poison", 2)
 
 
+@pytest.mark.parametrize("expiry", ["20000-01-01", "infinity"])
+async def test_an_offer_with_an_instant_of_no_calendar_holds_nobody(house, expiry):
+    poison, others = await house.put(), [await house.put() for _ in range(3)]
+    await house.admin.execute("UPDATE offer SET expires_at = $2::text::timestamptz WHERE id = $1", poison.offer, expiry)
+    await house.admin.execute("UPDATE outbox SET attempts = 9 WHERE offer = $1", poison.offer)
+    async with house.running():
+        for other in others:
+            await house.until(other, "accepted")
+        await house.until(poison, "failed")
+    assert await house.ending(poison) == ("failed", "poison", 2)
+
+
 async def test_a_lane_that_raises_is_not_trusted_with_more_than_one_repeat(house):
     class Broken:
         name, concurrency, repeats, rate_per_s = "webhook", 8, False, inf
@@ -416,6 +428,18 @@ async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(house):
     claim = await query_of(house.admin, "outbox_claim")
     await house.admin.execute(f"PREPARE claim_some (text, int, float8) AS {claim}")
     plan = await house.admin.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim_some ('webhook', 20, 10)")
+    assert max(_read(plan)) == 20
+
+
+async def test_a_claim_that_was_planned_before_there_was_a_backlog_reads_no_more_of_it(house):
+    async with house._pool.acquire() as connection:
+        await connection.execute(f"PREPARE claim (text, int, float8) AS {await query_of(connection, 'outbox_claim')}")
+        await connection.fetch("EXPLAIN EXECUTE claim ('webhook', 20, 10)")
+        await house.admin.execute(
+            "INSERT INTO outbox (offer, workspace, partition, lane, due) SELECT gen_random_uuid(), gen_random_uuid(), "
+            "0, 'webhook', clock_timestamp() - make_interval(secs => n) FROM generate_series(1, 5000) n"
+        )
+        plan = await connection.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim ('webhook', 20, 10)")
     assert max(_read(plan)) == 20
 
 

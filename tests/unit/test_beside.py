@@ -90,3 +90,43 @@ async def test_the_end_waits_for_what_is_under_way_and_gives_up_the_rest():
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert await first == 1
+
+
+class Panic(BaseException):
+    """As a native library raises where it gives up."""
+
+
+@pytest.mark.parametrize("raised", [Panic, StopIteration])
+async def test_what_no_future_takes_ends_its_own_item_and_not_the_thread(raised):
+    def broken(number):
+        if number == 1:
+            raise raised
+        return number
+
+    beside = Beside(broken, name="break")
+    made = await asyncio.gather(*(beside.made(number) for number in range(3)), return_exceptions=True)
+    assert made[::2] == [0, 2]
+    assert isinstance(made[1], RuntimeError)
+    assert await beside.made(3) == 3
+    await beside.close()
+
+
+async def test_where_no_thread_can_be_had_it_is_told_and_tried_again(monkeypatch):
+    beside = Beside(str, name="text")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(RuntimeError, match="no thread"):
+            await beside.made(1)
+    assert await beside.made(2) == "2"
+    await beside.close()
+
+
+def _no_thread(_thread):
+    raise RuntimeError("no thread")
+
+
+async def test_after_the_end_nothing_is_made_and_nobody_waits():
+    beside = Beside(str, name="text")
+    await beside.close()
+    with pytest.raises(RuntimeError):
+        await beside.made(1)

@@ -50,7 +50,9 @@ def dies_after(owner, method, point, *, of_note=lambda _result: True):
 
 dies_after(PostgresTurn, "write", "written, not committed")
 dies_after(DecisionTurn, "__call__", "committed, not answered")
-dies_after(PostgresOutbox, "take", "marked as being sent", of_note=lambda taken: bool(taken.looked.ready))
+dies_after(
+    PostgresOutbox, "take", "marked as being sent", of_note=lambda taken: bool(taken.looked and taken.looked.ready)
+)
 dies_after(WebhookLane, "send", "accepted, not recorded")
 dies_after(PostgresOutbox, "finish", "recorded", of_note=bool)
 
