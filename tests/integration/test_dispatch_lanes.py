@@ -431,18 +431,6 @@ async def test_a_claim_reads_no_more_of_a_backlog_than_it_takes(house):
     assert max(_read(plan)) == 20
 
 
-async def test_a_claim_that_was_planned_before_there_was_a_backlog_reads_no_more_of_it(house):
-    async with house._pool.acquire() as connection:
-        await connection.execute(f"PREPARE claim (text, int, float8) AS {await query_of(connection, 'outbox_claim')}")
-        await connection.fetch("EXPLAIN EXECUTE claim ('webhook', 20, 10)")
-        await house.admin.execute(
-            "INSERT INTO outbox (offer, workspace, partition, lane, due) SELECT gen_random_uuid(), gen_random_uuid(), "
-            "0, 'webhook', clock_timestamp() - make_interval(secs => n) FROM generate_series(1, 5000) n"
-        )
-        plan = await connection.fetch("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE claim ('webhook', 20, 10)")
-    assert max(_read(plan)) == 20
-
-
 @pytest.mark.parametrize("lane", ["webhook", "inapp"])
 async def test_the_age_of_the_oldest_is_read_at_the_head_of_an_index(house, lane):
     await house.admin.execute(
