@@ -335,7 +335,10 @@ class LaneRunner:
             _LOG.error("offer_unreadable", lane=self._lane.name, offer=str(claim.offer), attempts=claim.attempts)
             settlement = unreadable(claim, self._jitter())
             self._ended.append(_Ended(settlement, settlement.state if isinstance(settlement, Close) else "unreadable"))
-        if self._stopping or self._now - asked_at > min(self._lease_s * _LOOK_SHARE, _LOOK_S):
+        old = self._now - asked_at > min(self._lease_s * _LOOK_SHARE, _LOOK_S)
+        if old:
+            _LOG.warning("look_too_old", lane=self._lane.name, offers=len(rechecked.ready))
+        if old or self._stopping:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
         for ready in rechecked.ready:

@@ -30,9 +30,9 @@ END $$;
 -- $1 workspaces as an array literal, null where there are none, $2 offers, $3 their tokens, $4 lease in seconds.
 -- For rows that are still ours: locks their persons, gives all that the re-check judges by, and marks them as being sent;
 -- what is judged otherwise is ended by its record. What was erased goes. The lock stays until the commit, so that a
--- withdrawal comes either before this look or after the mark. What the person has said is read from the locked row itself, which is its newest version; nothing
--- waits for a lock, so all else is of the same moment. A person who is locked just now is left out (`locked` is false): one
--- busy person must not hold the lane.
+-- withdrawal comes either before this look or after the mark. What the person has said is read from the locked row itself,
+-- which is its newest version; nothing waits for a lock, so all else is of the same moment. A person who is locked just now
+-- is left out (`locked` is false): one busy person must not hold the lane.
 -- A fence is named set/id: the first slash splits. OFFSET 0 keeps the split out of the join's condition, where row-level
 -- security would not let it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE).
 -- Whether a fence is active is looked for in its bytes, which we have written ourselves, without spaces: parsing an outline

@@ -1,5 +1,6 @@
 -- The outbox has no policy: claims work across workspaces. What a row points at has one, so every other statement runs with
--- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations, budgets.
+-- the workspaces of its batch set. Locks are taken in the order persons, devices, outbox rows, offers, reservations, budgets;
+-- `outbox_take` locks persons after its outbox rows, and waits for none of them.
 
 -- name: outbox_claim
 -- $1 lane, $2 most rows, $3 lease in seconds. As the function says (migration `0026`).
