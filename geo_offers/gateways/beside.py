@@ -71,7 +71,7 @@ class Beside(Generic[Item, Made]):
         self, made: Sequence[tuple["asyncio.Future[Made]", Made | Exception]], loop: asyncio.AbstractEventLoop
     ) -> None:
         for future, one in made:
-            if future.cancelled():
+            if future.done():  # given up, or told of a thread that was not to be had and came after all
                 continue
             if isinstance(one, Exception):
                 future.set_exception(one)

@@ -24,7 +24,7 @@ class BadVapidKey(Exception):
 
 
 class VapidTokens:
-    """The tokens in use. For one thread at a time; another one may `forget` meanwhile."""
+    """The tokens in use. For one thread at a time; another may `forget` meanwhile, in vain while one is asked for."""
 
     def __init__(self) -> None:
         self._kept = OrderedDict[tuple[VapidKey, str], tuple[int, str]]()

@@ -126,7 +126,7 @@ class WebPushLane:
             return TokenDead(detail="keys", by_us=True)
         except BadVapidKey:
             return AuthBroken("the workspace's VAPID key cannot sign")
-        except (Unavailable, TimeoutError) as error:
+        except (Unavailable, TimeoutError, RuntimeError) as error:  # the last where it could not be sealed at all
             return NotSent(type(error).__name__)
         outcome = await self._posted(message, letter, until_s)
         return self._judged(outcome, (message.workspace, origin), key, letter.authorization)

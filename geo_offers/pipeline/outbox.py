@@ -22,7 +22,7 @@ class Ready(msgspec.Struct, frozen=True):
 class Rechecked:
     """What a look found; a claim that stands nowhere was erased, or was not ours any more.
 
-    All but `busy` are marked as being sent, those too that are not: their record is what ends or puts them back.
+    What was read is marked as being sent, that too which is not: its record is what ends it or puts it back.
     """
 
     ready: Sequence[Ready] = ()

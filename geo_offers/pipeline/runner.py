@@ -82,6 +82,8 @@ class LaneRunner:
         self._observer = observer
         self._lease_s = lease_s
         self._sweep_s = sweep_s
+        self._fresh_s = min(lease_s * _LOOK_SHARE, _LOOK_S)
+        self._most = BATCH  # of a claim; less where the database is too slow for so many
         self._jitter = jitter
         self._wake_lane = wake_lane
         self._sends: dict[asyncio.Task[Outcome | float], tuple[Ready, str | None, asyncio.TimerHandle]] = {}
@@ -164,7 +166,7 @@ class LaneRunner:
         slots = self._lane.concurrency - len(self._sends) - len(self._stranded)
         room = self._shares.worth_claiming(slots, self._now) - self._spoken_for
         part = 1 if self._rung else PART  # nobody helps then
-        return min(BATCH, math.ceil(self._lane.concurrency / part), room)
+        return min(self._most, math.ceil(self._lane.concurrency / part), room)
 
     @property
     def _now(self) -> float:
@@ -286,6 +288,7 @@ class LaneRunner:
                 await self._recheck([self._stranded.popleft()])
             finally:
                 self._spoken_for -= 1
+            await self._record()  # what is over must not wait for the others' looks: its lease runs
 
     async def _recheck(self, claims: Sequence[Claim]) -> None:
         asked_at = self._now
@@ -304,12 +307,16 @@ class LaneRunner:
         self._take(rechecked, asked_at)
 
     async def _recheck_singly(self, claims: Sequence[Claim]) -> None:
+        began = self._now
         for number, claim in enumerate(claims, 1):
             try:
                 await self._recheck([claim])
             except Unavailable:
                 self._put_back(claims[number:], self._sweep_s)
                 raise
+            if self._now - began > self._fresh_s:
+                self._put_back(claims[number:], 0)
+                return
 
     async def _observe(self) -> None:
         """Look about once a sweep how far behind the lane is."""
@@ -335,9 +342,10 @@ class LaneRunner:
             _LOG.error("offer_unreadable", lane=self._lane.name, offer=str(claim.offer), attempts=claim.attempts)
             settlement = unreadable(claim, self._jitter())
             self._ended.append(_Ended(settlement, settlement.state if isinstance(settlement, Close) else "unreadable"))
-        old = self._now - asked_at > min(self._lease_s * _LOOK_SHARE, _LOOK_S)
+        old = bool(rechecked.ready) and self._now - asked_at > self._fresh_s
         if old:
             _LOG.warning("look_too_old", lane=self._lane.name, offers=len(rechecked.ready))
+        self._most = max(len(rechecked.ready) // 2, 1) if old else min(self._most * 2, BATCH)
         if old or self._stopping:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return

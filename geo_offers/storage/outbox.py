@@ -169,7 +169,8 @@ def _judge(row: Any, claim: Claim, out: _SortedOut, *, silenced: bool) -> None:
     try:
         message = _message(row, claim.workspace)
         why = objection(_standing(row, silenced=silenced), row["now_us"])
-        instants.from_us(message.expires_us)
+        for instant_us in (message.created_us, message.expires_us):
+            instants.from_us(instant_us)
     except (ValueError, KeyError, OSError, OverflowError):  # not our JSON, a zone that is none, no day of the calendar
         _LOG.exception("offer_unreadable", offer=str(claim.offer))
         out.unreadable.append(claim)

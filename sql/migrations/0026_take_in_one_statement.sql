@@ -37,8 +37,8 @@ END $$;
 -- security would not let it reach the key's index (text functions are not leakproof, nor is coalesce: hence the CASE).
 -- Whether a fence is active is looked for in its bytes, which we have written ourselves, without spaces: parsing an outline
 -- of 2,000 corners takes ten times as long, and in a text the quotes would stand escaped. A device that takes its push by
--- another lane now has no address on this one. Instants are microseconds since 1970: a value that the program could not even
--- read fails here, before anything is marked.
+-- another lane now has no address on this one. Instants are microseconds since 1970: one that the program's type for them
+-- cannot hold fails here (infinity), before anything is marked, or in the program's judging, and not in between.
 CREATE FUNCTION outbox_look(text, uuid[], bigint[], float8)
 RETURNS TABLE (
     offer uuid, workspace uuid, token bigint, lane text, catalog_version bigint, settings bytea, locked boolean,

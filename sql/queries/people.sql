@@ -125,9 +125,9 @@ SELECT EXISTS (SELECT FROM device WHERE user_id = $1 AND id <> $2);
 UPDATE app_user SET rhythm = $2 WHERE id = $1;
 
 -- name: sends_cancel
--- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; a row in state
--- 'sending' has bytes under way, or will in a moment, and is waited for. Slots are kept: whoever agrees anew would find their caps reset. Returns
--- what was ended.
+-- $1 user, $2 what ended them, $3 device or null for all of the person's. What is due or leased is gone; of a row in
+-- state 'sending' bytes may be under way, and it is waited for. Slots are kept: whoever agrees anew would find their caps
+-- reset. Returns what was ended.
 WITH gone AS (
     DELETE FROM outbox o USING offer f
     WHERE f.user_id = $1 AND ($3::uuid IS NULL OR f.device = $3) AND o.offer = f.id AND o.state IN ('due', 'leased')
@@ -251,8 +251,10 @@ WHERE user_id = $1 ORDER BY at DESC, id DESC LIMIT $2;
 SELECT id FROM visit WHERE id = ANY ($1::uuid[]) AND device = $2;
 
 -- name: erase_device
--- $1 user, $2 device, $3 workspace: what this device caused. Returns how many devices the person still has.
-WITH offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
+-- $1 user, $2 device, $3 workspace: what this device caused. What another one caused and was moved to it goes back to that
+-- one. Returns how many devices the person still has.
+WITH moved_back AS (UPDATE offer SET sent_to = NULL WHERE user_id = $1 AND sent_to = $2 AND device <> $2 RETURNING 1),
+offers AS (DELETE FROM offer WHERE user_id = $1 AND device = $2 RETURNING id),
 events AS (DELETE FROM offer_event e USING offers o WHERE e.offer = o.id RETURNING 1),
 told AS (
     DELETE FROM webhook_event WHERE user_id = $1 AND convert_from(body, 'UTF8')::json ->> 'device' = $2::text RETURNING 1),

@@ -513,6 +513,52 @@ def test_what_a_look_has_found_too_long_ago_is_looked_at_again_before_it_is_sent
     assert len(gateway.calls) == 1
 
 
+def test_a_database_that_is_slow_by_the_row_is_asked_for_fewer_until_they_can_be_sent(new_memory_world):
+    world, asked = new_memory_world(), []
+
+    async def take(lane, limit, lease_s):
+        asked.append(limit)
+        taken = await world.outbox.take(lane, limit, lease_s)
+        await asyncio.sleep(len(taken.claims))  # one second a row; a look is good for 2.5
+        return taken
+
+    async def work():
+        first = await world.put(expires_s=600)
+        for _ in range(15):
+            await world.put(expires_s=600, beside=first)
+        async with dispatching(Altered(world.outbox, take=take), Gateway(world.outbox)):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 16}
+    assert min(asked) <= 2 < max(asked)
+
+
+def test_what_is_over_is_recorded_before_the_next_stranded_row_is_looked_at(new_memory_world):
+    world, calls = new_memory_world(), []
+
+    async def recheck(claims, lease_s):
+        calls.append("look")
+        return await world.outbox.recheck(claims, lease_s)
+
+    async def finish(settlements):
+        calls.append("record")
+        return await world.outbox.finish(settlements)
+
+    async def work():
+        first = await world.put(expires_s=15)
+        for _ in range(19):
+            await world.put(expires_s=15, beside=first)
+        await world.outbox.take("webhook", 200, 10.0)  # and dies
+        await asyncio.sleep(16)
+        async with dispatching(Altered(world.outbox, recheck=recheck, finish=finish), Gateway(world.outbox)):
+            await empty(world.outbox)
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"expired": 20}
+    assert calls == ["look", "record"] * 20
+
+
 def test_what_is_claimed_and_could_not_be_judged_is_looked_at_again_at_once(new_memory_world):
     world = new_memory_world()
     gateway = Gateway(world.outbox)

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from math import inf
 from types import SimpleNamespace
+from uuid import uuid4
 
 import aiohttp
 import asyncpg
@@ -234,10 +235,21 @@ async def test_an_unreadable_offer_fails_at_its_tenth_attempt_and_holds_nobody(h
     assert await house.ending(poison) == ("failed", "poison", 2)
 
 
-@pytest.mark.parametrize("expiry", ["20000-01-01", "infinity"])
-async def test_an_offer_with_an_instant_of_no_calendar_holds_nobody(house, expiry):
+async def test_an_offer_that_was_moved_to_a_phone_which_is_erased_goes_back_to_its_own(house):
+    moved, elsewhere = await house.put(), uuid4()
+    await house.admin.execute("UPDATE offer SET sent_to = $2 WHERE id = $1", moved.offer, elsewhere)
+    async with transaction(house._pool, [moved.workspace]) as connection:
+        await connection.execute(sql("erase_device"), moved.user, elsewhere, moved.workspace)
+    async with house.running():
+        await house.until(moved, "accepted")
+
+
+@pytest.mark.parametrize("instant", ["20000-01-01", "infinity"])
+@pytest.mark.parametrize("column", ["expires_at", "created_at"])
+async def test_an_offer_with_an_instant_of_no_calendar_holds_nobody(house, column, instant):
     poison, others = await house.put(), [await house.put() for _ in range(3)]
-    await house.admin.execute("UPDATE offer SET expires_at = $2::text::timestamptz WHERE id = $1", poison.offer, expiry)
+    change = f"UPDATE offer SET {column} = $2::text::timestamptz WHERE id = $1"
+    await house.admin.execute(change, poison.offer, instant)
     await house.admin.execute("UPDATE outbox SET attempts = 9 WHERE offer = $1", poison.offer)
     async with house.running():
         for other in others:

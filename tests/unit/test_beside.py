@@ -112,6 +112,8 @@ async def test_what_no_future_takes_ends_its_own_item_and_not_the_thread(raised)
 
 
 async def test_where_no_thread_can_be_had_it_is_told_and_tried_again(monkeypatch):
+    raised = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: raised.append(told))
     beside = Beside(str, name="text")
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", _no_thread)
@@ -119,6 +121,7 @@ async def test_where_no_thread_can_be_had_it_is_told_and_tried_again(monkeypatch
             await beside.made(1)
     assert await beside.made(2) == "2"
     await beside.close()
+    assert raised == []
 
 
 def _no_thread(_thread):

@@ -419,6 +419,15 @@ async def test_where_nobody_listens_nothing_was_sent(service, lane):
     assert isinstance(outcome, NotSent)
 
 
+async def test_what_cannot_be_sealed_for_want_of_a_thread_was_not_sent(service, lane, monkeypatch):
+    def none(*_given):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(lane._sealer._thread, "submit", none)
+    assert await lane.send(a_message(service.subscribe(SENDER))) == NotSent("RuntimeError")
+    assert service.requests == []
+
+
 async def test_a_certificate_that_is_not_trusted_gets_nothing(service):
     async with guarded_session(LOOPBACK) as session:
         lane = WebPushLane(session, Kept(), networks=LOOPBACK)
