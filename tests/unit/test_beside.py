@@ -25,39 +25,39 @@ async def test_what_is_raised_for_one_item_is_raised_for_nobody_else():
     await beside.close()
 
 
+class Held:
+    """Gives back its item once it is let go; notes what it was given."""
+
+    def __init__(self):
+        self.begun, self.free, self.made = threading.Event(), threading.Event(), []
+
+    def __call__(self, item):
+        self.begun.set()
+        self.free.wait(10)
+        self.made.append(item)
+        return item
+
+
 async def test_what_is_no_longer_wanted_is_not_made():
-    begun, free, made = threading.Event(), threading.Event(), []
-
-    def held(number):
-        begun.set()
-        free.wait(10)
-        made.append(number)
-        return number
-
+    held = Held()
     beside = Beside(held, name="hold")
     first = beside.made(1)
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(held.begun.wait, 10)
     given_up, last = beside.made(2), beside.made(3)
     given_up.cancel()
-    free.set()
+    held.free.set()
     assert await asyncio.gather(first, last) == [1, 3]
-    assert made == [1, 3]
+    assert held.made == [1, 3]
     await beside.close()
 
 
 async def test_who_gives_up_while_it_is_made_harms_nobody():
-    begun, free = threading.Event(), threading.Event()
-
-    def held(number):
-        begun.set()
-        free.wait(10)
-        return number
-
+    held = Held()
     beside = Beside(held, name="hold")
     given_up, kept = beside.made(1), beside.made(2)
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(held.begun.wait, 10)
     given_up.cancel()
-    free.set()
+    held.free.set()
     assert await kept == 2
     assert await beside.made(3) == 3
     await beside.close()
@@ -72,20 +72,14 @@ async def test_everybody_is_given_up_and_the_next_is_made_all_the_same():
 
 
 async def test_the_end_waits_for_what_is_under_way_and_gives_up_the_rest():
-    begun, free = threading.Event(), threading.Event()
-
-    def held(number):
-        begun.set()
-        free.wait(10)
-        return number
-
+    held = Held()
     beside = Beside(held, name="hold")
     first = beside.made(1)
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(held.begun.wait, 10)
     waiting = beside.made(2)
     closing = asyncio.create_task(beside.close())
     await asyncio.sleep(0)
-    free.set()
+    held.free.set()
     await closing
     with pytest.raises(asyncio.CancelledError):
         await waiting
