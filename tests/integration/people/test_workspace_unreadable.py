@@ -50,7 +50,7 @@ async def test_unreadable_rules_are_shown_as_the_strictest_and_mended_by_a_chang
     assert (shown["paused"], shown["age"], shown["user_proof"]) == (True, "unknown", "required")
     refused = await api.call("POST", "/v1/devices", "app", {"platform": "ios", "user": "ann"})
     assert (refused.status, refused.code) == (403, "user_proof")
-    change = {"paused": False, "age": "vouched", "user_proof": "off", "place_gap_s": 0, "store_gap_s": 0}
+    change = {"paused": False, "age": "vouched", "user_proof": "off", "place_gap_s": 0, "store_gap_s": 0, "holdout": 0}
     await api.good("PATCH", "/v1/workspace", "owner", change)
     assert len((await phone.at(SHOP)).body["offers"]) == 1
 
