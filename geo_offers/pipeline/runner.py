@@ -16,18 +16,17 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from geo_offers import clock
 from geo_offers.errors import Unavailable
-from geo_offers.pipeline.lanes import Ambiguous, Lane, Outcome, TokenDead, Waiting, outcome_name
+from geo_offers.pipeline.lanes import Lane, Outcome, Waiting, outcome_name
 from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked, Taken
+from geo_offers.pipeline.sends import Sends
 from geo_offers.pipeline.settlement import (
     Claim,
     Close,
@@ -39,13 +38,10 @@ from geo_offers.pipeline.settlement import (
     settle,
     unreadable,
 )
-from geo_offers.pipeline.shares import Shares
-from geo_offers.pipeline.throttle import DOUBTED, Throttle
 
 BATCH: Final = 200
 PART: Final = 2  # a claim takes half of the slots at most: one is looked at while others are under way
 WORTH: Final = 8  # a helper claims for an eighth of the slots at least
-MOST_SCOPES: Final = 10_000
 BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
 _AHEAD_S: Final = 60.0  # what comes due later is found by the sweep
@@ -86,7 +82,7 @@ class LaneRunner:
         self._most = BATCH  # of a claim; less where the database is too slow for so many
         self._jitter = jitter
         self._wake_lane = wake_lane
-        self._sends: dict[asyncio.Task[Outcome | float], tuple[Ready, str | None, asyncio.TimerHandle]] = {}
+        self._sends = Sends(lane, observer, jitter=jitter, ended=self._sent)
         self._at_work = False
         self._spoken_for = 0  # slots that claims are made for
         self._helper: asyncio.Task[None] | None = None
@@ -99,9 +95,6 @@ class LaneRunner:
         self._look_at = math.inf
         self._ticks: set[int] = set()  # when rows come due that were put back here
         self._sweep_at = 0.0
-        self._throttles: dict[str, Throttle] = {}
-        self._sending = f"send-{lane.name}"
-        self._shares = Shares(lane.concurrency, alone=lane.name)
         self._stopping = False
 
     # ------------------------------------------------------------------------------------------ from outside
@@ -124,8 +117,7 @@ class LaneRunner:
 
     def cut(self) -> None:
         """Give up on the sends under way: they count as unanswered."""
-        for task in self._sends:
-            task.cancel()
+        self._sends.cut()
 
     async def run(self) -> None:
         """Work until `stop`."""
@@ -164,7 +156,7 @@ class LaneRunner:
     @property
     def _free(self) -> int:
         slots = self._lane.concurrency - len(self._sends) - len(self._stranded)
-        room = self._shares.worth_claiming(slots, self._now) - self._spoken_for
+        room = self._sends.worth_claiming(slots) - self._spoken_for
         part = 1 if self._rung else PART  # nobody helps then
         return min(self._most, math.ceil(self._lane.concurrency / part), room)
 
@@ -282,7 +274,7 @@ class LaneRunner:
 
         What waits here for longer than its lease goes back to everybody.
         """
-        while self._stranded and not any(ready.claim.stranded for ready, _, _ in self._sends.values()):
+        while self._stranded and not self._sends.any_stranded:
             self._spoken_for += 1
             try:
                 await self._recheck([self._stranded.popleft()])
@@ -323,7 +315,7 @@ class LaneRunner:
         if self._now >= self._sweep_at:
             self._sweep_at = self._now + self._sweep_s
             self._observer.oldest_due(self._lane.name, await self._outbox.oldest_due_s(self._lane.name))
-            self._observer.breakers(self._lane.name, sum(throttle.open for throttle in self._throttles.values()))
+            self._observer.breakers(self._lane.name, self._sends.breakers)
 
     def _hopeless(self, claim: Claim) -> bool:
         end = hopeless(claim, repeats=self._lane.repeats)
@@ -350,70 +342,19 @@ class LaneRunner:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
         for ready in rechecked.ready:
-            self._begin(ready, asked_at + self._lease_s * _SEND_SHARE)
+            hold_s = self._sends.begin(ready, until=asked_at + self._lease_s * _SEND_SHARE)
+            if hold_s > 0:
+                self._hold(ready, hold_s)
 
-    def _begin(self, ready: Ready, until: float) -> None:
-        """Send, unless its scope's share of the slots is taken."""
-        scope = self._lane.scope(ready.message)
-        if scope is not None and (hold_s := self._shares.take(scope, self._now)) > 0:
-            self._ended.append(_Ended(put_back(ready.claim, hold_s * (0.75 + self._jitter() / 2)), "held"))
-            return
-        task = self._loop.create_task(self._send(ready, scope), name=self._sending)
-        self._sends[task] = ready, scope, self._loop.call_at(until, task.cancel)
-        task.add_done_callback(self._sent)
+    def _hold(self, ready: Ready, after_s: float) -> None:
+        self._ended.append(_Ended(put_back(ready.claim, after_s), "held"))
 
-    # ------------------------------------------------------------------------------------------ sending
-    def _throttle(self, scope: str) -> Throttle:
-        """Find what bounds this scope. Of too many scopes those that bound nothing are forgotten."""
-        throttle = self._throttles.get(scope)
-        if throttle is None:
-            if len(self._throttles) >= MOST_SCOPES:
-                self._throttles = {name: one for name, one in self._throttles.items() if not one.idle}
-            if len(self._throttles) >= MOST_SCOPES:
-                del self._throttles[next(iter(self._throttles))]
-            throttle = self._throttles[scope] = Throttle(self._lane.rate_per_s)
-        return throttle
-
-    async def _send(self, ready: Ready, scope: str | None) -> Outcome | float:
-        """Send one; the seconds for which it is to be held where its scope is slowed down and nothing was tried."""
-        throttle = None if scope is None else self._throttle(scope)
-        if throttle is not None and (hold_s := throttle.hold_s(self._now, self._jitter())) > 0:
-            return hold_s
-        self._observer.under_way(ready.claim.workspace, ready.claim.offer, self._lane.name, "sending")
-        outcome: Outcome = Ambiguous("cut off")
-        began_us = clock.now_us()
-        try:
-            outcome = await self._lane.send(ready.message)
-            if isinstance(outcome, TokenDead) and outcome.at_us is None:  # what is registered from here on is another
-                outcome = replace(outcome, at_us=began_us)
-        except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left
-            _LOG.exception("lane_raised", lane=self._lane.name, offer=str(ready.claim.offer))
-            outcome = Ambiguous("the lane raised")
-        finally:
-            if throttle is not None:
-                outcome = self._believed(throttle, outcome)
-                throttle.heard(outcome, self._now, self._jitter())
-        return outcome
-
-    def _believed(self, throttle: Throttle, outcome: Outcome) -> Outcome:
-        """What is taken for true of an outcome; that a gateway is doubted is counted, for somebody to look."""
-        believed = throttle.believed(outcome, self._now)
-        if believed is not outcome:
-            self._observer.counted(self._lane.name, DOUBTED)
-        return believed
-
-    def _sent(self, task: "asyncio.Task[Outcome | float]") -> None:
-        ready, scope, too_late = self._sends.pop(task)
-        if scope is not None:
-            self._shares.give_back(scope, self._now)
-        too_late.cancel()
-        cut = Ambiguous("cut off at the stop" if self._stopping else "no answer within the lease")
-        outcome = cut if task.cancelled() else task.result()
+    def _sent(self, ready: Ready, outcome: Outcome | float) -> None:
         self._event.set()
         if self._at_work:
             self._call_help()
         if isinstance(outcome, float):
-            self._ended.append(_Ended(put_back(ready.claim, outcome), "held"))
+            self._hold(ready, outcome)
             return
         settlement = settle(
             ready.claim,
@@ -428,31 +369,36 @@ class LaneRunner:
 
     # ------------------------------------------------------------------------------------------ recording
     async def _record(self) -> None:
-        if not self._ended:
-            return
         batch = tuple(self._ended)
+        if not batch:
+            return
         try:
             applied = await self._outbox.finish([ended.settlement for ended in batch])
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  raised again, logged and bounded to its row by the calls one by one
-            applied = await self._record_singly(batch)
-        del self._ended[: len(batch)]
-        for ended in batch:
-            if ended.settlement.claim.offer in applied:
-                self._recorded(ended)
+            await self._record_singly(batch)
+        else:
+            self._written(batch, applied)
 
-    async def _record_singly(self, batch: Sequence[_Ended]) -> set[UUID]:
+    async def _record_singly(self, batch: Sequence[_Ended]) -> None:
         """Write one by one: a record that cannot be written must not hold the others; its lease brings it back."""
-        applied: set[UUID] = set()
         for ended in batch:
+            applied: Collection[UUID] = ()
             try:
-                applied.update(await self._outbox.finish([ended.settlement]))
+                applied = await self._outbox.finish([ended.settlement])
             except Unavailable:
                 raise
             except Exception:  # noqa: BLE001  one row's fault must not hold the others; the log has it
                 _LOG.exception("record_failed", lane=self._lane.name, offer=str(ended.settlement.claim.offer))
-        return applied
+            self._written((ended,), applied)
+
+    def _written(self, batch: Sequence[_Ended], applied: Collection[UUID]) -> None:
+        """Let go of the first of what ended, and tell of each that was still this lane's to end."""
+        del self._ended[: len(batch)]
+        for ended in batch:
+            if ended.settlement.claim.offer in applied:
+                self._recorded(ended)
 
     def _recorded(self, ended: _Ended) -> None:
         claim, detail = ended.settlement.claim, None
