@@ -87,7 +87,7 @@ class ApnsLane:
         """A workspace has one team."""
         return str(message.workspace)
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, start_by: float = inf) -> Outcome:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         device = message.push_token
         if device is None or not _TOKEN.fullmatch(device):
@@ -103,7 +103,7 @@ class ApnsLane:
         if not isinstance(key, ApnsKey):
             return AuthBroken("no credentials")
         try:
-            return await self._deliver(message, key, payload, deadline)
+            return await self._deliver(message, key, payload, start_by, deadline)
         except BadKey:
             return AuthBroken("the key cannot sign")
         except Unsent as error:
@@ -115,7 +115,9 @@ class ApnsLane:
         """Close all connections; what is under way goes unanswered."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
-    async def _deliver(self, message: Message, key: ApnsKey, payload: bytes, deadline: float) -> Outcome:
+    async def _deliver(
+        self, message: Message, key: ApnsKey, payload: bytes, start_by: float, deadline: float
+    ) -> Outcome:
         """Send; once more where Apple wants a newer token, or had given the connection up."""
         loop = asyncio.get_running_loop()
         pool = self._pool(key)
@@ -125,8 +127,8 @@ class ApnsLane:
             if left_s < 1:
                 return TooLate()
             headers = _headers(message, pool.authority, key.topic, token)
-            start_by = min(deadline, loop.time() + left_s)
-            answer = await pool.request(headers, payload, start_by=start_by, deadline=deadline)
+            whole_by = min(start_by, deadline, loop.time() + left_s)
+            answer = await pool.request(headers, payload, start_by=whole_by, deadline=deadline)
             if not (resends and self._mended(key, token, _reason(answer))):
                 break
         return _outcome(answer, self._now_us())

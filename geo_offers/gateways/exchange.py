@@ -1,7 +1,9 @@
 """What lanes over HTTP/1.1 share: whether a body has begun to leave, how much is read, and when to come back."""
 
+import asyncio
 import email.utils
 from datetime import UTC
+from math import inf
 from typing import Final
 
 import aiohttp
@@ -18,11 +20,16 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Body(aiohttp.BytesPayload):
-    """A body that remembers whether any of it has been handed to the connection."""
+    """A body that remembers whether any of it has been handed to the connection; not after `start_by` is it begun."""
 
-    begun = False
+    def __init__(self, value: bytes, *, content_type: str, start_by: float = inf) -> None:
+        super().__init__(value, content_type=content_type)
+        self.begun = False
+        self._start_by = start_by
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if asyncio.get_running_loop().time() >= self._start_by:
+            raise TimeoutError("too late to begin")
         self.begun = True
         await super().write_with_length(writer, content_length)
 

@@ -16,6 +16,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -101,6 +102,7 @@ class _Call:
     """What the calls of one send share; `bearer` and `sent_us` are those of the newest."""
 
     account: FcmAccount
+    start_by: float
     ends_s: float
     bearer: str = ""
     sent_us: int = 0
@@ -160,7 +162,7 @@ class FcmLane:
         await self._bearers.close()
         await self._session.close()
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, start_by: float = inf) -> Outcome:
         ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
             async with asyncio.timeout_at(ends_s):
@@ -173,7 +175,7 @@ class FcmLane:
             return TokenDead(detail="no token", by_us=True)
         if _size(message) > MOST_BYTES:
             return Refused("too large", by_us=True)
-        return await self._sent(_Call(account, ends_s), message, message.push_token)
+        return await self._sent(_Call(account, start_by, ends_s), message, message.push_token)
 
     async def _sent(self, call: _Call, message: Message, token: str) -> Outcome:
         heard = await self._tried(call, message, token)
@@ -226,7 +228,7 @@ class FcmLane:
                 return Refused(heard.detail)
 
     async def _post(self, call: _Call, raw: bytes) -> _Heard | Ambiguous | NotSent:
-        body = exchange.Body(raw, content_type="application/json")
+        body = exchange.Body(raw, content_type="application/json", start_by=call.start_by)
         try:
             async with self._session.post(
                 f"{self._base_url}/v1/projects/{quote(call.account.project, safe='')}/messages:send",

@@ -199,6 +199,8 @@ class Connection(asyncio.Protocol):
         Raises Unsent or Unanswered.
         """
         began_at = self._loop.time()
+        if began_at >= start_by:
+            raise Unsent("too late to begin")
         number, stream = self._begin(headers, body)
         try:
             if not stream.whole:

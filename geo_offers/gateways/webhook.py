@@ -59,7 +59,7 @@ class WebhookLane:
     def scope(self, message: Message) -> str:  # noqa: ARG002  the port's signature: there is one gateway
         return self.name
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, start_by: float = inf) -> Outcome:
         now_us = self._now_us()
         ttl_s = (message.expires_us - now_us) // 1_000_000
         if ttl_s < 1:
@@ -68,7 +68,7 @@ class WebhookLane:
             return TokenDead(detail="no token", by_us=True)
         raw = _event(message, now_us, ttl_s)
         headers = signing.signed_headers(self._secrets, str(message.offer), now_us // 1_000_000, raw)
-        body = exchange.Body(raw, content_type="application/json")
+        body = exchange.Body(raw, content_type="application/json", start_by=start_by)
         try:
             return await self._post(body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -60,6 +60,7 @@ class _Plain(msgspec.Struct):
     key: VapidKey
     origin: str
     now_s: int
+    start_by: float
 
 
 class _Letter(msgspec.Struct):
@@ -108,7 +109,7 @@ class WebPushLane:
         origin = hosts.origin(message.push_token or "")
         return origin and f"{message.workspace} {origin}"
 
-    async def send(self, message: Message) -> Outcome:
+    async def send(self, message: Message, start_by: float = inf) -> Outcome:
         text = _payload(message)
         fault = self._fault(message, text)
         if fault is not None:
@@ -116,11 +117,11 @@ class WebPushLane:
         origin = hosts.origin(message.push_token or "") or ""
         until_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout_at(until_s):
+            async with asyncio.timeout_at(min(until_s, start_by)):
                 key = await self._vault.of(message.workspace, self.name)
                 if not isinstance(key, VapidKey):
                     return AuthBroken("the workspace has no VAPID key")
-                plain = _Plain(text, message.push_keys or "", key, origin, self._now_us() // 1_000_000)
+                plain = _Plain(text, message.push_keys or "", key, origin, self._now_us() // 1_000_000, start_by)
                 letter = await self._sealer.made(plain)
         except BadKeys:
             return TokenDead(detail="keys", by_us=True)
@@ -169,8 +170,10 @@ class WebPushLane:
         """In the thread."""
         browser = read_keys(plain.push_keys)
         authorization = self._tokens.authorization(plain.key, plain.origin, plain.now_s)
-        body = exchange.Body(sealed(plain.text, browser), content_type="application/octet-stream")
-        return _Letter(body, authorization)
+        body = sealed(plain.text, browser)
+        return _Letter(
+            exchange.Body(body, content_type="application/octet-stream", start_by=plain.start_by), authorization
+        )
 
     async def _posted(self, message: Message, letter: _Letter, until_s: float) -> Outcome:
         ttl_s = self._left_s(message)

@@ -3,6 +3,9 @@
 The line that matters is whether what left may be shown: over HTTP/1.1 from the body's first byte on, over HTTP/2 from
 the frame that ends the stream. A lane that is not sure answers Ambiguous: the dispatcher then keeps the person's slot
 and sends once more under the same id. What a lane raises counts as Ambiguous.
+
+Before that line a send may wait for credentials, a connection, a thread: for so long only as what was found out about
+the person holds. So each lane looks at the clock where the line is crossed, not where the send begins.
 """
 
 from base64 import urlsafe_b64encode
@@ -192,7 +195,9 @@ class Lane(Protocol):
         """
         ...
 
-    async def send(self, message: Message) -> Outcome: ...
+    async def send(self, message: Message, start_by: float) -> Outcome:
+        """Begin nothing that may be shown after `start_by`, a time of the loop: it is NotSent then."""
+        ...
 
     async def close(self) -> None:
         """Let go of what it keeps open between sends; nothing is sent after it."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
 from geo_offers.pipeline.lanes import Message
 from geo_offers.pipeline.settlement import Claim, Close, Settlement
+
+UNDER_WAY_S: Final = 5.0
+"""For so long a person's withdrawal waits for what is under way to them, before it is answered."""
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -21,13 +21,13 @@ from geo_offers import clock, wire
 from geo_offers.errors import TooManyRequests, Unauthenticated
 from geo_offers.pipeline.callers import Caller
 from geo_offers.pipeline.engine import Engine
+from geo_offers.pipeline.outbox import UNDER_WAY_S
 from geo_offers.pipeline.rates import Buckets
 from geo_offers.pipeline.streams import DeviceStreams
 
 Surface = Literal["device", "page"]
 """Where somebody says what they agree to, as the ledger has it: in the app, or on the preference page."""
 
-UNDER_WAY_S: Final = 5.0
 STOPS_SENDS: Final = frozenset[wire.PurposeName]({"locate", "offers"})
 CHANGES_BURST: Final = 20.0
 CHANGE_EVERY_S: Final = 3.0

@@ -25,7 +25,7 @@ import structlog
 
 from geo_offers.errors import Unavailable
 from geo_offers.pipeline.lanes import Lane, Outcome, Waiting, outcome_name
-from geo_offers.pipeline.outbox import Observer, Outbox, Ready, Rechecked, Taken
+from geo_offers.pipeline.outbox import UNDER_WAY_S, Observer, Outbox, Ready, Rechecked, Taken
 from geo_offers.pipeline.sends import Sends
 from geo_offers.pipeline.settlement import (
     Claim,
@@ -46,7 +46,8 @@ BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
 _AHEAD_S: Final = 60.0  # what comes due later is found by the sweep
 _LOOK_SHARE: Final = 0.25  # of the lease: what a look has found is old then
-_LOOK_S: Final = 2.5  # or then: a withdrawal waits 5 s for what is under way
+_LOOK_S: Final = UNDER_WAY_S / 2  # or then: a person who withdraws waits no longer for what is under way
+_START_S: Final = 0.9 * UNDER_WAY_S  # nothing leaves later than that: it would, after the withdrawal's answer
 _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
 
@@ -342,7 +343,8 @@ class LaneRunner:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
         for ready in rechecked.ready:
-            hold_s = self._sends.begin(ready, until=asked_at + self._lease_s * _SEND_SHARE)
+            until = asked_at + self._lease_s * _SEND_SHARE
+            hold_s = self._sends.begin(ready, start_by=asked_at + _START_S, until=until)
             if hold_s > 0:
                 self._hold(ready, hold_s)
 

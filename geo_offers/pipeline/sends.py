@@ -61,12 +61,15 @@ class Sends:
         """How many rows to claim for so many slots: their scopes' shares may be taken."""
         return self._shares.worth_claiming(slots, self._loop.time())
 
-    def begin(self, ready: Ready, *, until: float) -> float:
-        """Send; what has no answer `until` then is cut off. Seconds: it is to be held for so long, and was not begun."""
+    def begin(self, ready: Ready, *, start_by: float, until: float) -> float:
+        """Send, so that nothing leaves after `start_by`; what has no answer `until` then is cut off.
+
+        Seconds instead of 0: it was not begun, and is to be held for so long.
+        """
         scope = self._lane.scope(ready.message)
         if scope is not None and (hold_s := self._shares.take(scope, self._loop.time())) > 0:
             return hold_s * (0.75 + self._jitter() / 2)
-        task = self._loop.create_task(self._send(ready, scope), name=self._name)
+        task = self._loop.create_task(self._send(ready, scope, start_by), name=self._name)
         self._under_way[task] = ready, scope, self._loop.call_at(until, task.cancel)
         task.add_done_callback(self._over)
         return 0.0
@@ -84,7 +87,7 @@ class Sends:
         too_late.cancel()
         self._ended(ready, Ambiguous(self._cut) if task.cancelled() else task.result())
 
-    async def _send(self, ready: Ready, scope: str | None) -> Outcome | float:
+    async def _send(self, ready: Ready, scope: str | None, start_by: float) -> Outcome | float:
         throttle = None if scope is None else self._throttle(scope)
         if throttle is not None and (hold_s := throttle.hold_s(self._loop.time(), self._jitter())) > 0:
             return hold_s
@@ -92,7 +95,7 @@ class Sends:
         outcome: Outcome = Ambiguous("cut off")
         began_us = clock.now_us()
         try:
-            outcome = await self._lane.send(ready.message)
+            outcome = await self._lane.send(ready.message, start_by)
             if isinstance(outcome, TokenDead) and outcome.at_us is None:  # what is registered from here on is another
                 outcome = replace(outcome, at_us=began_us)
         except Exception:  # noqa: BLE001  a lane's fault is its message's alone; a byte may have left

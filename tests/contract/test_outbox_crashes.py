@@ -159,7 +159,7 @@ class _LaneOf:
     def scope(self, message):
         return None
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         await self.process.point("marked")
         return await self.gateway.take(self.process, message)
 
@@ -453,7 +453,7 @@ class Held:
     def scope(self, message):
         return None
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         self.answers[message.offer] = asyncio.get_running_loop().create_future()
         return await self.answers[message.offer]
 

@@ -15,7 +15,7 @@ import pytest
 from geo_offers.errors import Unavailable
 from geo_offers.pipeline.dispatch import Dispatcher
 from geo_offers.pipeline.lanes import Accepted, Ambiguous, Later, TokenDead, TooLate, Transient
-from geo_offers.pipeline.outbox import Taken
+from geo_offers.pipeline.outbox import UNDER_WAY_S, Taken
 from geo_offers.pipeline.throttle import SPREAD_S
 
 ANSWERS_S = 0.02
@@ -77,7 +77,7 @@ class Gateway:
     def scope(self, message):
         return str(message.workspace)
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         if message.expires_us - self._outbox.now_us < 1_000_000:
             self.too_late += 1
             return TooLate()
@@ -254,9 +254,9 @@ def test_a_scope_in_trouble_holds_no_other(new_memory_world):
 class HangingGateway(Gateway):
     """Of the scopes that are down nothing is heard."""
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         if not self._down(message.workspace, asyncio.get_running_loop().time()):
-            return await super().send(message)
+            return await super().send(message, start_by)
         await asyncio.sleep(HANGS_S)
         return Ambiguous("TimeoutError")
 
@@ -308,7 +308,7 @@ def test_a_token_that_is_registered_anew_while_it_dies_is_another_one_and_stays(
     world, left = new_memory_world(), []
 
     class Forgetful(Gateway):
-        async def send(self, message):
+        async def send(self, message, start_by):
             await asyncio.sleep(ANSWERS_S)
             await world.register_token(case, message.push_token)
             return TokenDead()
@@ -357,11 +357,11 @@ class CountingGateway(Gateway):
     def scope(self, message):
         return self.name
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            return await super().send(message)
+            return await super().send(message, start_by)
         finally:
             self.under_way -= 1
 
@@ -413,7 +413,7 @@ def test_a_slot_that_becomes_free_while_a_record_is_written_is_used(new_memory_w
     class Slower(Gateway):
         """The first answer comes at once, the second soon, all others late."""
 
-        async def send(self, message):
+        async def send(self, message, start_by):
             self.calls.append(message.offer)
             await asyncio.sleep({1: 0.02, 2: 0.6}.get(len(self.calls), 7.0))
             return Accepted()
@@ -605,6 +605,74 @@ def test_a_database_that_goes_away_between_single_looks_leaves_nothing_as_being_
     assert not any(record.ambiguous for record in world.outbox.records.values())
 
 
+@pytest.mark.parametrize("look_s", [0.0, 2.0])
+def test_nothing_may_leave_after_who_withdraws_has_had_an_answer(new_memory_world, look_s):
+    world = new_memory_world()
+    looked_at, start_by = [], []
+
+    async def take(*given):
+        looked_at.append(asyncio.get_running_loop().time())
+        taken = await world.outbox.take(*given)
+        await asyncio.sleep(look_s)
+        return taken
+
+    class Waits(Gateway):
+        async def send(self, message, until):
+            assert asyncio.get_running_loop().time() < until
+            start_by.append((looked_at[-1], until))
+            return Accepted()
+
+    async def work():
+        await world.put(expires_s=60)
+        dispatcher = Dispatcher(Altered(world.outbox, take=take), [Waits(world.outbox)], Watch(), jitter=lambda: 0.5)
+        dispatcher.start()
+        await empty(world.outbox)
+        await dispatcher.stop()
+
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": 1}
+    [(looked, until)] = start_by
+    assert looked + UNDER_WAY_S / 2 < until < looked + UNDER_WAY_S
+
+
+def test_an_outage_between_records_written_one_by_one_hides_none_of_them(new_memory_world):
+    world = new_memory_world()
+    calls = []
+
+    class Heard(Watch):
+        def __init__(self):
+            super().__init__()
+            self.told = Counter()
+
+        def delivered(self, workspace, offer, lane, outcome, detail=None):
+            self.told[outcome] += 1
+
+    async def finish(settlements):
+        calls.append(len(settlements))
+        if len(settlements) > 1:
+            raise RuntimeError("planted")
+        if len(calls) == 4:
+            raise Unavailable("away")
+        return await world.outbox.finish(settlements)
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(4):
+            await world.put(expires_s=60, beside=first)
+        dispatcher = Dispatcher(
+            Altered(world.outbox, finish=finish), [Gateway(world.outbox)], heard, jitter=lambda: 0.5
+        )
+        dispatcher.start()
+        await empty(world.outbox)
+        await dispatcher.stop()
+
+    heard = Heard()
+    simulate(world.outbox, work)
+    assert calls[0] > 1
+    assert states(world.outbox) == {"accepted": 5}
+    assert heard.told == {"accepted": 5}
+
+
 def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(new_memory_world):
     world = new_memory_world()
     outbox = SlowOutbox(world.outbox, take=0.02, finish=0.01)
@@ -615,7 +683,7 @@ def test_a_device_that_comes_back_is_served_however_many_offers_others_wait_for(
 
         repeats = True
 
-        async def send(self, message):
+        async def send(self, message, start_by):
             return Accepted()
 
     async def work():
@@ -643,7 +711,7 @@ def test_a_gateway_that_never_answers_is_cut_off_within_the_lease_and_tried_once
     began = []
 
     class Silent(Gateway):
-        async def send(self, message):
+        async def send(self, message, start_by):
             began.append(asyncio.get_running_loop().time())
             await asyncio.Event().wait()
 

@@ -266,7 +266,7 @@ async def test_a_lane_that_raises_is_not_trusted_with_more_than_one_repeat(house
         def scope(self, message):
             return self.name
 
-        async def send(self, message):
+        async def send(self, message, start_by):
             self.calls += 1
             raise RuntimeError("a fault of ours")
 

@@ -135,6 +135,21 @@ async def test_what_is_held_back_past_its_end_is_not_sent():
     assert [push.device for push in apns.posts] == [device(2)]
 
 
+async def test_what_is_held_back_past_its_time_to_start_is_not_sent():
+    async with serving(window=0) as apns, a_lane(apns, timeout_s=60.0) as lane:
+        start_by = asyncio.get_running_loop().time() + 0.3
+        assert isinstance(await lane.send(a_message(), start_by), NotSent)
+        assert apns.posts == []
+
+
+async def test_what_finds_a_free_stream_past_its_time_to_start_is_not_sent(apns, lane):
+    loop = asyncio.get_running_loop()
+    assert isinstance(await lane.send(a_message(1), loop.time() + 60), Accepted)
+    assert await lane.send(a_message(2), loop.time()) == NotSent("too late to begin")
+    assert isinstance(await lane.send(a_message(3), loop.time() + 60), Accepted)
+    assert len(apns.posts) == 2
+
+
 def test_a_message_may_be_as_large_as_apple_takes_and_no_larger():
     async def sent(letters):
         async with serving() as apns, a_lane(apns) as lane:

@@ -587,6 +587,19 @@ async def test_without_credentials_nothing_leaves(bench, credential, outcome):
     assert (bench.fcm.grants, bench.fcm.calls) == (0, [])
 
 
+async def test_what_waited_for_its_credentials_past_its_time_to_start_is_not_sent(bench):
+    loop = asyncio.get_running_loop()
+
+    async def slowly(workspace, lane):
+        await asyncio.sleep(0.3)
+        return bench.vault.credential
+
+    bench.vault.of = slowly
+    assert await bench.lane.send(a_message(), loop.time() + 0.1) == NotSent("TimeoutError")
+    assert bench.fcm.calls == []
+    assert isinstance(await bench.lane.send(a_message(), loop.time() + 60), Accepted)
+
+
 async def test_a_device_without_a_token_has_another_lane(bench):
     assert await bench.send(push_token=None) == TokenDead(detail="no token", by_us=True)
     assert bench.fcm.calls == []

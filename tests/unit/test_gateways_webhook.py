@@ -250,6 +250,29 @@ async def test_a_connection_that_is_never_taken_up_means_that_nothing_was_sent(s
     assert isinstance(outcome, NotSent)
 
 
+async def test_what_gets_its_connection_after_its_time_to_start_is_not_sent_and_harms_no_other():
+    taken, release = [], asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        taken.append((await request.json())["data"]["title"])
+        await release.wait()
+        return web.Response()
+
+    loop = asyncio.get_running_loop()
+    async with serving(slow) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        lane = WebhookLane(session, url, [SECRET])
+        first = asyncio.create_task(lane.send(a_message(title="first")))
+        while not taken:
+            await asyncio.sleep(0.01)
+        start_by = loop.time() + 0.1
+        second = asyncio.create_task(lane.send(a_message(title="second"), start_by))
+        await asyncio.sleep(0.2)
+        release.set()
+        assert [await first, await second] == [Accepted(), NotSent("TimeoutError")]
+        assert await lane.send(a_message(title="third"), loop.time() + 60) == Accepted()
+    assert taken == ["first", "third"]
+
+
 async def test_no_answer_in_time_is_ambiguous(session):
     release = asyncio.Event()
 

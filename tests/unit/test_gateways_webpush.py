@@ -5,6 +5,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from math import inf
 from uuid import UUID
 
 import jwt
@@ -57,6 +58,18 @@ class Kept:
         if isinstance(self.credential, Exception):
             raise self.credential
         return self.credential
+
+
+class Slow(Kept):
+    """A vault that takes so many seconds."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self._seconds = seconds
+
+    async def of(self, workspace, lane):
+        await asyncio.sleep(self._seconds)
+        return await super().of(workspace, lane)
 
 
 @pytest.fixture
@@ -428,6 +441,37 @@ async def test_what_cannot_be_sealed_for_want_of_a_thread_was_not_sent(service, 
     assert service.requests == []
 
 
+@pytest.mark.parametrize("late_s", [0.0, 0.2])
+async def test_what_waited_for_its_key_past_its_time_to_start_is_not_sent(service, late_s):
+    vault = Slow(late_s)
+    async with laned(service, vault) as lane:
+        browser = service.subscribe(SENDER)
+        start_by = asyncio.get_running_loop().time() + late_s / 2
+        assert await lane.send(a_message(browser), start_by) == NotSent("TimeoutError")
+        assert service.requests == []
+        assert isinstance(await lane.send(a_message(browser), start_by + 60), Accepted)
+
+
+def hold_up(loop, until):
+    """So that no timer can end a wait."""
+    time.sleep(max(until - loop.time(), 0))
+
+
+async def test_what_was_sealed_past_its_time_to_start_is_not_sent(service, lane, monkeypatch):
+    loop, browser = asyncio.get_running_loop(), service.subscribe(SENDER)
+    made = lane._sealer.made
+
+    async def late(plain):
+        letter = await made(plain)
+        hold_up(loop, start_by)
+        return letter
+
+    monkeypatch.setattr(lane._sealer, "made", late)
+    start_by = loop.time() + 0.2
+    assert await lane.send(a_message(browser), start_by) == NotSent("TimeoutError")
+    assert service.requests == []
+
+
 async def test_a_certificate_that_is_not_trusted_gets_nothing(service):
     async with guarded_session(LOOPBACK) as session:
         lane = WebPushLane(session, Kept(), networks=LOOPBACK)
@@ -558,7 +602,7 @@ async def test_neither_outcome_nor_log_has_the_endpoint_the_keys_or_the_text(ser
 async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     browser = service.subscribe(SENDER)
     await lane.send(a_message(browser))
-    plain = webpush._Plain(b"{}", browser.keys, KEY, "https://push.example", clock.now_us() // 1_000_000)
+    plain = webpush._Plain(b"{}", browser.keys, KEY, "https://push.example", clock.now_us() // 1_000_000, inf)
     sends = asyncio.gather(*(lane._sealer.made(plain) for _ in range(300)))
     turns = 0
     while not sends.done():

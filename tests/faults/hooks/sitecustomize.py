@@ -59,10 +59,10 @@ dies_after(PostgresOutbox, "finish", "recorded", of_note=bool)
 if POISON is not None:
     real_send = WebhookLane.send
 
-    async def send(self, message):
+    async def send(self, message, start_by):
         if message.push_token == POISON:
             os._exit(1)
-        return await real_send(self, message)
+        return await real_send(self, message, start_by)
 
     WebhookLane.send = send
 
