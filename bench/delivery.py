@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 from multiprocessing.connection import Connection
 from time import perf_counter, process_time
 from typing import Any, Final, TypeVar
@@ -172,7 +173,7 @@ async def _alone(lane: "Timed", town: "Town", sends: int) -> tuple[int, float, S
 
     async def send() -> None:
         for message in waiting:
-            outcome = await lane.send(message)
+            outcome = await lane.send(message, inf)
             if outcome_name(outcome) != "accepted":
                 raise RuntimeError(f"a send came to {outcome}")
 
@@ -220,8 +221,8 @@ class Timed:
         self.scope = lane.scope
         self.accepted_s: dict[UUID, float] = {}
 
-    async def send(self, message: Message) -> Outcome:
-        outcome = await self._lane.send(message)
+    async def send(self, message: Message, start_by: float) -> Outcome:
+        outcome = await self._lane.send(message, start_by)
         if isinstance(outcome, Accepted):
             self.accepted_s[message.offer] = perf_counter()
         return outcome

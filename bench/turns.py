@@ -244,7 +244,7 @@ class _Gateway:
     def scope(self, _message: Message) -> None:
         return None
 
-    async def send(self, _message: Message) -> Accepted:
+    async def send(self, _message: Message, _start_by: float) -> Accepted:
         return Accepted()
 
 

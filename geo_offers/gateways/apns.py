@@ -87,7 +87,7 @@ class ApnsLane:
         """A workspace has one team."""
         return str(message.workspace)
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:
+    async def send(self, message: Message, start_by: float) -> Outcome:
         deadline = asyncio.get_running_loop().time() + self._timeout_s
         device = message.push_token
         if device is None or not _TOKEN.fullmatch(device):
@@ -96,7 +96,7 @@ class ApnsLane:
         if len(payload) > MOST_PAYLOAD:
             return Refused("PayloadTooLarge", by_us=True)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, start_by)):
                 key = await self._vault.of(message.workspace, self.name)
         except (Unavailable, TimeoutError):
             return NotSent("credentials cannot be read now")

@@ -3,7 +3,6 @@
 import asyncio
 import email.utils
 from datetime import UTC
-from math import inf
 from typing import Final
 
 import aiohttp
@@ -19,17 +18,21 @@ LONGEST_LATER_S: Final = 3600.0
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+class TooLateToBegin(TimeoutError):
+    """A body had no connection in its time to start: not one byte of it has left, nor will."""
+
+
 class Body(aiohttp.BytesPayload):
     """A body that remembers whether any of it has been handed to the connection; not after `start_by` is it begun."""
 
-    def __init__(self, value: bytes, *, content_type: str, start_by: float = inf) -> None:
+    def __init__(self, value: bytes, *, content_type: str, start_by: float) -> None:
         super().__init__(value, content_type=content_type)
         self.begun = False
         self._start_by = start_by
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         if asyncio.get_running_loop().time() >= self._start_by:
-            raise TimeoutError("too late to begin")
+            raise TooLateToBegin
         self.begun = True
         await super().write_with_length(writer, content_length)
 

@@ -99,7 +99,7 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer)
 
 @dataclass(slots=True)
 class _Call:
-    """What the calls of one send share; `bearer` and `sent_us` are those of the newest."""
+    """What the calls of one send share; `bearer` and `sent_us` are those of the newest. Times are the loop's."""
 
     account: FcmAccount
     start_by: float
@@ -162,10 +162,10 @@ class FcmLane:
         await self._bearers.close()
         await self._session.close()
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:
+    async def send(self, message: Message, start_by: float) -> Outcome:
         ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout_at(ends_s):
+            async with asyncio.timeout_at(min(ends_s, start_by)):
                 account = await self._vault.of(message.workspace, self.name)
         except (Unavailable, TimeoutError):
             return NotSent("no look at the credentials")
@@ -189,22 +189,24 @@ class FcmLane:
 
     async def _tried(self, call: _Call, message: Message, token: str) -> _Heard | Outcome:
         """Send it once, with the time that is left now; or why it was not sent, or not answered."""
-        bearer = await self._bearers.of(call.account, _left_s(call.ends_s))
+        bearer = await self._bearers.of(call.account, _left_s(min(call.ends_s, call.start_by)))
         if not isinstance(bearer, str):
             return bearer
         call.bearer, call.sent_us = bearer, self._now_us()
-        if message.expires_us - call.sent_us < 1_000_000:
+        left_us = message.expires_us - call.sent_us
+        if left_us < 1_000_000:
             return TooLate()
         rest_s = self._quotas.rest_s(call.account.project)
         if rest_s > 0:
             return Later(rest_s, whole_lane=True)
-        return await self._post(call, _payload(message, call.sent_us, token=token))
+        start_by = min(call.start_by, asyncio.get_running_loop().time() + left_us / 1e6)
+        return await self._post(call, _payload(message, call.sent_us, token=token), start_by)
 
     async def _judged(self, call: _Call, message: Message, heard: _Heard) -> Outcome:
         """Find out whose fault an INVALID_ARGUMENT is: by the field that is named, else by validating the message."""
         if heard.field is not None:
             return TokenDead(call.sent_us, heard.detail) if heard.field == "message.token" else Refused(heard.detail)
-        validated = await self._post(call, _payload(message, call.sent_us, topic=TOPIC))
+        validated = await self._post(call, _payload(message, call.sent_us, topic=TOPIC), inf)
         if not isinstance(validated, _Heard):
             return Transient("INVALID_ARGUMENT, not validated")
         if validated.meaning is None:
@@ -227,8 +229,8 @@ class FcmLane:
             case _:
                 return Refused(heard.detail)
 
-    async def _post(self, call: _Call, raw: bytes) -> _Heard | Ambiguous | NotSent:
-        body = exchange.Body(raw, content_type="application/json", start_by=call.start_by)
+    async def _post(self, call: _Call, raw: bytes, start_by: float) -> _Heard | Ambiguous | NotSent:
+        body = exchange.Body(raw, content_type="application/json", start_by=start_by)
         try:
             async with self._session.post(
                 f"{self._base_url}/v1/projects/{quote(call.account.project, safe='')}/messages:send",

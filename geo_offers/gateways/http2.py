@@ -80,9 +80,10 @@ Farewell = Callable[[bytes], Answer | None]
 
 @dataclass(eq=False, slots=True)
 class _Stream:
-    """A request under way. `rest` is what the server's windows have not let out yet."""
+    """A request under way. `rest` is what the server's windows have not let out yet, and do not after `start_by`."""
 
     rest: bytes
+    start_by: float
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     whole: bool = False
@@ -201,7 +202,8 @@ class Connection(asyncio.Protocol):
         began_at = self._loop.time()
         if began_at >= start_by:
             raise Unsent("too late to begin")
-        number, stream = self._begin(headers, body)
+        stream = _Stream(body, start_by)
+        number = self._begin(headers, stream)
         try:
             if not stream.whole:
                 await _until(stream.sent, start_by)
@@ -221,8 +223,7 @@ class Connection(asyncio.Protocol):
                 pass
         return answer
 
-    def _begin(self, headers: Headers, body: bytes) -> tuple[int, _Stream]:
-        stream = _Stream(body)
+    def _begin(self, headers: Headers, stream: _Stream) -> int:
         try:
             number = self._h2.get_next_available_stream_id()
             self._h2.send_headers(number, headers)
@@ -232,11 +233,11 @@ class Connection(asyncio.Protocol):
             raise Unsent(type(error).__name__) from error
         self._streams[number] = stream
         self._flush_soon()
-        return number, stream
+        return number
 
     def _push(self, number: int, stream: _Stream) -> None:
-        """Send as much of a body as the windows allow."""
-        while not stream.whole:
+        """Send as much of a body as the windows allow, in its time: a loop that was held up is late with its timers."""
+        while not stream.whole and self._loop.time() < stream.start_by:
             room = min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size)
             if room <= 0 < len(stream.rest):
                 return

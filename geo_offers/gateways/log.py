@@ -23,7 +23,7 @@ class LogLane:
     def scope(self, message: Message) -> None:
         """A line is written, always."""
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:  # noqa: ARG002  it is written at once
+    async def send(self, message: Message, start_by: float) -> Outcome:  # noqa: ARG002  it is written at once
         self._log.info(
             "offer",
             offer=str(message.offer),

@@ -4,6 +4,7 @@ What counts is whether the body has begun to leave: before that a failure is Not
 a status comes back. The status alone is the answer; of the body at most 20 kB are read, only to keep the connection.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Final
@@ -59,15 +60,16 @@ class WebhookLane:
     def scope(self, message: Message) -> str:  # noqa: ARG002  the port's signature: there is one gateway
         return self.name
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:
+    async def send(self, message: Message, start_by: float) -> Outcome:
         now_us = self._now_us()
-        ttl_s = (message.expires_us - now_us) // 1_000_000
-        if ttl_s < 1:
+        left_us = message.expires_us - now_us
+        if left_us < 1_000_000:
             return TooLate()
         if message.push_token is None:  # the phone takes its push elsewhere now, or nowhere
             return TokenDead(detail="no token", by_us=True)
-        raw = _event(message, now_us, ttl_s)
+        raw = _event(message, now_us, left_us // 1_000_000)
         headers = signing.signed_headers(self._secrets, str(message.offer), now_us // 1_000_000, raw)
+        start_by = min(start_by, asyncio.get_running_loop().time() + left_us / 1e6)
         body = exchange.Body(raw, content_type="application/json", start_by=start_by)
         try:
             return await self._post(body, headers)

@@ -109,13 +109,15 @@ class WebPushLane:
         origin = hosts.origin(message.push_token or "")
         return origin and f"{message.workspace} {origin}"
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:
+    async def send(self, message: Message, start_by: float) -> Outcome:
         text = _payload(message)
         fault = self._fault(message, text)
         if fault is not None:
             return fault
         origin = hosts.origin(message.push_token or "") or ""
-        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        now_s = asyncio.get_running_loop().time()
+        until_s = now_s + self._timeout_s
+        start_by = min(start_by, now_s + (message.expires_us - self._now_us()) / 1e6)
         try:
             async with asyncio.timeout_at(min(until_s, start_by)):
                 key = await self._vault.of(message.workspace, self.name)

@@ -5,7 +5,7 @@ the frame that ends the stream. A lane that is not sure answers Ambiguous: the d
 and sends once more under the same id. What a lane raises counts as Ambiguous.
 
 Before that line a send may wait for credentials, a connection, a thread: for so long only as what was found out about
-the person holds. So each lane looks at the clock where the line is crossed, not where the send begins.
+the person holds. So a lane that waits looks at the clock where the line is crossed, not where the send begins.
 """
 
 from base64 import urlsafe_b64encode

@@ -46,8 +46,8 @@ BUSY_S: Final = 0.03  # a person's row is locked for one turn: some milliseconds
 TICK_S: Final = 0.05  # rows that come due within one are looked for together
 _AHEAD_S: Final = 60.0  # what comes due later is found by the sweep
 _LOOK_SHARE: Final = 0.25  # of the lease: what a look has found is old then
-_LOOK_S: Final = UNDER_WAY_S / 2  # or then: a person who withdraws waits no longer for what is under way
-_START_S: Final = 0.9 * UNDER_WAY_S  # nothing leaves later than that: it would, after the withdrawal's answer
+_LOOK_S: Final = UNDER_WAY_S / 2  # or then: who withdraws waits UNDER_WAY_S for what has begun
+_START_S: Final = 0.9 * UNDER_WAY_S  # after the look nothing leaves: a withdrawal may have been answered
 _SEND_SHARE: Final = 0.8  # of the lease: what is left must do for the record
 _LOG = structlog.stdlib.get_logger("geo_offers.dispatch")
 
@@ -342,9 +342,9 @@ class LaneRunner:
         if old or self._stopping:
             self._put_back((ready.claim for ready in rechecked.ready), 0)
             return
+        until = asked_at + self._lease_s * _SEND_SHARE
         for ready in rechecked.ready:
-            until = asked_at + self._lease_s * _SEND_SHARE
-            hold_s = self._sends.begin(ready, start_by=asked_at + _START_S, until=until)
+            hold_s = self._sends.begin(ready, start_by=min(asked_at + _START_S, until), until=until)
             if hold_s > 0:
                 self._hold(ready, hold_s)
 

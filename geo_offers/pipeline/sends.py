@@ -1,7 +1,8 @@
 """What one lane has under way: the slots, which scope holds them, what bounds each scope, and what a send comes to.
 
 A send ends in an outcome whatever its lane does: one that raises or is cut off may have been shown. Where nothing is
-tried, because its scope's share of the slots is taken or the scope is slowed down, it comes to seconds to be held for.
+tried, because its scope's share of the slots is taken, the scope is slowed down, or the loop was held up past its time
+to start, it comes to seconds to be held for.
 """
 
 import asyncio
@@ -88,6 +89,8 @@ class Sends:
         self._ended(ready, Ambiguous(self._cut) if task.cancelled() else task.result())
 
     async def _send(self, ready: Ready, scope: str | None, start_by: float) -> Outcome | float:
+        if self._loop.time() >= start_by:
+            return 0.0
         throttle = None if scope is None else self._throttle(scope)
         if throttle is not None and (hold_s := throttle.hold_s(self._loop.time(), self._jitter())) > 0:
             return hold_s

@@ -174,7 +174,7 @@ class InAppLane:
     def scope(self, message: Message) -> None:
         """A phone that does not read is its own fault alone."""
 
-    async def send(self, message: Message, start_by: float = inf) -> Outcome:  # noqa: ARG002  it is handed on at once
+    async def send(self, message: Message, start_by: float) -> Outcome:  # noqa: ARG002  it is handed on at once
         if not self._streams.is_open(message.device):
             return Waiting()
         if self._streams.offer(message.device, frame(message), until_us=message.expires_us):

@@ -15,6 +15,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from math import inf
 from pathlib import Path
 
 import aiohttp
@@ -214,5 +215,5 @@ async def test_firefox_shows_what_the_lane_sends_once_for_each_offer():
         message = a_message(push_token=push["token"], push_keys=json.dumps(push["keys"]))
         copy, other = replace(message, body="the same again"), replace(message, replace_key="o" * 32, title="Another")
         for sent, shown in [(message, [message]), (copy, [copy]), (other, [copy, other])]:
-            assert isinstance(await lane.send(sent), Accepted)
+            assert isinstance(await lane.send(sent, inf), Accepted)
             await until_shown(browser, context, [[one.title, one.body, one.replace_key] for one in shown])

@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import aiohttp
@@ -97,7 +98,7 @@ async def test_what_others_decrypt_is_what_the_lane_was_given(peer):
     room = MAX_PLAIN - len(_payload(replace(message, body="")))
     sent = [message, replace(message, body="x" * room), replace(message, body="", link=None, data=None)]
     async with laned(peer) as lane:
-        assert [type(await lane.send(one)) for one in sent] == [Accepted] * 3
+        assert [type(await lane.send(one, inf)) for one in sent] == [Accepted] * 3
     assert peer.answers == [201, 201, 201]
     assert await peer.decrypted(browser) == [_payload(one).decode() for one in sent]
     assert await peer.decrypted(neighbour) == []
@@ -106,9 +107,9 @@ async def test_what_others_decrypt_is_what_the_lane_was_given(peer):
 async def test_others_turn_away_another_sender_and_keys_of_another_browser(peer):
     browser, neighbour = await peer.subscribe(), await peer.subscribe()
     async with laned(peer, VapidKey(pem_of(new_key()), KEY.subject)) as lane:
-        assert isinstance(await lane.send(message_for(browser)), Refused)
+        assert isinstance(await lane.send(message_for(browser), inf), Refused)
     async with laned(peer) as lane:
-        assert isinstance(await lane.send(message_for(browser | {"keys": neighbour["keys"]})), Refused)
+        assert isinstance(await lane.send(message_for(browser | {"keys": neighbour["keys"]}), inf), Refused)
     assert peer.answers == [400, 400]
     assert await peer.decrypted(browser) == await peer.decrypted(neighbour) == []
 
@@ -117,5 +118,5 @@ async def test_a_subscription_that_others_have_ended_is_dead(peer):
     browser = await peer.subscribe()
     await peer.ask(f"expire-subscription/{browser['clientHash']}")
     async with laned(peer) as lane:
-        assert isinstance(await lane.send(message_for(browser)), TokenDead)
+        assert isinstance(await lane.send(message_for(browser), inf), TokenDead)
     assert peer.answers == [410]

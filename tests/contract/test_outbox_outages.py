@@ -21,6 +21,7 @@ from geo_offers.pipeline.throttle import SPREAD_S
 ANSWERS_S = 0.02
 HANGS_S = 5.0
 CONCURRENCY = 32
+OFFERS = 12  # more than open a breaker, and fewer than half of the slots
 DOWN = Transient("http 503")
 DOWN_FOR_A_WHILE = Transient("http 503", asked_s=20.0)  # with Retry-After
 
@@ -49,6 +50,10 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
     def time(self):
         return self._now
+
+    def hold_up(self, seconds):
+        """Let time go by with nothing done."""
+        self._wait(seconds)
 
     def _wait(self, seconds):
         self._now += max(seconds, 1e-6)
@@ -633,6 +638,33 @@ def test_nothing_may_leave_after_who_withdraws_has_had_an_answer(new_memory_worl
     assert states(world.outbox) == {"accepted": 1}
     [(looked, until)] = start_by
     assert looked + UNDER_WAY_S / 2 < until < looked + UNDER_WAY_S
+
+
+def test_what_the_loop_held_up_past_its_time_to_start_is_no_gateways_fault_and_is_looked_at_anew(new_memory_world):
+    world = new_memory_world()
+    seen = []
+
+    class HeldUp(Gateway):
+        def scope(self, message):
+            seen.append(message.offer)
+            if len(seen) == OFFERS:  # the sends of the round have been begun, and none has had its first turn
+                asyncio.get_running_loop().hold_up(6.0)
+            return super().scope(message)
+
+    async def work():
+        first = await world.put(expires_s=60)
+        for _ in range(OFFERS - 1):
+            await world.put(expires_s=60, beside=first)
+        async with dispatching(world.outbox, gateway) as watch:
+            await empty(world.outbox)
+            assert watch.open == 0
+
+    gateway = HeldUp(world.outbox)
+    simulate(world.outbox, work)
+    assert states(world.outbox) == {"accepted": OFFERS}
+    assert len(seen) == 2 * OFFERS
+    assert len(gateway.calls) == OFFERS
+    assert {record.attempts for record in world.outbox.records.values()} == {1}
 
 
 def test_an_outage_between_records_written_one_by_one_hides_none_of_them(new_memory_world):

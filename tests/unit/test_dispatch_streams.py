@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from math import inf
 from unittest.mock import AsyncMock, Mock
 from uuid import UUID
 
@@ -191,9 +192,9 @@ def a_message(**changed):
 
 async def test_the_lane_sends_the_offer_as_an_alert(streams):
     lane = InAppLane(streams)
-    assert await lane.send(a_message()) == Waiting()
+    assert await lane.send(a_message(), inf) == Waiting()
     stream = streams.attach(WORKSPACE, DEVICE)
-    assert await lane.send(a_message()) == Offered()
+    assert await lane.send(a_message(), inf) == Offered()
     (frame,) = await drained(stream, 1)
     assert json.loads(frame) == {
         "type": "offer",
@@ -213,6 +214,6 @@ async def test_the_lane_sends_the_offer_as_an_alert(streams):
 async def test_a_full_stream_is_tried_again_later(streams):
     lane = InAppLane(streams)
     streams.attach(WORKSPACE, DEVICE)
-    outcomes = [await lane.send(a_message()) for _ in range(4)]
+    outcomes = [await lane.send(a_message(), inf) for _ in range(4)]
     assert outcomes[:3] == [Offered()] * 3
     assert isinstance(outcomes[3], Transient)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import inf
 from uuid import UUID
 
 import jwt
@@ -76,13 +77,13 @@ async def until(seen, within_s=10.0):
 
 
 async def send_all(lane, messages):
-    return await asyncio.gather(*(lane.send(message) for message in messages))
+    return await asyncio.gather(*(lane.send(message, inf) for message in messages))
 
 
 # ---------------------------------------------------------------------------------------------- what leaves
 async def test_apple_gets_the_offer_under_its_id_with_its_own_end_and_slot_on_the_screen(apns, lane):
     message = a_message(link="https://bakery.example/buns")
-    assert await lane.send(message) == Accepted(str(message.offer))
+    assert await lane.send(message, inf) == Accepted(str(message.offer))
     (push,) = apns.posts
     told = {name: value for name, value in push.headers.items() if name.startswith("apns-")}
     assert told == {
@@ -106,8 +107,8 @@ async def test_apple_gets_the_offer_under_its_id_with_its_own_end_and_slot_on_th
 
 async def test_a_second_copy_takes_the_place_of_the_first_under_the_same_id(apns, lane):
     message = a_message()
-    await lane.send(message)
-    await lane.send(message)
+    await lane.send(message, inf)
+    await lane.send(message, inf)
     assert [push.ident for push in apns.posts] == [str(message.offer)] * 2
     assert len(apns.visible()) == 1
 
@@ -117,28 +118,42 @@ async def test_nothing_is_sent_in_the_last_second_of_an_offer(apns):
     message = a_message(expires_us=now[0] + 60_000_000)
     async with a_lane(apns, now_us=lambda: now[0]) as lane:
         now[0] += 58_900_000
-        assert isinstance(await lane.send(message), Accepted)
+        assert isinstance(await lane.send(message, inf), Accepted)
         now[0] += 200_000
-        assert await lane.send(message) == TooLate()
+        assert await lane.send(message, inf) == TooLate()
     assert len(apns.posts) == 1
 
 
 async def test_what_is_held_back_past_its_end_is_not_sent():
     async with serving(window=0) as apns, a_lane(apns, timeout_s=5.0) as lane:
         began = time.monotonic()
-        assert isinstance(await lane.send(a_message(expires_us=clock.now_us() + 1_200_000)), NotSent)
+        assert isinstance(await lane.send(a_message(expires_us=clock.now_us() + 1_200_000), inf), NotSent)
         assert time.monotonic() - began < 4
         apns.window = 65_535
         for line in apns.live:
             line.open_window()
-        assert isinstance(await lane.send(a_message(2)), Accepted)
+        assert isinstance(await lane.send(a_message(2), inf), Accepted)
     assert [push.device for push in apns.posts] == [device(2)]
 
 
 async def test_what_is_held_back_past_its_time_to_start_is_not_sent():
-    async with serving(window=0) as apns, a_lane(apns, timeout_s=60.0) as lane:
+    async with serving(window=0) as apns, a_lane(apns, timeout_s=600.0) as lane, asyncio.timeout(30):
         start_by = asyncio.get_running_loop().time() + 0.3
-        assert isinstance(await lane.send(a_message(), start_by), NotSent)
+        assert await lane.send(a_message(expires_us=clock.now_us() + 600_000_000), start_by) == NotSent(
+            "no answer in time"
+        )
+        assert apns.posts == []
+
+
+async def test_a_window_that_opens_too_late_lets_nothing_out_though_no_timer_has_fired_yet():
+    loop = asyncio.get_running_loop()
+    async with serving(window=0) as apns, a_lane(apns, timeout_s=600.0) as lane:
+        start_by = loop.time() + 1.0
+        sending = asyncio.create_task(lane.send(a_message(expires_us=clock.now_us() + 600_000_000), start_by))
+        await until(lambda: apns.live and apns.live[0].h2.open_inbound_streams)
+        apns.live[0].open_window()
+        time.sleep(max(start_by - loop.time(), 0))  # noqa: ASYNC251  the loop is held up: what is to be read comes first
+        assert isinstance(await sending, NotSent)
         assert apns.posts == []
 
 
@@ -153,7 +168,7 @@ async def test_what_finds_a_free_stream_past_its_time_to_start_is_not_sent(apns,
 def test_a_message_may_be_as_large_as_apple_takes_and_no_larger():
     async def sent(letters):
         async with serving() as apns, a_lane(apns) as lane:
-            outcome = await lane.send(a_message(body="x" * letters))
+            outcome = await lane.send(a_message(body="x" * letters), inf)
             return outcome, [len(push.body) for push in apns.posts]
 
     async def both():
@@ -169,7 +184,7 @@ def test_a_message_may_be_as_large_as_apple_takes_and_no_larger():
 
 @pytest.mark.parametrize("token", [None, "", "token-1", "../../etc", "ab cd", "0" * 201, "\N{ARABIC-INDIC DIGIT ONE}"])
 async def test_a_token_that_cannot_be_one_is_dead_without_a_call(apns, lane, token):
-    assert await lane.send(a_message(push_token=token)) == TokenDead(detail="BadDeviceToken", by_us=True)
+    assert await lane.send(a_message(push_token=token), inf) == TokenDead(detail="BadDeviceToken", by_us=True)
     assert apns.lines == []
 
 
@@ -205,8 +220,8 @@ ROWS = [
 @pytest.mark.parametrize(("status", "reason", "outcome"), ROWS, ids=lambda value: str(value)[:40])
 async def test_each_reason_has_its_outcome_however_its_answer_is_cut(apns, lane, status, reason, outcome):
     apns.script += [fakes.refusing(status, reason), fakes.split(status, reason)]
-    assert await lane.send(a_message()) == outcome
-    assert await lane.send(a_message()) == outcome
+    assert await lane.send(a_message(), inf) == outcome
+    assert await lane.send(a_message(), inf) == outcome
     assert len(apns.posts) == 2
     assert not apns.visible()
 
@@ -227,7 +242,7 @@ async def test_each_reason_has_its_outcome_however_its_answer_is_cut(apns, lane,
 )
 async def test_an_answer_without_a_body_and_without_an_id_is_read_by_its_status(apns, lane, status, outcome):
     apns.script.append(fakes.bare(status))
-    assert await lane.send(a_message()) == outcome
+    assert await lane.send(a_message(), inf) == outcome
 
 
 @pytest.mark.parametrize(
@@ -238,18 +253,18 @@ async def test_a_body_that_says_nothing_changes_no_status(apns, lane, body):
         call.answer(410, body)
 
     apns.script.append(fault)
-    assert await lane.send(a_message()) == TokenDead(None, "410")
+    assert await lane.send(a_message(), inf) == TokenDead(None, "410")
 
 
 @pytest.mark.parametrize("reason", ["Unregistered", "ExpiredToken"])
 async def test_a_dead_token_is_dead_since_when_apple_says_and_not_after_now(apns, lane, reason):
     apns.script.append(fakes.refusing(410, reason, timestamp=DEAD_MS))
-    assert await lane.send(a_message()) == TokenDead(DEAD_MS * 1000, f"410 {reason}")
+    assert await lane.send(a_message(), inf) == TokenDead(DEAD_MS * 1000, f"410 {reason}")
     apns.script.append(fakes.split(410, reason, timestamp=9_999_999_999_999))
-    outcome = await lane.send(a_message())
+    outcome = await lane.send(a_message(), inf)
     assert abs(outcome.at_us - clock.now_us()) < 5_000_000
     apns.script.append(fakes.refusing(410, reason, timestamp=-1))
-    assert await lane.send(a_message()) == TokenDead(None, f"410 {reason}")
+    assert await lane.send(a_message(), inf) == TokenDead(None, f"410 {reason}")
 
 
 # ---------------------------------------------------------------------------------------------- streams
@@ -298,14 +313,14 @@ async def test_where_no_stream_is_allowed_nobody_hangs():
 async def test_a_window_of_nothing_ends_with_the_deadline_and_nothing_was_sent():
     async with serving(window=0) as apns, a_lane(apns, timeout_s=0.3) as lane:
         began = time.monotonic()
-        assert isinstance(await lane.send(a_message()), NotSent)
+        assert isinstance(await lane.send(a_message(), inf), NotSent)
         assert time.monotonic() - began < 5
         assert apns.posts == []
 
 
 async def test_what_a_window_held_back_goes_as_it_opens():
     async with serving(window=0) as apns, a_lane(apns, timeout_s=2.0) as lane:
-        sending = asyncio.create_task(lane.send(a_message()))
+        sending = asyncio.create_task(lane.send(a_message(), inf))
         await asyncio.sleep(0.2)
         assert apns.posts == []
         apns.live[0].open_window(50)
@@ -316,26 +331,26 @@ async def test_what_a_window_held_back_goes_as_it_opens():
 # ---------------------------------------------------------------------------------------------- goodbyes
 async def test_what_a_goaway_has_not_seen_goes_again_at_once_on_another_connection(apns, lane):
     apns.script.append(fakes.goaway_unseen)
-    assert isinstance(await lane.send(a_message()), Accepted)
+    assert isinstance(await lane.send(a_message(), inf), Accepted)
     assert [push.line for push in apns.posts] == [0, 1]
     assert len(apns.visible()) == 1
 
 
 async def test_what_a_goaway_has_seen_is_still_answered_and_the_next_goes_elsewhere(apns, lane):
     apns.script.append(fakes.goaway("Shutdown"))
-    assert isinstance(await lane.send(a_message(1)), Accepted)
-    assert isinstance(await lane.send(a_message(2)), Accepted)
+    assert isinstance(await lane.send(a_message(1), inf), Accepted)
+    assert isinstance(await lane.send(a_message(2), inf), Accepted)
     assert [push.line for push in apns.posts] == [0, 1]
 
 
 async def test_what_a_goaway_has_seen_and_nobody_answers_may_be_shown(apns, lane):
     apns.script.append(fakes.goaway("Shutdown", answered=False))
-    assert await lane.send(a_message()) == Ambiguous('goaway: NO_ERROR {"reason": "Shutdown"}, connection lost')
+    assert await lane.send(a_message(), inf) == Ambiguous('goaway: NO_ERROR {"reason": "Shutdown"}, connection lost')
     assert len(apns.posts) == 1
 
 
 async def test_a_goaway_parts_those_under_way_at_the_stream_that_it_names(apns, lane):
-    await lane.send(a_message(100))
+    await lane.send(a_message(100), inf)
     held = []
 
     async def hold(call):
@@ -356,7 +371,7 @@ async def test_a_goaway_parts_those_under_way_at_the_stream_that_it_names(apns, 
 
 async def test_a_server_that_only_says_goodbye_ends_as_not_sent(apns, lane):
     apns.script += [fakes.goaway_unseen] * 20
-    assert isinstance(await lane.send(a_message()), NotSent)
+    assert isinstance(await lane.send(a_message(), inf), NotSent)
     assert len(apns.posts) == 1 + http2_pool.RESENDS
 
 
@@ -370,7 +385,7 @@ async def test_a_server_that_only_says_goodbye_ends_as_not_sent(apns, lane):
 )
 async def test_the_reason_of_a_goodbye_is_the_answer_to_what_it_has_not_seen(apns, lane, reason, outcome):
     apns.script += [fakes.goaway_unseen_for(reason)] * 20
-    assert await lane.send(a_message()) == outcome
+    assert await lane.send(a_message(), inf) == outcome
     assert len(apns.posts) == 1
     assert not apns.visible()
 
@@ -386,62 +401,62 @@ async def test_a_goodbye_for_an_old_token_brings_a_new_one():
 
 async def test_a_goodbye_for_a_reason_of_the_servers_own_is_no_answer(apns, lane):
     apns.script.append(fakes.goaway_unseen_for("Shutdown"))
-    assert isinstance(await lane.send(a_message()), Accepted)
+    assert isinstance(await lane.send(a_message(), inf), Accepted)
     apns.script += [fakes.goaway_unseen_for("Shutdown")] * 20
-    assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+    assert await lane.send(a_message(), inf) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
     assert len(apns.posts) == 2 + 1 + http2_pool.RESENDS
 
 
 async def test_of_a_goodbyes_words_a_kilobyte_is_kept(apns, lane):
     apns.script += [fakes.goaway_unseen_for("x" * 10_000)] * 20
-    assert len((await lane.send(a_message())).detail) < 1_100
+    assert len((await lane.send(a_message(), inf)).detail) < 1_100
 
 
 async def test_a_server_that_says_goodbye_at_once_is_not_called_again_and_again():
     async with serving(unwelcome="Shutdown") as apns, a_lane(apns, timeout_s=1.0) as lane:
-        assert await lane.send(a_message()) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
+        assert await lane.send(a_message(), inf) == NotSent('goaway: NO_ERROR {"reason": "Shutdown"}')
         assert len(apns.lines) == 1
 
 
 async def test_a_refused_stream_was_not_looked_at_and_goes_again(apns, lane):
     apns.script.append(fakes.reset(ErrorCodes.REFUSED_STREAM))
-    assert isinstance(await lane.send(a_message()), Accepted)
+    assert isinstance(await lane.send(a_message(), inf), Accepted)
     apns.script += [fakes.reset(ErrorCodes.REFUSED_STREAM)] * 20
-    assert await lane.send(a_message()) == NotSent("stream reset: REFUSED_STREAM")
+    assert await lane.send(a_message(), inf) == NotSent("stream reset: REFUSED_STREAM")
     assert len(apns.posts) == 2 + 1 + http2_pool.RESENDS
 
 
 @pytest.mark.parametrize("code", [code for code in ErrorCodes if code != ErrorCodes.REFUSED_STREAM])
 async def test_any_other_reset_leaves_it_open_whether_it_is_shown(apns, lane, code):
     apns.script.append(fakes.reset(code, shown=True))
-    assert await lane.send(a_message()) == Ambiguous(f"stream reset: {code.name}")
+    assert await lane.send(a_message(), inf) == Ambiguous(f"stream reset: {code.name}")
     assert len(apns.posts) == 1
 
 
 async def test_a_connection_that_ends_before_the_answer_leaves_it_open(apns, lane):
     apns.script += [fakes.lost, fakes.dropped]
-    assert isinstance(await lane.send(a_message(1)), Ambiguous)
-    assert isinstance(await lane.send(a_message(2)), Ambiguous)
-    assert isinstance(await lane.send(a_message(3)), Accepted)
+    assert isinstance(await lane.send(a_message(1), inf), Ambiguous)
+    assert isinstance(await lane.send(a_message(2), inf), Ambiguous)
+    assert isinstance(await lane.send(a_message(3), inf), Accepted)
 
 
 async def test_a_connection_given_up_for_idleness_is_replaced_at_once(apns, lane):
     apns.script.append(fakes.refusing(400, "IdleTimeout"))
-    assert isinstance(await lane.send(a_message()), Accepted)
+    assert isinstance(await lane.send(a_message(), inf), Accepted)
     assert [push.line for push in apns.posts] == [0, 1]
     apns.script += [fakes.refusing(400, "IdleTimeout")] * 2
-    assert await lane.send(a_message()) == Transient("400 IdleTimeout")
+    assert await lane.send(a_message(), inf) == Transient("400 IdleTimeout")
 
 
 # ---------------------------------------------------------------------------------------------- slow and hostile
 async def test_a_slow_answer_is_ambiguous_after_the_deadline_and_holds_nobody_else(apns):
     apns.script += [None, fakes.slow(12)]
     async with a_lane(apns, timeout_s=1.0) as lane:
-        await lane.send(a_message(1))
+        await lane.send(a_message(1), inf)
         began = time.monotonic()
-        slow = asyncio.create_task(lane.send(a_message(2)))
+        slow = asyncio.create_task(lane.send(a_message(2), inf))
         await until(lambda: len(apns.posts) == 2)
-        assert isinstance(await lane.send(a_message(3)), Accepted)
+        assert isinstance(await lane.send(a_message(3), inf), Accepted)
         assert await slow == Ambiguous("no answer in time")
         assert 0.9 < time.monotonic() - began < 5
         assert len(apns.posts) == 3
@@ -449,20 +464,20 @@ async def test_a_slow_answer_is_ambiguous_after_the_deadline_and_holds_nobody_el
 
 async def test_a_connection_that_falls_silent_is_left_for_another(apns):
     async with a_lane(apns, timeout_s=1.0) as lane:
-        await lane.send(a_message(1))
+        await lane.send(a_message(1), inf)
         apns.live[0].deaf = True
-        assert isinstance(await lane.send(a_message(2)), Ambiguous)
-        assert isinstance(await lane.send(a_message(3)), Accepted)
+        assert isinstance(await lane.send(a_message(2), inf), Ambiguous)
+        assert isinstance(await lane.send(a_message(3), inf), Accepted)
         assert [push.line for push in apns.posts] == [0, 1]
 
 
 async def test_of_an_endless_answer_a_little_is_read_and_its_status_stands(apns, lane):
     apns.script += [None, fakes.endless]
-    await lane.send(a_message(1))
-    assert await lane.send(a_message(2)) == Refused("400")
+    await lane.send(a_message(1), inf)
+    assert await lane.send(a_message(2), inf) == Refused("400")
     await asyncio.sleep(0.1)
     assert apns.poured < 1_000_000
-    assert isinstance(await lane.send(a_message(3)), Accepted)
+    assert isinstance(await lane.send(a_message(3), inf), Accepted)
     assert len(apns.lines) == 1
 
 
@@ -470,14 +485,14 @@ async def test_an_answer_that_drips_ends_with_the_deadline_and_its_status_stands
     apns.script.append(fakes.dripping)
     async with a_lane(apns, timeout_s=1.0) as lane:
         began = time.monotonic()
-        assert await lane.send(a_message()) == TokenDead(None, "410")
+        assert await lane.send(a_message(), inf) == TokenDead(None, "410")
         assert time.monotonic() - began < 5
 
 
 async def test_bytes_that_are_no_frame_leave_it_open_and_the_next_send_unharmed(apns, lane):
     apns.script.append(fakes.garbage)
-    assert isinstance(await lane.send(a_message(1)), Ambiguous)
-    assert isinstance(await lane.send(a_message(2)), Accepted)
+    assert isinstance(await lane.send(a_message(1), inf), Ambiguous)
+    assert isinstance(await lane.send(a_message(2), inf), Accepted)
 
 
 async def test_an_answer_that_came_before_the_garbage_stands(apns, lane):
@@ -487,7 +502,7 @@ async def test_an_answer_that_came_before_the_garbage_stands(apns, lane):
         call.line.write(call.line.h2.data_to_send() + b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 
     apns.script.append(fault)
-    assert await lane.send(a_message()) == Accepted()
+    assert await lane.send(a_message(), inf) == Accepted()
 
 
 @pytest.mark.parametrize("status", ["20", "0200", "abc", "\N{SUPERSCRIPT TWO}00", "999", "099"])
@@ -496,7 +511,7 @@ async def test_a_status_that_is_none_leaves_it_open(apns, lane, status):
         call.line.headers(call.push.stream, [(":status", status)], end=True)
 
     apns.script.append(fault)
-    assert isinstance(await lane.send(a_message()), Ambiguous)
+    assert isinstance(await lane.send(a_message(), inf), Ambiguous)
 
 
 # ---------------------------------------------------------------------------------------------- no connection
@@ -512,18 +527,18 @@ async def test_a_connection_that_is_refused_means_that_nothing_was_sent(apns):
 
 async def test_a_name_that_does_not_resolve_means_that_nothing_was_sent(apns):
     async with a_lane(apns, url="https://gateway.invalid", timeout_s=3.0) as lane:
-        assert isinstance(await lane.send(a_message()), NotSent)
+        assert isinstance(await lane.send(a_message(), inf), NotSent)
 
 
 async def test_a_server_of_an_unknown_authority_gets_nothing(apns):
     async with a_lane(apns, context=tls_context()) as lane:
-        assert await lane.send(a_message()) == NotSent("SSLCertVerificationError")
+        assert await lane.send(a_message(), inf) == NotSent("SSLCertVerificationError")
     assert apns.posts == []
 
 
 async def test_a_server_that_does_not_speak_http_2_gets_nothing(apns):
     async with serving(spoken="http/1.1") as other, a_lane(other) as lane:
-        assert await lane.send(a_message()) == NotSent("no HTTP/2 spoken")
+        assert await lane.send(a_message(), inf) == NotSent("no HTTP/2 spoken")
 
 
 async def test_a_handshake_that_is_never_answered_ends_in_time(apns):
@@ -534,7 +549,7 @@ async def test_a_handshake_that_is_never_answered_ends_in_time(apns):
     server = await asyncio.start_server(never, "127.0.0.1", 0)
     async with a_lane(apns, url=f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=0.3) as lane:
         began = time.monotonic()
-        assert await lane.send(a_message()) == NotSent("no free connection in time")
+        assert await lane.send(a_message(), inf) == NotSent("no free connection in time")
         assert time.monotonic() - began < 5
     server.close()
 
@@ -574,18 +589,18 @@ async def test_a_connection_that_nobody_uses_is_closed_and_forgotten(apns):
 
 
 async def test_the_lanes_end_closes_its_connections_and_opens_no_more(apns, lane):
-    await lane.send(a_message(1))
+    await lane.send(a_message(1), inf)
     await lane.close()
     await until(lambda: not apns.live)
-    assert isinstance(await lane.send(a_message(2, expires_us=clock.now_us() + 1_100_000)), NotSent)
+    assert isinstance(await lane.send(a_message(2, expires_us=clock.now_us() + 1_100_000), inf), NotSent)
     assert len(apns.posts) == 1
 
 
 async def test_a_cancelled_send_is_not_swallowed_and_gives_its_stream_back():
     async with serving(streams=1) as apns, a_lane(apns, timeout_s=5.0) as lane:
         apns.script += [None, *[fakes.silent] * 6]
-        await lane.send(a_message(9))
-        sends = [asyncio.create_task(lane.send(a_message(number))) for number in range(1, 7)]
+        await lane.send(a_message(9), inf)
+        sends = [asyncio.create_task(lane.send(a_message(number), inf)) for number in range(1, 7)]
         await asyncio.sleep(0.3)
         for send in sends:
             send.cancel()
@@ -637,7 +652,7 @@ async def in_time(**options):
     async with serving(clock=now.seconds) as apns, a_lane(apns, now_us=now, **options) as lane:
 
         async def send(number=1):
-            return await lane.send(a_message(number, expires_us=now() + 90_500_000))
+            return await lane.send(a_message(number, expires_us=now() + 90_500_000), inf)
 
         yield now, apns, send
 
@@ -731,10 +746,10 @@ async def test_two_teams_share_no_connection_and_a_new_key_starts_on_a_new_one(a
     renewed = replace(new_key(apns.key.team, "RENEWED123"), topic=apns.key.topic)
     vault = Keys(w1=apns.key, w2=other)
     async with a_lane(apns, vault=vault) as lane:
-        assert isinstance(await lane.send(a_message(workspace=UUID(int=1))), Accepted)
-        assert await lane.send(a_message(workspace=UUID(int=2))) == AuthBroken("403 InvalidProviderToken")
+        assert isinstance(await lane.send(a_message(workspace=UUID(int=1)), inf), Accepted)
+        assert await lane.send(a_message(workspace=UUID(int=2)), inf) == AuthBroken("403 InvalidProviderToken")
         vault.keys[UUID(int=1)] = apns.key = renewed
-        assert isinstance(await lane.send(a_message(workspace=UUID(int=1))), Accepted)
+        assert isinstance(await lane.send(a_message(workspace=UUID(int=1)), inf), Accepted)
         assert [push.line for push in apns.posts] == [0, 1, 2]
         assert lane.scope(a_message(workspace=UUID(int=1))) != lane.scope(a_message(workspace=UUID(int=2)))
 
@@ -742,7 +757,7 @@ async def test_two_teams_share_no_connection_and_a_new_key_starts_on_a_new_one(a
 async def test_who_names_anothers_team_and_key_without_its_secret_sends_nothing_by_its_connections(apns):
     vault = Keys(w1=apns.key, w2=replace(apns.key, key=new_key().key), w3=apns.key)
     async with a_lane(apns, vault=vault) as lane:
-        outcomes = [await lane.send(a_message(workspace=UUID(int=number))) for number in (1, 2, 3, 2)]
+        outcomes = [await lane.send(a_message(workspace=UUID(int=number)), inf) for number in (1, 2, 3, 2)]
     broken = AuthBroken("403 InvalidProviderToken")
     assert [outcome if outcome == broken else type(outcome) for outcome in outcomes] == [
         *(Accepted, broken),
@@ -754,9 +769,9 @@ async def test_who_names_anothers_team_and_key_without_its_secret_sends_nothing_
 async def test_a_key_corrected_under_its_old_name_signs_anew(apns):
     vault = Keys(w2=replace(apns.key, key=new_key().key))
     async with a_lane(apns, vault=vault) as lane:
-        assert await lane.send(a_message()) == AuthBroken("403 InvalidProviderToken")
+        assert await lane.send(a_message(), inf) == AuthBroken("403 InvalidProviderToken")
         vault.keys[UUID(int=2)] = apns.key
-        assert isinstance(await lane.send(a_message()), Accepted)
+        assert isinstance(await lane.send(a_message(), inf), Accepted)
 
 
 @pytest.mark.parametrize(
@@ -770,7 +785,7 @@ async def test_a_key_corrected_under_its_old_name_signs_anew(apns):
 )
 async def test_without_a_key_that_signs_nothing_is_called(apns, kept, outcome):
     async with a_lane(apns, vault=Keys(w2=kept)) as lane:
-        assert await lane.send(a_message()) == outcome
+        assert await lane.send(a_message(), inf) == outcome
     assert apns.lines == []
 
 
@@ -781,7 +796,7 @@ async def test_a_look_at_the_key_that_never_ends_is_over_with_the_deadline_and_n
 
     async with a_lane(apns, vault=Hanging(), timeout_s=0.2) as lane:
         async with asyncio.timeout(5):
-            assert await lane.send(a_message()) == NotSent("credentials cannot be read now")
+            assert await lane.send(a_message(), inf) == NotSent("credentials cannot be read now")
     assert apns.lines == []
 
 
@@ -794,7 +809,7 @@ async def test_what_the_look_at_the_key_took_is_not_there_for_the_send(apns):
     apns.script.append(fakes.silent)
     async with a_lane(apns, vault=Slow(), timeout_s=1.0) as lane:
         began = time.monotonic()
-        assert isinstance(await lane.send(a_message()), Ambiguous)
+        assert isinstance(await lane.send(a_message(), inf), Ambiguous)
         assert time.monotonic() - began < 1.5
 
 
@@ -806,7 +821,7 @@ async def assert_true_of_the_screen(seed):
 
         async def send(message):
             async with few:
-                return await lane.send(message)
+                return await lane.send(message, inf)
 
         outcomes = await asyncio.gather(*(send(message) for message in messages))
         shown = apns.screens.keys()

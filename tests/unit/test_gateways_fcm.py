@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cache, partial
+from math import inf
 from uuid import UUID
 
 import pytest
@@ -86,7 +87,7 @@ class Bench:
         self.fcm, self.lane, self.vault, self.clock = fcm, lane, vault, clock_
 
     async def send(self, **changed):
-        return await self.lane.send(a_message(**changed))
+        return await self.lane.send(a_message(**changed), inf)
 
     async def hurry(self, timeout_s):
         """Give the next sends less time, with a bearer at hand."""
@@ -173,11 +174,11 @@ async def test_the_time_to_live_is_counted_again_at_each_call_and_nothing_is_sen
     async with standing(now_us=lambda: now[0]) as bench:
         bench.fcm._now_s = lambda: now[0] / 1e6
         message = a_message(expires_us=now[0] + 60_000_000)
-        await bench.lane.send(message)
+        await bench.lane.send(message, inf)
         now[0] += 58_900_000
-        await bench.lane.send(message)
+        await bench.lane.send(message, inf)
         now[0] += 200_000
-        assert await bench.lane.send(message) == TooLate()
+        assert await bench.lane.send(message, inf) == TooLate()
     assert [call["message"]["android"]["ttl"] for call in bench.fcm.calls] == ["60.000s", "1.100s"]
 
 
@@ -208,7 +209,7 @@ async def test_what_waited_for_its_phone_beyond_its_time_is_not_shown():
         for platform in ("android", "ios", "web"):
             bench.fcm.offline = {platform}
             message = a_message(expires_us=now[0] + 10_000_000, platform=platform, push_token=platform)
-            assert isinstance(await bench.lane.send(message), Accepted)
+            assert isinstance(await bench.lane.send(message, inf), Accepted)
             now[0] += 10_100_000
             bench.fcm.come_online(platform)
             assert bench.fcm.on(platform) == []
@@ -409,7 +410,7 @@ async def test_an_answer_longer_than_20_kb_is_not_read(bench):
 async def test_no_script_of_faults_raises_or_shows_twice(bench, seed):
     bench.fcm.play(*faults(seed, 40))
     outcomes = await asyncio.gather(
-        *(bench.lane.send(a_message(push_token=f"token-{n}")) for n in range(30)), return_exceptions=True
+        *(bench.lane.send(a_message(push_token=f"token-{n}"), inf) for n in range(30)), return_exceptions=True
     )
     assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert all(len(bench.fcm.on(f"token-{n}")) <= 1 for n in range(30))
@@ -595,9 +596,68 @@ async def test_what_waited_for_its_credentials_past_its_time_to_start_is_not_sen
         return bench.vault.credential
 
     bench.vault.of = slowly
-    assert await bench.lane.send(a_message(), loop.time() + 0.1) == NotSent("TimeoutError")
+    assert await bench.lane.send(a_message(), loop.time() + 0.1) == NotSent("no look at the credentials")
     assert bench.fcm.calls == []
     assert isinstance(await bench.lane.send(a_message(), loop.time() + 60), Accepted)
+
+
+class Late(FixedVault):
+    """Its answer comes from a loop that was held up: no timer ended the wait for it."""
+
+    def __init__(self, credential, until_s):
+        super().__init__(credential)
+        self._until_s = until_s
+
+    async def of(self, workspace, lane):
+        time.sleep(max(self._until_s - asyncio.get_running_loop().time(), 0))  # noqa: ASYNC251  that is what it is for
+        return await super().of(workspace, lane)
+
+
+async def test_what_comes_to_its_call_past_its_time_to_start_is_not_sent(bench):
+    await bench.send()  # a bearer, and a connection
+    start_by = asyncio.get_running_loop().time() + 0.2
+    bench.lane._vault = Late(bench.vault.credential, start_by)
+    assert await bench.lane.send(a_message(push_token="late"), start_by) == NotSent("TooLateToBegin")
+    assert len(bench.fcm.calls) == 1
+
+
+async def test_what_comes_to_its_call_past_the_offers_end_is_not_sent(bench):
+    await bench.send()
+    now_us, now = clock.now_us(), asyncio.get_running_loop().time()
+    bearer_of = bench.lane._bearers.of
+
+    async def late(account, left_s):
+        bearer = await bearer_of(account, left_s)
+        bench.lane._now_us = lambda: now_us  # its look at what is left finds a second
+        return bearer
+
+    bench.lane._bearers.of = late
+    post = bench.lane._session.post
+
+    def held_up(*given, **named):
+        time.sleep(max(now + 1.5 - asyncio.get_running_loop().time(), 0))
+        return post(*given, **named)
+
+    bench.lane._session.post = held_up
+    outcome = await bench.lane.send(a_message(push_token="late", expires_us=now_us + 1_000_000), inf)
+    assert outcome == NotSent("TooLateToBegin")
+    assert len(bench.fcm.calls) == 1
+
+
+async def test_whose_fault_a_refusal_is_may_be_asked_past_the_time_to_start(bench):
+    await bench.send()
+    loop = asyncio.get_running_loop()
+    bench.fcm.play(Answer(400, "INVALID_ARGUMENT"))
+    start_by = loop.time() + 1.0
+    heard = bench.lane._judged
+
+    async def late(*given):
+        time.sleep(max(start_by - loop.time(), 0))  # noqa: ASYNC251  the answer came late
+        return await heard(*given)
+
+    bench.lane._judged = late
+    outcome = await bench.lane.send(a_message(), start_by)
+    assert isinstance(outcome, TokenDead)
 
 
 async def test_a_device_without_a_token_has_another_lane(bench):

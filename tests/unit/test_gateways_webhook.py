@@ -8,6 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import format_datetime
+from math import inf
 from time import monotonic
 
 import aiohttp
@@ -67,7 +68,7 @@ async def session():
 
 async def send(session, url, message=None, **options):
     options = {"timeout_s": 0.5} | options
-    return await WebhookLane(session, url, [SECRET], **options).send(message or a_message())
+    return await WebhookLane(session, url, [SECRET], **options).send(message or a_message(), inf)
 
 
 async def answered(session, status, headers=None, body=b""):
@@ -101,8 +102,8 @@ async def test_the_gateway_gets_a_signed_event_under_the_offers_id(session):
     message = a_message()
     async with serving(handler) as url:
         lane = WebhookLane(session, url, [OTHER, SECRET])
-        assert await lane.send(message) == Accepted()
-        assert await lane.send(message) == Accepted()
+        assert await lane.send(message, inf) == Accepted()
+        assert await lane.send(message, inf) == Accepted()
     for headers, body in got:
         assert headers["webhook-id"] == str(message.offer)
         assert headers["Content-Type"] == "application/json"
@@ -135,11 +136,11 @@ async def test_the_time_to_live_is_counted_again_at_each_send(session):
     message = a_message(expires_us=now[0] + 60_000_000)
     async with serving(handler) as url:
         lane = WebhookLane(session, url, [SECRET], now_us=lambda: now[0])
-        await lane.send(message)
+        await lane.send(message, inf)
         now[0] += 58_500_000
-        await lane.send(message)
+        await lane.send(message, inf)
         now[0] += 600_000
-        assert await lane.send(message) == TooLate()
+        assert await lane.send(message, inf) == TooLate()
     assert lived == [60, 1]
 
 
@@ -261,16 +262,39 @@ async def test_what_gets_its_connection_after_its_time_to_start_is_not_sent_and_
     loop = asyncio.get_running_loop()
     async with serving(slow) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         lane = WebhookLane(session, url, [SECRET])
-        first = asyncio.create_task(lane.send(a_message(title="first")))
+        first = asyncio.create_task(lane.send(a_message(title="first"), inf))
         while not taken:
             await asyncio.sleep(0.01)
         start_by = loop.time() + 0.1
         second = asyncio.create_task(lane.send(a_message(title="second"), start_by))
         await asyncio.sleep(0.2)
         release.set()
-        assert [await first, await second] == [Accepted(), NotSent("TimeoutError")]
+        assert [await first, await second] == [Accepted(), NotSent("TooLateToBegin")]
         assert await lane.send(a_message(title="third"), loop.time() + 60) == Accepted()
     assert taken == ["first", "third"]
+
+
+async def test_what_gets_its_connection_after_the_offers_end_is_not_sent():
+    taken, release = [], asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        taken.append((await request.json())["data"]["title"])
+        await release.wait()
+        return web.Response()
+
+    async with serving(slow) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
+        lane = WebhookLane(session, url, [SECRET])
+        first = asyncio.create_task(lane.send(a_message(title="first"), inf))
+        while not taken:
+            await asyncio.sleep(0.01)
+        ends_us = clock.now_us() + 1_500_000
+        second = asyncio.create_task(lane.send(a_message(title="second", expires_us=ends_us), inf))
+        while clock.now_us() < ends_us + 100_000:
+            await asyncio.sleep(0.05)
+        release.set()
+        assert isinstance(await first, Accepted)
+        assert await second in {NotSent("TooLateToBegin"), TooLate()}  # the latter where this machine was held up
+    assert taken == ["first"]
 
 
 async def test_no_answer_in_time_is_ambiguous(session):
@@ -374,7 +398,7 @@ async def test_a_small_answer_leaves_the_connection_for_the_next_send(session):
     async with serving(handler) as url:
         lane = WebhookLane(session, url, [SECRET])
         for _ in range(3):
-            await lane.send(a_message())
+            await lane.send(a_message(), inf)
     assert len(peers) == 1
 
 

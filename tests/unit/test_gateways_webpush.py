@@ -112,7 +112,7 @@ def a_message(browser=None, **changed) -> Message:
 async def test_the_browser_shows_the_offer_under_its_tag(service, lane):
     browser = service.subscribe(SENDER)
     message = a_message(browser)
-    outcome = await lane.send(message)
+    outcome = await lane.send(message, inf)
     assert isinstance(outcome, Accepted)
     assert outcome.receipt.startswith(f"{service.origin}/m/")
     assert browser.shown == [
@@ -131,7 +131,7 @@ async def test_the_browser_shows_the_offer_under_its_tag(service, lane):
 async def test_a_message_is_urgent_has_its_topic_and_lives_as_long_as_the_offer(service, lane):
     browser = service.subscribe(SENDER)
     message = a_message(browser)
-    await lane.send(message)
+    await lane.send(message, inf)
     (headers,) = service.requests
     assert headers["urgency"] == "high"
     assert headers["topic"] == message.replace_key
@@ -147,14 +147,14 @@ async def test_the_time_to_live_is_counted_again_at_each_send(service):
     async with laned(service, now_us=lambda: now[0]) as lane:
         for elapsed_s in (0, 20, 58.5):
             now[0] = message.expires_us - 60_000_000 + round(elapsed_s * 1e6)
-            await lane.send(message)
+            await lane.send(message, inf)
     assert [headers["ttl"] for headers in service.requests] == ["60", "40", "1"]
 
 
 @pytest.mark.parametrize("left_us", [999_999, 0, -5_000_000])
 async def test_with_less_than_a_second_left_no_call_is_made(service, lane, left_us):
     browser = service.subscribe(SENDER)
-    assert await lane.send(a_message(browser, expires_us=clock.now_us() + left_us)) == TooLate()
+    assert await lane.send(a_message(browser, expires_us=clock.now_us() + left_us), inf) == TooLate()
     assert service.requests == []
 
 
@@ -169,7 +169,7 @@ async def test_nothing_leaves_when_its_time_ran_out_while_it_was_sealed(service)
             return await super().of(workspace, lane)
 
     async with laned(service, Slow(), now_us=lambda: now[0]) as lane:
-        assert await lane.send(message) == TooLate()
+        assert await lane.send(message, inf) == TooLate()
     assert service.requests == []
 
 
@@ -177,8 +177,8 @@ async def test_a_copy_for_a_browser_that_is_away_replaces_the_first(service, lan
     browser = service.subscribe(SENDER, here=False)
     message = a_message(browser)
     for body in ("first", "second"):
-        await lane.send(replace(message, body=body))
-    await lane.send(replace(message, replace_key=replace_key(UUID(int=2)), body="another offer"))
+        await lane.send(replace(message, body=body), inf)
+    await lane.send(replace(message, replace_key=replace_key(UUID(int=2)), body="another offer"), inf)
     service.arrive(browser)
     assert [note["body"] for note in browser.shown] == ["second", "another offer"]
 
@@ -187,7 +187,7 @@ async def test_a_browser_that_comes_back_after_the_offers_end_sees_nothing():
     now = [clock.now_us()]
     async with push_service(lambda: now[0]) as service, laned(service) as lane:
         browser = service.subscribe(SENDER, here=False)
-        await lane.send(a_message(browser))
+        await lane.send(a_message(browser), inf)
         now[0] += 91_000_000
         service.arrive(browser)
     assert browser.shown == []
@@ -196,10 +196,10 @@ async def test_a_browser_that_comes_back_after_the_offers_end_sees_nothing():
 async def test_a_text_as_long_as_fits_is_sent_and_one_byte_more_is_refused(service, lane):
     browser = service.subscribe(SENDER)
     message = a_message(browser, body="")
-    await lane.send(message)
+    await lane.send(message, inf)
     room = MAX_PLAIN - len(json.dumps(browser.shown[0], separators=(",", ":"), ensure_ascii=False).encode())
-    assert isinstance(await lane.send(replace(message, body="x" * room)), Accepted)
-    assert await lane.send(replace(message, body="x" * (room + 1))) == Refused(
+    assert isinstance(await lane.send(replace(message, body="x" * room), inf), Accepted)
+    assert await lane.send(replace(message, body="x" * (room + 1)), inf) == Refused(
         f"longer than {MAX_PLAIN} bytes", by_us=True
     )
     assert len(service.requests) == 2
@@ -212,7 +212,7 @@ def claims_of(headers):
 
 async def test_one_token_serves_all_sends_to_an_origin(service, lane):
     browsers = [service.subscribe(SENDER) for _ in range(3)]
-    await asyncio.gather(*(lane.send(a_message(browser)) for browser in browsers))
+    await asyncio.gather(*(lane.send(a_message(browser), inf) for browser in browsers))
     assert len({headers["authorization"] for headers in service.requests}) == 1
     claims = claims_of(service.requests[0])
     assert claims["aud"] == service.origin
@@ -252,9 +252,9 @@ async def test_a_key_that_was_replaced_is_in_force_at_the_next_send(service):
     vault = Kept()
     async with laned(service, vault) as lane:
         first, second = service.subscribe(SENDER), service.subscribe(other)
-        assert isinstance(await lane.send(a_message(first)), Accepted)
+        assert isinstance(await lane.send(a_message(first), inf), Accepted)
         vault.credential = VapidKey(pem_of(other), KEY.subject)
-        assert isinstance(await lane.send(a_message(second)), Accepted)
+        assert isinstance(await lane.send(a_message(second), inf), Accepted)
     assert vault.asked == [(UUID(int=2), "webpush")] * 2
 
 
@@ -262,7 +262,7 @@ async def test_a_token_that_was_not_taken_is_signed_anew(service, lane):
     browser = service.subscribe(SENDER)
     service.script += [None, Answer(401), None]
     for _ in range(3):
-        await lane.send(a_message(browser))
+        await lane.send(a_message(browser), inf)
     used = [headers["authorization"] for headers in service.requests]
     assert used[0] == used[1]
     assert used[1] != used[2]
@@ -273,44 +273,44 @@ async def test_of_a_subscription_of_another_key_it_is_open_whose_fault_it_is_unt
     browser, stale = service.subscribe(SENDER), service.subscribe(new_key())
     undecided = AuthBroken("http 403 errno 109", of_one=True)
     async with laned(service, now_us=lambda: now[0]) as lane:
-        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided
-        assert isinstance(await lane.send(a_message(browser, expires_us=now[0] + 900_000_000)), Accepted)
-        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == TokenDead(
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000), inf) == undecided
+        assert isinstance(await lane.send(a_message(browser, expires_us=now[0] + 900_000_000), inf), Accepted)
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000), inf) == TokenDead(
             detail="http 403 errno 109"
         )
         now[0] += GOOD_S * 1_000_000
-        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided
-        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000)) == undecided  # signed anew
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000), inf) == undecided
+        assert await lane.send(a_message(stale, expires_us=now[0] + 900_000_000), inf) == undecided  # signed anew
     assert stale.shown == []
 
 
 async def test_that_others_pass_with_one_key_says_nothing_of_another(service):
     vault = Kept()
     async with laned(service, vault) as lane:
-        assert isinstance(await lane.send(a_message(service.subscribe(SENDER))), Accepted)
+        assert isinstance(await lane.send(a_message(service.subscribe(SENDER)), inf), Accepted)
         vault.credential = VapidKey(pem_of(new_key()), KEY.subject)
-        outcome = await lane.send(a_message(service.subscribe(SENDER)))
+        outcome = await lane.send(a_message(service.subscribe(SENDER)), inf)
     assert outcome == AuthBroken("http 403 errno 109", of_one=True)
 
 
 async def test_what_it_knows_of_origins_is_bounded(service, lane, monkeypatch):
     monkeypatch.setattr(webpush, "MOST_KEPT", 2)
     for number in range(4):
-        await lane.send(a_message(service.subscribe(SENDER), workspace=UUID(int=number)))
+        await lane.send(a_message(service.subscribe(SENDER), workspace=UUID(int=number)), inf)
     assert len(lane._taken) == 2
 
 
 async def test_a_message_is_written_once(service, lane, monkeypatch):
     written = []
     monkeypatch.setattr(webpush, "_payload", lambda message, real=webpush._payload: written.append(1) or real(message))
-    await lane.send(a_message(service.subscribe(SENDER)))
+    await lane.send(a_message(service.subscribe(SENDER)), inf)
     assert written == [1]
 
 
 @pytest.mark.parametrize("credential", [None, ApnsKey("team", "key", "pem", "topic", sandbox=False)])
 async def test_without_a_key_nothing_is_sent(service, credential):
     async with laned(service, Kept(credential)) as lane:
-        outcome = await lane.send(a_message(service.subscribe(SENDER)))
+        outcome = await lane.send(a_message(service.subscribe(SENDER)), inf)
     assert outcome == AuthBroken("the workspace has no VAPID key")
     assert service.requests == []
 
@@ -325,13 +325,13 @@ def bad_keys():
 @pytest.mark.parametrize("pem", bad_keys(), ids=["empty", "no pem", "P-384", "RSA"])
 async def test_a_key_that_cannot_sign_breaks_the_credentials(service, pem):
     async with laned(service, Kept(VapidKey(pem, KEY.subject))) as lane:
-        outcome = await lane.send(a_message(service.subscribe(SENDER)))
+        outcome = await lane.send(a_message(service.subscribe(SENDER)), inf)
     assert outcome == AuthBroken("the workspace's VAPID key cannot sign")
 
 
 async def test_a_vault_that_cannot_be_reached_sends_nothing(service):
     async with laned(service, Kept(Unavailable("down"))) as lane:
-        assert await lane.send(a_message(service.subscribe(SENDER))) == NotSent("Unavailable")
+        assert await lane.send(a_message(service.subscribe(SENDER)), inf) == NotSent("Unavailable")
     assert service.requests == []
 
 
@@ -367,35 +367,35 @@ async def test_a_vault_that_cannot_be_reached_sends_nothing(service):
 )
 async def test_an_answer_is_read_as_the_table_has_it(service, lane, answer, outcome):
     service.script.append(answer)
-    assert await lane.send(a_message(service.subscribe(SENDER))) == outcome
+    assert await lane.send(a_message(service.subscribe(SENDER)), inf) == outcome
     assert len(service.requests) == 1
 
 
 async def test_a_date_to_come_back_at_is_understood(service, lane):
     at = from_us(clock.now_us() + 40_000_000)
     service.script.append(Answer(429, {"retry-after": format_datetime(at, usegmt=True)}))
-    outcome = await lane.send(a_message(service.subscribe(SENDER)))
+    outcome = await lane.send(a_message(service.subscribe(SENDER)), inf)
     assert 37 < outcome.after_s <= 40
     assert not outcome.whole_lane
 
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_subscription_that_is_gone_is_dead(service, lane, status):
-    outcome = await lane.send(a_message(service.subscribe(SENDER, gone=status)))
+    outcome = await lane.send(a_message(service.subscribe(SENDER, gone=status)), inf)
     assert isinstance(outcome, TokenDead)
     assert outcome.at_us is None
 
 
 async def test_an_unknown_subscription_is_dead(service, lane):
     browser = service.subscribe(SENDER)
-    outcome = await lane.send(a_message(browser, push_token=f"{service.origin}/push/unknown"))
+    outcome = await lane.send(a_message(browser, push_token=f"{service.origin}/push/unknown"), inf)
     assert outcome == TokenDead(detail="http 404 errno 102")
 
 
 async def test_a_redirect_inside_is_not_followed(service, lane):
     browser = service.subscribe(SENDER)
     service.script.append(Answer(308, {"location": browser.endpoint}))
-    assert await lane.send(a_message(browser)) == Refused("http 308")
+    assert await lane.send(a_message(browser), inf) == Refused("http 308")
     assert len(service.requests) == 1
     assert browser.shown == []
 
@@ -405,8 +405,8 @@ async def test_the_status_stands_whatever_becomes_of_the_body(service):
         service.script += [Dripping(410), Dripping(201, b"x" * 20_000, 0)]
         browser = service.subscribe(SENDER)
         started = time.monotonic()
-        assert await lane.send(a_message(browser)) == TokenDead(detail="http 410")
-        assert await lane.send(a_message(browser)) == Accepted()
+        assert await lane.send(a_message(browser), inf) == TokenDead(detail="http 410")
+        assert await lane.send(a_message(browser), inf) == Accepted()
         assert time.monotonic() - started < 2
 
 
@@ -415,20 +415,20 @@ async def test_the_status_stands_whatever_becomes_of_the_body(service):
 async def test_a_lost_answer_is_ambiguous_and_the_second_copy_overwrites_the_first(service, lane, taken):
     browser = service.subscribe(SENDER)
     service.script.append(Lost(taken))
-    assert isinstance(await lane.send(a_message(browser)), Ambiguous)
-    assert isinstance(await lane.send(a_message(browser)), Accepted)
+    assert isinstance(await lane.send(a_message(browser), inf), Ambiguous)
+    assert isinstance(await lane.send(a_message(browser), inf), Accepted)
     assert len(browser.screen) == 1
 
 
 async def test_an_answer_that_is_too_slow_is_ambiguous(service):
     service.script.append(Answer(201, after_s=5))
     async with laned(service, timeout_s=0.3) as lane:
-        assert isinstance(await lane.send(a_message(service.subscribe(SENDER))), Ambiguous)
+        assert isinstance(await lane.send(a_message(service.subscribe(SENDER)), inf), Ambiguous)
 
 
 async def test_where_nobody_listens_nothing_was_sent(service, lane):
     browser = service.subscribe(SENDER)
-    outcome = await lane.send(a_message(browser, push_token="https://127.0.0.1:9/push/x"))
+    outcome = await lane.send(a_message(browser, push_token="https://127.0.0.1:9/push/x"), inf)
     assert isinstance(outcome, NotSent)
 
 
@@ -437,7 +437,7 @@ async def test_what_cannot_be_sealed_for_want_of_a_thread_was_not_sent(service, 
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(lane._sealer._thread, "submit", none)
-    assert await lane.send(a_message(service.subscribe(SENDER))) == NotSent("RuntimeError")
+    assert await lane.send(a_message(service.subscribe(SENDER)), inf) == NotSent("RuntimeError")
     assert service.requests == []
 
 
@@ -457,25 +457,31 @@ def hold_up(loop, until):
     time.sleep(max(until - loop.time(), 0))
 
 
-async def test_what_was_sealed_past_its_time_to_start_is_not_sent(service, lane, monkeypatch):
+@pytest.mark.parametrize("late_of", ["the look", "the offer"])
+async def test_what_was_sealed_past_its_time_to_start_is_not_sent(service, lane, monkeypatch, late_of):
     loop, browser = asyncio.get_running_loop(), service.subscribe(SENDER)
     made = lane._sealer.made
 
     async def late(plain):
         letter = await made(plain)
-        hold_up(loop, start_by)
+        hold_up(loop, ends)
         return letter
 
     monkeypatch.setattr(lane._sealer, "made", late)
-    start_by = loop.time() + 0.2
-    assert await lane.send(a_message(browser), start_by) == NotSent("TimeoutError")
+    lane._timeout_s = 60.0
+    now_us, now = clock.now_us(), loop.time()
+    lane._now_us = lambda: now_us  # its own look at what is left finds enough
+    ends = now + 1.0
+    start_by = ends if late_of == "the look" else inf
+    message = a_message(browser, expires_us=now_us + (1_000_000 if late_of == "the offer" else 60_000_000))
+    assert await lane.send(message, start_by) == NotSent("TooLateToBegin")
     assert service.requests == []
 
 
 async def test_a_certificate_that_is_not_trusted_gets_nothing(service):
     async with guarded_session(LOOPBACK) as session:
         lane = WebPushLane(session, Kept(), networks=LOOPBACK)
-        assert isinstance(await lane.send(a_message(service.subscribe(SENDER))), NotSent)
+        assert isinstance(await lane.send(a_message(service.subscribe(SENDER)), inf), NotSent)
         await lane.close()
     assert service.requests == []
 
@@ -486,7 +492,7 @@ async def test_no_seed_of_faults_shows_an_offer_twice_on_a_screen(service, lane)
         service.trouble = drawn_faults(seed, faults)
         browsers = [service.subscribe(SENDER) for _ in range(20)]
         for _ in range(2):
-            outcomes = await asyncio.gather(*(lane.send(a_message(browser)) for browser in browsers))
+            outcomes = await asyncio.gather(*(lane.send(a_message(browser), inf) for browser in browsers))
         assert all(len(browser.screen) <= 1 for browser in browsers), f"seed {seed}"
         taken = [browser for browser, outcome in zip(browsers, outcomes, strict=True) if isinstance(outcome, Accepted)]
         assert taken, f"seed {seed}"
@@ -507,7 +513,7 @@ async def test_an_endpoint_that_leads_inside_or_nowhere_is_refused_without_a_cal
     async with laned(service, vault, networks=()) as lane:
         message = a_message(service.subscribe(SENDER), push_token=endpoint)
         lane.scope(message)
-        assert await lane.send(message) == Refused("the endpoint is no https address of a public host", by_us=True)
+        assert await lane.send(message, inf) == Refused("the endpoint is no https address of a public host", by_us=True)
     assert vault.asked == []
 
 
@@ -516,7 +522,7 @@ async def test_an_endpoint_whose_name_leads_inside_is_refused_without_a_byte(ser
     for address in ("127.0.0.1", "10.0.0.1", "169.254.169.254"):
         async with laned(service, networks=(), resolver=Stub([address])) as lane:
             message = a_message(service.subscribe(SENDER), push_token=f"https://push.example:{port}/push/x")
-            assert await lane.send(message) == Refused(
+            assert await lane.send(message, inf) == Refused(
                 "the endpoint's name leads to an address that is not public", by_us=True
             )
     assert service.requests == []
@@ -529,7 +535,7 @@ async def test_a_name_that_nobody_knows_is_not_the_end_of_the_offer(service):
 
     async with laned(service, networks=(), resolver=Nobody([])) as lane:
         message = a_message(service.subscribe(SENDER), push_token="https://push.example/x")
-        assert isinstance(await lane.send(message), NotSent)
+        assert isinstance(await lane.send(message, inf), NotSent)
 
 
 @pytest.mark.parametrize(
@@ -540,7 +546,7 @@ async def test_where_push_hosts_are_named_only_they_are_called(service, host, ca
     port = service.origin.rpartition(":")[2]
     async with laned(service, resolver=Stub(["127.0.0.1"]), push_hosts=("push.example",)) as lane:
         outcome = await lane.send(
-            a_message(service.subscribe(SENDER), push_token=f"https://{host}:{port}/push/unknown")
+            a_message(service.subscribe(SENDER), push_token=f"https://{host}:{port}/push/unknown"), inf
         )
     elsewhere = TokenDead(detail="its host is no push service that may be called", by_us=True)
     assert (outcome == elsewhere) is not called
@@ -573,7 +579,7 @@ AUTH = "BTBZMqHH6r4Tts7J_aSIgg"
     ],
 )
 async def test_keys_that_are_none_make_the_subscription_dead(service, lane, keys):
-    outcome = await lane.send(a_message(service.subscribe(SENDER), push_keys=keys))
+    outcome = await lane.send(a_message(service.subscribe(SENDER), push_keys=keys), inf)
     assert outcome == TokenDead(detail="keys", by_us=True)
     assert service.requests == []
 
@@ -583,7 +589,7 @@ async def test_keys_are_read_with_padding_and_with_others_beside_them(service, l
     browser = service.subscribe(SENDER)
     given = json.loads(browser.keys)
     keys = json.dumps({"p256dh": given["p256dh"] + padding, "auth": given["auth"] + padding * 2, "more": [1]})
-    assert isinstance(await lane.send(a_message(browser, push_keys=keys)), Accepted)
+    assert isinstance(await lane.send(a_message(browser, push_keys=keys), inf), Accepted)
 
 
 # ------------------------------------------------------------------------------------------------ what is told
@@ -592,7 +598,7 @@ async def test_neither_outcome_nor_log_has_the_endpoint_the_keys_or_the_text(ser
     caplog.set_level("DEBUG", logger="geo_offers")
     service.script.append(answer)
     browser = service.subscribe(SENDER)
-    outcome = await lane.send(a_message(browser))
+    outcome = await lane.send(a_message(browser), inf)
     told = repr(outcome) + caplog.text + "".join(capsys.readouterr())
     token = browser.endpoint.rpartition("/")[2]
     for secret in (token, *json.loads(browser.keys).values(), "Warm buns", KEY.key, "vapid"):
@@ -601,7 +607,7 @@ async def test_neither_outcome_nor_log_has_the_endpoint_the_keys_or_the_text(ser
 
 async def test_the_loop_stays_free_while_messages_are_sealed(service, lane):
     browser = service.subscribe(SENDER)
-    await lane.send(a_message(browser))
+    await lane.send(a_message(browser), inf)
     plain = webpush._Plain(b"{}", browser.keys, KEY, "https://push.example", clock.now_us() // 1_000_000, inf)
     sends = asyncio.gather(*(lane._sealer.made(plain) for _ in range(300)))
     turns = 0
