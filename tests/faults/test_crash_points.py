@@ -67,7 +67,7 @@ async def house(postgres_server, tmp_path_factory):
         patch.setenv("FAULTS_KILL_FILE", str(kill_file))
         database = await stack.enter_async_context(fresh_database(postgres_server))
         push = await stack.enter_async_context(gateway())
-        served = await stack.enter_async_context(serving(database, lease_s=1, **push.settings))
+        served = await stack.enter_async_context(serving(database, lease_s=3, **push.settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
         await made.no_gaps()

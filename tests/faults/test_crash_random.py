@@ -34,7 +34,7 @@ STEPS = 3  # of each person about a kill
 WILD_STEPS = 2  # and between two
 STEP_S = (0.0, 0.25)
 CAP = (STEPS + WILD_STEPS) * KILLS  # a person and day: the last steps are over it
-LIFE_S = (1.0, 4.0)
+LIFE_S = (2.0, 5.0)  # it has to be set up before its end
 LATE_S = 0.1  # well within the lease on a machine that is busy
 
 

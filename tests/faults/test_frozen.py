@@ -15,7 +15,7 @@ from tests.support.gateways.webhook import gateway
 from tests.support.running import serving
 
 HALF = PARTITIONS // 2
-LEASE_S = 2
+LEASE_S = 6
 
 
 async def test_the_record_of_a_server_that_thaws_past_its_lease_changes_nothing(database, monkeypatch, tmp_path):

@@ -18,7 +18,7 @@ async def test_an_offer_that_ends_its_process_runs_out_and_its_neighbours_are_to
     monkeypatch.setenv("FAULTS_POISON", "token-poison-0")
     async with AsyncExitStack() as stack:
         push = await stack.enter_async_context(gateway())
-        served = await stack.enter_async_context(serving(database, lease_s=1, **push.settings))
+        served = await stack.enter_async_context(serving(database, lease_s=3, **push.settings))
         made = await stack.enter_async_context(world(database, lambda: served.url))
         rows = await stack.enter_async_context(administrator(database))
         await made.no_gaps()

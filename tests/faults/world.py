@@ -153,10 +153,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(database: Database, url: Callable[[], str]) -> AsyncIterator[World]:
+async def world(database: Database, url: Callable[[], str], *, answer_s: float = 30) -> AsyncIterator[World]:
     keys = {kind: await make_key(database, kind) for kind in ("manager", "app", "server")}
     connector = aiohttp.TCPConnector(limit=0, force_close=True)  # a killed server leaves no half-dead connection
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=answer_s)) as session:
         yield World(url, session, keys)
 
 

@@ -77,7 +77,7 @@ async def test_a_commits_wake_up_is_enough(house):
         await asyncio.sleep(0.1)
         sent = await house.put()
         dispatcher.wake()
-        await house.until(sent, "accepted", within_s=2)
+        await house.until(sent, "accepted", within_s=10)
 
 
 async def test_without_a_wake_up_the_sweep_finds_it(house):
@@ -173,7 +173,7 @@ async def test_a_gateway_that_says_of_all_tokens_that_they_are_dead_buries_few_a
 
 
 async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house):
-    house.gateway.answers = [web.Response(status=429, headers={"Retry-After": "2"})]
+    house.gateway.answers = [web.Response(status=429, headers={"Retry-After": "4"})]
     first = await house.put()
     async with house.running(concurrency=1) as dispatcher:
         await house.until_row(first, state="due")
@@ -181,10 +181,10 @@ async def test_a_throttled_gateway_slows_the_whole_lane_but_expiry_goes_on(house
         dispatcher.wake()
         row = await house.until_row(second, state="due", token=1)
         assert row["attempts"] == 0
-        await house.until(short, "expired", within_s=1.8)
+        await house.until(short, "expired", within_s=3.5)
         assert len(house.gateway.posts) == 1
         for sent in (first, second):
-            await house.until(sent, "accepted")
+            await house.until(sent, "accepted", within_s=15)
     assert house.feed.counts["webhook", "held"] in {1, 2}  # the short one may have expired at its first look
     assert house.feed.life.count(("webhook", "held", None)) == house.feed.counts["webhook", "held"]
     assert await house.ending(short) == ("expired", "expired", 2)
@@ -318,7 +318,7 @@ async def test_a_person_locked_by_a_turn_is_served_as_soon_as_it_ends(house, dat
             await other.execute("SELECT 1 FROM app_user WHERE id = $1 FOR NO KEY UPDATE", sent.user)
             await asyncio.sleep(0.2)
             assert house.gateway.posts == []
-        await house.until(sent, "accepted", within_s=1)
+        await house.until(sent, "accepted", within_s=10)  # an hour before the sweep
     await other.close()
 
 
@@ -383,7 +383,7 @@ async def test_an_offer_waits_for_its_phone_over_a_restart_without_spinning(hous
     async with house.running(sweep_s=3600):
         await asyncio.sleep(0.1)
         with house.streams.attach(sent.workspace, sent.device) as stream:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(10):
                 assert json.loads(await anext(stream))["id"] == str(sent.offer)
 
 

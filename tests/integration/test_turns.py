@@ -88,6 +88,14 @@ class Town:
         async with self.store.open([OWNER], "me", {}) as turn:
             self.turn.catalog.renew(OWNER, await turn.policies(OWNER))
 
+    async def stuck(self):
+        """Until a turn waits for a lock."""
+        found = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(10):
+            while not await self.rows.fetchval(found):
+                await asyncio.sleep(0.01)
+                await self.rows.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees what it saw first
+
     async def phones(self, count, consents=CONSENTS):
         made = [Phone(uuid4(), uuid4(), dict(self.ownership.epochs)) for _ in range(count)]
         for phone in made:
@@ -304,7 +312,7 @@ async def test_a_campaign_that_appears_while_the_turn_waits_for_the_lock_is_aske
     async with town.rows.transaction():
         await town.rows.execute("SELECT FROM app_user FOR UPDATE")
         turn = asyncio.create_task(town.turn([phone.moves(now_us(), True)]))
-        await asyncio.sleep(0.2)
+        await town.stuck()
         await town.campaign("enter")
     await turn
     assert await town.rows.fetchval("SELECT count(*) FROM decision WHERE user_id = $1", phone.user) == 1
@@ -323,7 +331,7 @@ async def test_a_partition_is_not_taken_over_while_a_turn_of_it_waits_for_a_pers
     async with town.rows.transaction():
         await town.rows.execute("SELECT FROM app_user FOR UPDATE")
         turn = asyncio.create_task(town.turn([phone.moves(now_us(), True)]))
-        await asyncio.sleep(0.2)
+        await town.stuck()
         with pytest.raises(asyncpg.LockNotAvailableError):
             await town.pool.execute("SELECT FROM partition WHERE id = $1 FOR UPDATE NOWAIT", partition_of(phone.user))
     assert await turn == {}

@@ -230,7 +230,7 @@ async def test_a_server_that_names_a_time_is_not_asked_earlier(server: FakeServe
     device = await client.enrol(wire.Enrolment(platform="ios"))
     before = time.monotonic()
     await device.send([ping()])
-    assert 1.0 <= time.monotonic() - before < 2.0
+    assert 1.0 <= time.monotonic() - before < 10
 
 
 async def test_a_time_beyond_all_patience_is_an_error_at_once(server: FakeServer, client: Client) -> None:

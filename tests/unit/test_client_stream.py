@@ -260,7 +260,7 @@ async def test_a_frame_that_could_not_be_taken_now_goes_again_after_the_time_nam
     async with streaming(device) as stream:
         before = time.monotonic()
         answers = await asyncio.gather(stream.send([ping(1)]), stream.send([ping(2)]))
-        assert 0.3 <= time.monotonic() - before < 2
+        assert 0.3 <= time.monotonic() - before < 10
     assert [statuses(answer) for answer in answers] == [["accepted"], ["accepted"]]
     assert line.received == [times(1), times(1), times(2)]
 

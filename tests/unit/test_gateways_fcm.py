@@ -666,12 +666,12 @@ async def test_a_device_without_a_token_has_another_lane(bench):
 
 
 async def test_closing_ends_an_exchange_that_is_under_way():
-    async with standing() as bench:
-        bench.fcm.oauth_script.append(Hang(0.5))
+    async with standing(timeout_s=60.0) as bench:
+        bench.fcm.oauth_script.append(Hang(60.0))
         sending = asyncio.create_task(bench.send())
         while not bench.fcm.grants:
             await asyncio.sleep(0.01)
         began = time.monotonic()
         await bench.lane.close()
         assert isinstance(await sending, NotSent)
-        assert time.monotonic() - began < 0.3
+        assert time.monotonic() - began < 10

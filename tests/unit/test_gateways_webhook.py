@@ -67,7 +67,7 @@ async def session():
 
 
 async def send(session, url, message=None, **options):
-    options = {"timeout_s": 0.5} | options
+    options = {"timeout_s": 5.0} | options
     return await WebhookLane(session, url, [SECRET], **options).send(message or a_message(), inf)
 
 
@@ -310,7 +310,7 @@ async def test_no_answer_in_time_is_ambiguous(session):
         outcome = await send(session, url, timeout_s=0.3)
         release.set()
     assert isinstance(outcome, Ambiguous)
-    assert monotonic() - began < 2
+    assert monotonic() - began < 10
 
 
 async def test_a_connection_dropped_after_the_request_is_ambiguous(session):
@@ -376,15 +376,15 @@ async def test_an_answer_that_drips_ends_with_the_deadline_and_its_status_stands
         await request.read()
         response = web.StreamResponse(status=410)
         await response.prepare(request)
-        for _ in range(100):
+        for _ in range(1_200):  # for a minute
             await response.write(b".")
             await asyncio.sleep(0.05)
         return response
 
     async with serving(handler) as url:
         began = monotonic()
-        assert await send(session, url, timeout_s=0.3) == TokenDead()
-    assert monotonic() - began < 2
+        assert await send(session, url, timeout_s=1.0) == TokenDead()
+        assert monotonic() - began < 20
 
 
 async def test_a_small_answer_leaves_the_connection_for_the_next_send(session):
