@@ -139,16 +139,14 @@ async def test_what_is_held_back_past_its_end_is_not_sent():
 async def test_what_is_held_back_past_its_time_to_start_is_not_sent():
     async with serving(window=0) as apns, a_lane(apns, timeout_s=600.0) as lane, asyncio.timeout(30):
         start_by = asyncio.get_running_loop().time() + 0.3
-        assert await lane.send(a_message(expires_us=clock.now_us() + 600_000_000), start_by) == NotSent(
-            "no answer in time"
-        )
+        assert isinstance(await lane.send(a_message(expires_us=clock.now_us() + 600_000_000), start_by), NotSent)
         assert apns.posts == []
 
 
 async def test_a_window_that_opens_too_late_lets_nothing_out_though_no_timer_has_fired_yet():
     loop = asyncio.get_running_loop()
     async with serving(window=0) as apns, a_lane(apns, timeout_s=600.0) as lane:
-        start_by = loop.time() + 1.0
+        start_by = loop.time() + 3.0
         sending = asyncio.create_task(lane.send(a_message(expires_us=clock.now_us() + 600_000_000), start_by))
         await until(lambda: apns.live and apns.live[0].h2.open_inbound_streams)
         apns.live[0].open_window()
