@@ -77,7 +77,7 @@ async def test_a_commits_wake_up_is_enough(house):
         await asyncio.sleep(0.1)
         sent = await house.put()
         dispatcher.wake()
-        await house.until(sent, "accepted", within_s=10)
+        await house.until(sent, "accepted", within_s=2)
 
 
 async def test_without_a_wake_up_the_sweep_finds_it(house):
@@ -318,7 +318,7 @@ async def test_a_person_locked_by_a_turn_is_served_as_soon_as_it_ends(house, dat
             await other.execute("SELECT 1 FROM app_user WHERE id = $1 FOR NO KEY UPDATE", sent.user)
             await asyncio.sleep(0.2)
             assert house.gateway.posts == []
-        await house.until(sent, "accepted", within_s=10)  # an hour before the sweep
+        await house.until(sent, "accepted", within_s=1)
     await other.close()
 
 
@@ -383,7 +383,7 @@ async def test_an_offer_waits_for_its_phone_over_a_restart_without_spinning(hous
     async with house.running(sweep_s=3600):
         await asyncio.sleep(0.1)
         with house.streams.attach(sent.workspace, sent.device) as stream:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(2):
                 assert json.loads(await anext(stream))["id"] == str(sent.offer)
 
 

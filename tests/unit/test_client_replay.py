@@ -18,6 +18,7 @@ from geo_offers.client.replay import Options, run_replay
 from geo_offers.client.retry import Patience
 from geo_offers.client.trips import UnreadableTripsError, parse_trips, read_trips
 from tests.support.loopback import answering
+from tests.support.stalls import Stalls
 
 QUICK = Patience(attempts=2, first_s=0.01, longest_s=0.02, total_s=1.0)
 HEADER = "device_id,time_utc,lat,lon,accuracy_m,speed_kmh,bearing_deg,extra"
@@ -164,10 +165,13 @@ async def test_each_device_of_the_file_is_a_phone_of_its_own_with_both_consents(
 
 async def test_a_speed_up_keeps_the_recorded_intervals(server: FakeServer, tmp_path: Path) -> None:
     file = trip_file(tmp_path, row("a", 0, 53), row("a", 30, 53), row("a", 31, 53), row("b", 60, 53))
-    code, _, _ = await ran(server, file, speed=100.0)
+    before = time.monotonic()
+    with Stalls() as stalls:
+        code, _, _ = await ran(server, file, speed=100.0)
     assert code == 0
-    first, *_, last = server.arrivals
-    assert 0.55 <= last - first < 10  # of 60 s as they were recorded; the first may be a little late
+    first, *_, last = (arrival - before for arrival in server.arrivals)
+    assert first - stalls.seconds < 0.25
+    assert 0.6 <= last < 1.2 + stalls.seconds
     a, b = server.requests.values()
     assert sum(map(len, a)) == 3
     assert sum(map(len, b)) == 1

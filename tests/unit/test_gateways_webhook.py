@@ -36,6 +36,7 @@ from geo_offers.pipeline.lanes import (
 from tests.support.gateways.webhook import SECRET
 from tests.support.loopback import answering
 from tests.support.messages import a_message
+from tests.support.stalls import Stalls
 
 OTHER = "whsec_" + base64.b64encode(bytes(range(1, 33))).decode()
 
@@ -251,7 +252,9 @@ async def test_a_connection_that_is_never_taken_up_means_that_nothing_was_sent(s
     assert isinstance(outcome, NotSent)
 
 
-async def test_what_gets_its_connection_after_its_time_to_start_is_not_sent_and_harms_no_other():
+@asynccontextmanager
+async def one_connection():
+    """A lane whose one connection is in use until `release` is set; `taken` are the titles that came."""
     taken, release = [], asyncio.Event()
 
     async def slow(request: web.Request) -> web.Response:
@@ -259,40 +262,34 @@ async def test_what_gets_its_connection_after_its_time_to_start_is_not_sent_and_
         await release.wait()
         return web.Response()
 
-    loop = asyncio.get_running_loop()
     async with serving(slow) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         lane = WebhookLane(session, url, [SECRET])
         first = asyncio.create_task(lane.send(a_message(title="first"), inf))
         while not taken:
             await asyncio.sleep(0.01)
+        yield lane, taken, release
+        assert await first == Accepted()
+
+
+async def test_what_gets_its_connection_after_its_time_to_start_is_not_sent_and_harms_no_other():
+    loop = asyncio.get_running_loop()
+    async with one_connection() as (lane, taken, release):
         start_by = loop.time() + 0.1
         second = asyncio.create_task(lane.send(a_message(title="second"), start_by))
         await asyncio.sleep(0.2)
         release.set()
-        assert [await first, await second] == [Accepted(), NotSent("TooLateToBegin")]
+        assert await second == NotSent("TooLateToBegin")
         assert await lane.send(a_message(title="third"), loop.time() + 60) == Accepted()
     assert taken == ["first", "third"]
 
 
 async def test_what_gets_its_connection_after_the_offers_end_is_not_sent():
-    taken, release = [], asyncio.Event()
-
-    async def slow(request: web.Request) -> web.Response:
-        taken.append((await request.json())["data"]["title"])
-        await release.wait()
-        return web.Response()
-
-    async with serving(slow) as url, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-        lane = WebhookLane(session, url, [SECRET])
-        first = asyncio.create_task(lane.send(a_message(title="first"), inf))
-        while not taken:
-            await asyncio.sleep(0.01)
+    async with one_connection() as (lane, taken, release):
         ends_us = clock.now_us() + 1_500_000
         second = asyncio.create_task(lane.send(a_message(title="second", expires_us=ends_us), inf))
         while clock.now_us() < ends_us + 100_000:
             await asyncio.sleep(0.05)
         release.set()
-        assert isinstance(await first, Accepted)
         assert await second in {NotSent("TooLateToBegin"), TooLate()}  # the latter where this machine was held up
     assert taken == ["first"]
 
@@ -307,10 +304,12 @@ async def test_no_answer_in_time_is_ambiguous(session):
 
     async with serving(handler) as url:
         began = monotonic()
-        outcome = await send(session, url, timeout_s=0.3)
+        with Stalls() as stalls:
+            outcome = await send(session, url, timeout_s=0.3)
+        took_s = monotonic() - began
         release.set()
     assert isinstance(outcome, Ambiguous)
-    assert monotonic() - began < 10
+    assert took_s < 2 + stalls.seconds
 
 
 async def test_a_connection_dropped_after_the_request_is_ambiguous(session):
@@ -383,8 +382,9 @@ async def test_an_answer_that_drips_ends_with_the_deadline_and_its_status_stands
 
     async with serving(handler) as url:
         began = monotonic()
-        assert await send(session, url, timeout_s=1.0) == TokenDead()
-        assert monotonic() - began < 20
+        with Stalls() as stalls:
+            assert await send(session, url, timeout_s=1.0) == TokenDead()
+        assert monotonic() - began < 2 + stalls.seconds
 
 
 async def test_a_small_answer_leaves_the_connection_for_the_next_send(session):

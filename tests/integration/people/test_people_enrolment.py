@@ -262,9 +262,9 @@ async def test_of_two_devices_that_enrol_with_one_push_token_at_once_one_keeps_i
 
 
 async def test_phones_that_enrol_at_once_with_the_same_push_tokens_in_any_order_end_well(api):
-    tokens = [{"lane": "webhook", "token": f"token-{n}"} for n in range(60)]
+    tokens = [{"lane": "webhook", "token": f"token-{n}"} for n in range(200)]
     await api.key("server")
-    orders = [tokens, tokens[::-1], tokens[30:] + tokens[:30]] * 2
+    orders = [tokens, tokens[::-1], tokens[100:] + tokens[:100]] * 2
     await asyncio.gather(
         *(api.good("POST", "/v1/devices", "server", [{"platform": "ios", "push": p} for p in o]) for o in orders)
     )
